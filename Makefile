@@ -1,0 +1,67 @@
+# Every verb of the project; `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+REQUIREMENTS := deploy/requirements
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# If make is killed, what it runs is told to stop (see prctl(2), PR_SET_PDEATHSIG).
+EXEC := @exec setpriv --pdeathsig TERM
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint types server worker beat lock clean
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: $(VENV)/run ## Everything from nothing, in the foreground: broker, database, worker, server
+	$(EXEC) $(BIN)/python -m deploy.local
+
+test: $(VENV)/test ## The whole suite against a private broker and database; ARGS='-k bridge' picks
+	$(EXEC) $(BIN)/python -m pytest $(ARGS)
+
+check: lint types test ## What CI runs: lint, types, tests
+
+lint: $(VENV)/test ## Style and import order
+	@$(BIN)/flake8 server tasks tests deploy
+	@$(BIN)/isort --check --diff --quiet server tasks tests deploy
+
+types: $(VENV)/test ## Types, strictly
+	@$(BIN)/mypy
+
+server: $(VENV)/run ## One server alone, from the settings (python -m server --help)
+	$(EXEC) $(BIN)/python -m server
+
+worker: $(VENV)/run ## One worker alone, from the settings; ARGS='-P threads -c 8' are Celery's own
+	$(EXEC) $(BIN)/celery -A tasks worker --loglevel INFO $(ARGS)
+
+beat: $(VENV)/run ## Celery's scheduler alone, from the settings
+	$(EXEC) $(BIN)/celery -A tasks beat --schedule .local/beat-schedule $(ARGS)
+
+lock: $(VENV)/lock ## Pin the newest allowed versions of all dependencies, with their hashes
+	@for set in server worker 'run server worker demo' 'test server worker demo test'; do \
+	    set -- $$set; name=$$1; [ $$# -eq 1 ] || shift; \
+	    $(VENV)/lock/bin/uv pip compile setup.cfg $$(printf -- '--extra %s ' "$$@") --upgrade --universal \
+	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
+	        -o $(REQUIREMENTS)/$$name.txt || exit; \
+	done
+
+clean: ## Remove the virtual environment and all local data
+	@rm -rf $(VENV) .local
+
+$(VENV)/made:
+	@sh deploy/local/venv.sh $(PYTHON) $(VENV)
+
+$(VENV)/run: $(REQUIREMENTS)/run.txt | $(VENV)/made
+	@echo 'installing the pinned dependencies into $(VENV)'
+	@$(PIP) install --require-hashes -r $<
+	@touch $@
+
+$(VENV)/test: $(REQUIREMENTS)/test.txt $(VENV)/run
+	@echo 'installing the pinned test dependencies into $(VENV)'
+	@$(PIP) install --require-hashes -r $<
+	@touch $@
+
+$(VENV)/lock: | $(VENV)/made
+	@$(BIN)/python -m venv $@
+	@$@/bin/pip --disable-pip-version-check --quiet install uv

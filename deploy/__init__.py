@@ -1,0 +1,1 @@
+"""Everything about where Nowait runs: the local stack, requirements, units and images."""

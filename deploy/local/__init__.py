@@ -1,0 +1,1 @@
+"""The local stack: private RabbitMQ and MariaDB, sample data, one worker, one server."""

@@ -1,0 +1,130 @@
+"""A private MariaDB: own data folder, port, socket and accounts, reachable on 127.0.0.1 alone."""
+
+import os
+import secrets
+import subprocess
+from pathlib import Path
+
+import pymysql
+
+from deploy.local import programs
+from deploy.local.errors import LocalError
+from deploy.local.process import Process, free_port
+
+_PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")
+_START_TIMEOUT = 60.0
+_INIT = """\
+CREATE DATABASE IF NOT EXISTS nowait CHARACTER SET utf8mb4;
+CREATE OR REPLACE USER nowait@'127.0.0.1' IDENTIFIED BY '{password}';
+GRANT ALL ON nowait.* TO nowait@'127.0.0.1';
+ALTER USER root@localhost IDENTIFIED BY '{password}';
+"""
+
+
+class Database:
+    """One MariaDB server under `directory`; its data outlives stop()."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.resolve()
+        self.port = free_port()
+        self._password = secrets.token_hex(16)
+        self._server: Process | None = None
+
+    @property
+    def url(self) -> str:
+        return f"mysql://nowait:{self._password}@127.0.0.1:{self.port}/nowait"
+
+    @property
+    def process(self) -> Process:
+        """The server's process. Raises LocalError when it was not started."""
+        if self._server is None:
+            raise LocalError("the private database was not started")
+        return self._server
+
+    def start(self) -> None:
+        """Start the server; wait_ready() waits for it.
+
+        Raises LocalError when MariaDB is neither installed nor can be, or its data folder cannot
+        be made.
+        """
+        programs.require(_PROGRAMS)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        data = self.directory / "data"
+        if not data.exists():
+            self._install(data)
+        init = self.directory / "init.sql"
+        init.touch(mode=0o600)
+        init.write_text(_INIT.format(password=self._password))
+        self._server = Process(
+            "database",
+            [
+                _path("mariadbd"),
+                "--no-defaults",
+                f"--datadir={data}",
+                f"--socket={self._socket()}",
+                f"--pid-file={self.directory / 'database.pid'}",
+                f"--port={self.port}",
+                f"--init-file={init}",
+                "--bind-address=127.0.0.1",
+                "--skip-name-resolve",
+                "--max-connections=600",
+                "--character-set-server=utf8mb4",
+                "--innodb-flush-log-at-trx-commit=2",
+                *_user(),
+            ],
+            output=self.directory / "database.log",
+        )
+
+    def wait_ready(self) -> None:
+        """Return once it serves queries. Raises LocalError when it ends or takes too long."""
+        self.process.wait_until(self._answers, _START_TIMEOUT)
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Stop the server; SIGKILL after `timeout` seconds."""
+        if self._server is not None:
+            self._server.stop(timeout)
+
+    def _install(self, data: Path) -> None:
+        # Under another name first: a half-made data folder must not be taken for a whole one.
+        unfinished = self.directory / f"data.{os.getpid()}"
+        done = subprocess.run(
+            [
+                _path("mariadb-install-db"),
+                "--no-defaults",
+                f"--datadir={unfinished}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                *_user(),
+            ],
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode != 0:
+            raise LocalError(f"mariadb-install-db failed:\n{(done.stdout + done.stderr)[-2000:]}")
+        unfinished.rename(data)
+
+    def _socket(self) -> str:
+        # Linux limits the path of a socket to 107 bytes (unix(7)); relative to the data folder,
+        # where the server works, it is always short enough.
+        return "database.sock"
+
+    def _answers(self) -> bool:
+        try:
+            pymysql.connect(
+                host="127.0.0.1", port=self.port, user="nowait", password=self._password,
+                database="nowait", connect_timeout=2,
+            ).close()
+        except pymysql.err.MySQLError:
+            return False
+        return True
+
+
+def _user() -> list[str]:
+    """mariadbd refuses to run as root unless told to."""
+    return ["--user=root"] if os.geteuid() == 0 else []
+
+
+def _path(program: str) -> str:
+    path = programs.find(program)
+    assert path is not None, f"{program}: require() comes first"
+    return path

@@ -1,0 +1,34 @@
+"""The bridge: await the results of Celery tasks on any asyncio loop.
+
+Knows Celery and the broker, nothing of HTTP or Tornado.
+"""
+
+from server.bridge.bridge import Bridge, Call, Statistics
+from server.bridge.errors import (
+    Blocked,
+    BridgeError,
+    DeadlineExceeded,
+    Disconnected,
+    Overloaded,
+    Refused,
+    Stopped,
+    TaskFailed,
+    Unavailable,
+    Unroutable,
+)
+
+__all__ = [
+    "Blocked",
+    "Bridge",
+    "BridgeError",
+    "Call",
+    "DeadlineExceeded",
+    "Disconnected",
+    "Overloaded",
+    "Refused",
+    "Statistics",
+    "Stopped",
+    "TaskFailed",
+    "Unavailable",
+    "Unroutable",
+]

@@ -1,0 +1,84 @@
+"""What a bridged call can fail with, by whose fault it is and which HTTP status it deserves.
+
+    BridgeError                  500
+    ├── Unavailable              503  not done; worth another try later
+    │   ├── Disconnected              no connection to the broker
+    │   ├── Blocked                   the broker is short of memory or disk
+    │   ├── Overloaded                too many calls in flight
+    │   ├── Unroutable                no queue of that name
+    │   ├── Refused                   the broker did not take the message (nack)
+    │   └── Stopped                   the bridge is stopping, or was not started
+    ├── DeadlineExceeded         504  no answer in time; the task may have run, or not
+    └── TaskFailed               500  the task raised, or was revoked or rejected
+"""
+
+from typing import ClassVar
+
+
+class BridgeError(Exception):
+    """The root of the tree.
+
+    Attributes:
+        status: the HTTP status that answers it.
+        retry_after: seconds after which another try makes sense; None when nobody can say.
+    """
+
+    status: ClassVar[int] = 500
+    retry_after: ClassVar[float | None] = None
+
+
+class Unavailable(BridgeError):
+    """The call was not made, or was refused before any worker saw it."""
+
+    status = 503
+    retry_after = 1.0
+
+
+class Disconnected(Unavailable):
+    """There is no connection to the broker at the moment."""
+
+
+class Blocked(Unavailable):
+    """The broker takes no messages: a memory or disk alarm (connection.blocked)."""
+
+    retry_after = 5.0
+
+
+class Overloaded(Unavailable):
+    """As many calls are in flight as the bridge allows."""
+
+
+class Unroutable(Unavailable):
+    """No queue takes a message with that exchange and routing key (basic.return)."""
+
+    retry_after = 5.0
+
+
+class Refused(Unavailable):
+    """The broker answered the message with a nack."""
+
+
+class Stopped(Unavailable):
+    """The bridge is stopping, has stopped, or was not started."""
+
+
+class DeadlineExceeded(BridgeError):
+    """The call's time is over. Whether the task ran, or still will, is unknown."""
+
+    status = 504
+
+
+class TaskFailed(BridgeError):
+    """The worker answered with a failure.
+
+    Attributes:
+        state: FAILURE, REVOKED or REJECTED.
+        exception: the name of the exception's type, as the worker gave it; "" for none.
+        message: the exception's text, as the worker gave it: for logs, not for clients.
+    """
+
+    def __init__(self, state: str, exception: str = "", message: str = "") -> None:
+        super().__init__(f"{state}: {exception}: {message}" if exception else state)
+        self.state = state
+        self.exception = exception
+        self.message = message

@@ -1,0 +1,116 @@
+"""A connected socket on the event loop: bytes in, bytes out, never a wait.
+
+asyncio's own transports do not take a TLS socket whose handshake is done, and kombu makes just
+those; this serves plain and TLS sockets alike.
+"""
+
+import asyncio
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable
+
+_READ_SIZE = 256 * 1024
+_READS_PER_TICK = 16  # TLS hands out 16 KiB at a time; others on the loop want their turn
+_WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Stream:
+    """Owns `sock` from here on.
+
+    Args:
+        sock: connected, after any TLS handshake.
+        on_data: called with the bytes of each read.
+        on_lost: called once, with the reason, when the connection ends without close().
+    """
+
+    def __init__(
+        self, sock: socket.socket, on_data: Callable[[bytes], None], on_lost: Callable[[Exception], None]
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._sock = sock
+        self._on_data = on_data
+        self._on_lost = on_lost
+        self._queued: list[bytes] = []  # written since the last flush
+        self._unsent = bytearray()  # what the socket did not take
+        self._flush_planned = False
+        self._waits_for_write = False
+        self._open = True
+        sock.setblocking(False)
+        self._loop.add_reader(sock, self._readable)
+
+    def write(self, data: bytes) -> None:
+        """Queue bytes; all of one tick of the loop leave together. Nothing happens once closed."""
+        if not self._open:
+            return
+        self._queued.append(data)
+        if not self._flush_planned and not self._waits_for_write:
+            self._flush_planned = True
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        """Close at once; on_lost is not called."""
+        if not self._open:
+            return
+        self._open = False
+        self._loop.remove_reader(self._sock)
+        self._loop.remove_writer(self._sock)
+        self._sock.close()
+
+    @property
+    def unsent(self) -> int:
+        """Bytes written that the socket has not taken yet."""
+        return len(self._unsent) + sum(map(len, self._queued))
+
+    def _lose(self, error: Exception) -> None:
+        if self._open:
+            self.close()
+            self._on_lost(error)
+
+    def _readable(self) -> None:
+        for _ in range(_READS_PER_TICK):
+            if not self._open:
+                return
+            try:
+                data = self._sock.recv(_READ_SIZE)
+            except _WOULD_BLOCK:
+                return
+            except OSError as error:
+                self._lose(error)
+                return
+            if not data:
+                self._lose(ConnectionResetError("the broker closed the connection"))
+                return
+            self._on_data(data)
+            if not isinstance(self._sock, ssl.SSLSocket):
+                return
+            if self._open and not self._sock.pending():
+                return
+        # Bytes that TLS has decrypted already do not make the socket readable again.
+        self._loop.call_soon(self._readable)
+
+    def _flush(self) -> None:
+        self._flush_planned = False
+        if not self._open:
+            return
+        self._unsent += b"".join(self._queued)
+        self._queued.clear()
+        while self._unsent:
+            try:
+                sent = self._sock.send(self._unsent)
+            except _WOULD_BLOCK:
+                break
+            except OSError as error:
+                self._lose(error)
+                return
+            del self._unsent[:sent]
+        if self._unsent and not self._waits_for_write:
+            self._waits_for_write = True
+            self._loop.add_writer(self._sock, self._writable)
+
+    def _writable(self) -> None:
+        self._flush()
+        if self._open and not self._unsent and not self._queued:
+            self._waits_for_write = False
+            with contextlib.suppress(ValueError):
+                self._loop.remove_writer(self._sock)

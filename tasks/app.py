@@ -1,0 +1,23 @@
+"""The Celery application of the workers."""
+
+from celery import Celery
+
+from tasks.settings import Settings
+
+settings = Settings.load()
+
+app = Celery("tasks", broker=settings.broker_url, backend="rpc://", include=["tasks.queries"])
+app.conf.update(
+    task_default_queue="queries",
+    # JSON alone: nothing that a message says is ever turned into an object of its choice.
+    accept_content=["json"],
+    task_serializer="json",
+    result_serializer="json",
+    # A long query must not hold back the short ones that a worker fetched with it.
+    worker_prefetch_multiplier=1,
+    # A broker that is away at start is waited for, like one that goes away later.
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    # Rows belong neither in the log nor in the time that it takes to shorten them for it.
+    task_annotations={"*": {"resultrepr_maxsize": 0}},
+)

@@ -1,0 +1,62 @@
+"""The workers' settings, from the environment."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_BROKER_SCHEMES = ("amqp", "amqps")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; its text names variable, value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a worker host can set.
+
+    Attributes:
+        broker_url: AMQP URLs, several separated by `;`, tried in turn.
+        database_url: `mysql://user:password@host:port/name`.
+    """
+
+    broker_url: str = "amqp://guest:guest@127.0.0.1:5672//"
+    database_url: str = "mysql://nowait:nowait@127.0.0.1:3306/nowait"
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
+        """Read `NOWAIT_BROKER_URL` and `NOWAIT_DATABASE_URL`; unset and empty mean the default.
+
+        Raises SettingsError for a value that is not allowed.
+        """
+        broker_url = environment.get("NOWAIT_BROKER_URL") or cls.broker_url
+        for url in broker_url.split(";"):
+            _check("NOWAIT_BROKER_URL", url.strip(), _BROKER_SCHEMES, "amqp://user:password@host:port/vhost")
+        database_url = environment.get("NOWAIT_DATABASE_URL") or cls.database_url
+        _check("NOWAIT_DATABASE_URL", database_url, ("mysql",), "mysql://user:password@host:port/name")
+        if not urlsplit(database_url).path.strip("/"):
+            raise SettingsError("NOWAIT_DATABASE_URL names no database, expected mysql://user:password@host:port/name")
+        return cls(broker_url=broker_url, database_url=database_url)
+
+    @classmethod
+    def load(cls) -> "Settings":
+        """From this process's environment; a bad value ends the program: one line, status 2."""
+        try:
+            return cls.from_environment(os.environ)
+        except SettingsError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
+
+
+def _check(name: str, url: str, schemes: tuple[str, ...], form: str) -> None:
+    """Raise SettingsError unless `url` has one of `schemes`, a host and, if any, a valid port."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        good = False
+    if not good:
+        # The value may hold a password: nothing after the scheme is repeated.
+        raise SettingsError(f"{name}={url.split('://')[0][:20]}://… is not allowed, expected {form}")
