@@ -52,7 +52,7 @@ clean: ## Remove the virtual environment and all local data
 $(VENV)/made:
 	@sh deploy/local/venv.sh $(PYTHON) $(VENV)
 
-$(VENV)/run: $(REQUIREMENTS)/run.txt | $(VENV)/made
+$(VENV)/run: $(REQUIREMENTS)/run.txt $(VENV)/made
 	@echo 'installing the pinned dependencies into $(VENV)'
 	@$(PIP) install --require-hashes -r $<
 	@touch $@
@@ -62,6 +62,6 @@ $(VENV)/test: $(REQUIREMENTS)/test.txt $(VENV)/run
 	@$(PIP) install --require-hashes -r $<
 	@touch $@
 
-$(VENV)/lock: | $(VENV)/made
+$(VENV)/lock: $(VENV)/made
 	@$(BIN)/python -m venv $@
 	@$@/bin/pip --disable-pip-version-check --quiet install uv

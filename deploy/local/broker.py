@@ -67,19 +67,27 @@ class Broker:
             # In the foreground: left to itself, Erlang starts a daemon that stays behind.
             self._epmd = Process(
                 "epmd",
-                [_path("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"],
+                [programs.path("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"],
                 env=self._environment(),
                 output=self.directory / "epmd.log",
             )
             self._epmd.wait_until(lambda: listens(self._epmd_port), 10.0)
         self._server = Process(
-            "broker", [_path("rabbitmq-server")], env=self._environment(), cwd=self.directory,
+            "broker",
+            [programs.path("rabbitmq-server")],
+            env=self._environment(),
+            cwd=self.directory,
             output=self.directory / "broker.log",
         )
 
     def wait_ready(self) -> None:
         """Return once the node serves AMQP. Raises LocalError when it ends or takes too long."""
         self.process.wait_until(lambda: listens(self.port), _START_TIMEOUT)
+
+    def terminate(self) -> None:
+        """Ask the node to stop, without waiting."""
+        if self._server is not None:
+            self._server.terminate()
 
     def stop(self, timeout: float = 10.0) -> None:
         """Stop the node and its port mapper; SIGKILL after `timeout` seconds."""
@@ -92,8 +100,12 @@ class Broker:
     def control(self, *arguments: str, timeout: float = 60.0) -> str:
         """What `rabbitmqctl arguments` prints. Raises LocalError when it fails."""
         done = subprocess.run(
-            [_path("rabbitmqctl"), "--quiet", *arguments],
-            env=self._environment(), cwd=self.directory, capture_output=True, text=True, timeout=timeout,
+            [programs.path("rabbitmqctl"), "--quiet", *arguments],
+            env=self._environment(),
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
         )
         if done.returncode != 0:
             raise LocalError(f"rabbitmqctl {' '.join(arguments)}: {done.stderr.strip()}")
@@ -118,9 +130,3 @@ class Broker:
             "RABBITMQ_PID_FILE": str(self.directory / "broker.pid"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-noinput -kernel inet_dist_use_interface {127,0,0,1}",
         }
-
-
-def _path(program: str) -> str:
-    path = programs.find(program)
-    assert path is not None, f"{program}: require() comes first"
-    return path

@@ -58,10 +58,11 @@ class Database:
         self._server = Process(
             "database",
             [
-                _path("mariadbd"),
+                programs.path("mariadbd"),
                 "--no-defaults",
                 f"--datadir={data}",
-                f"--socket={self._socket()}",
+                # Relative to the data folder: Linux limits the path to 107 bytes (unix(7)).
+                "--socket=database.sock",
                 f"--pid-file={self.directory / 'database.pid'}",
                 f"--port={self.port}",
                 f"--init-file={init}",
@@ -79,6 +80,11 @@ class Database:
         """Return once it serves queries. Raises LocalError when it ends or takes too long."""
         self.process.wait_until(self._answers, _START_TIMEOUT)
 
+    def terminate(self) -> None:
+        """Ask the server to stop, without waiting."""
+        if self._server is not None:
+            self._server.terminate()
+
     def stop(self, timeout: float = 10.0) -> None:
         """Stop the server; SIGKILL after `timeout` seconds."""
         if self._server is not None:
@@ -89,7 +95,7 @@ class Database:
         unfinished = self.directory / f"data.{os.getpid()}"
         done = subprocess.run(
             [
-                _path("mariadb-install-db"),
+                programs.path("mariadb-install-db"),
                 "--no-defaults",
                 f"--datadir={unfinished}",
                 "--auth-root-authentication-method=normal",
@@ -103,16 +109,15 @@ class Database:
             raise LocalError(f"mariadb-install-db failed:\n{(done.stdout + done.stderr)[-2000:]}")
         unfinished.rename(data)
 
-    def _socket(self) -> str:
-        # Linux limits the path of a socket to 107 bytes (unix(7)); relative to the data folder,
-        # where the server works, it is always short enough.
-        return "database.sock"
-
     def _answers(self) -> bool:
         try:
             pymysql.connect(
-                host="127.0.0.1", port=self.port, user="nowait", password=self._password,
-                database="nowait", connect_timeout=2,
+                host="127.0.0.1",
+                port=self.port,
+                user="nowait",
+                password=self._password,
+                database="nowait",
+                connect_timeout=2,
             ).close()
         except pymysql.err.MySQLError:
             return False
@@ -122,9 +127,3 @@ class Database:
 def _user() -> list[str]:
     """mariadbd refuses to run as root unless told to."""
     return ["--user=root"] if os.geteuid() == 0 else []
-
-
-def _path(program: str) -> str:
-    path = programs.find(program)
-    assert path is not None, f"{program}: require() comes first"
-    return path

@@ -30,6 +30,10 @@ class Process:
         cwd: the folder to start it in; None for the current one.
         output: a file that gets stdout and stderr, or a callable that gets each line, without
             its newline, on a thread of its own.
+
+    Attributes:
+        name: as given.
+        output: as given.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Process:
         output: Path | Callable[[str], None],
     ) -> None:
         self.name = name
-        self._output = output
+        self.output = output
         self._reader: threading.Thread | None = None
         guarded = ["setpriv", "--pdeathsig", "KILL", "--", *command]
         options: dict[str, Any] = dict(
@@ -126,10 +130,10 @@ class Process:
         return status
 
     def _tail(self) -> str:
-        if not isinstance(self._output, Path):
+        if not isinstance(self.output, Path):
             return ""
-        lines = self._output.read_text(errors="replace").splitlines()
-        return "\n".join([f"; the end of {self._output}:", *lines[-15:]])
+        lines = self.output.read_text(errors="replace").splitlines()
+        return "\n".join([f"; the end of {self.output}:", *lines[-15:]])
 
 
 def _relay(stream: IO[str], sink: Callable[[str], None]) -> None:

@@ -44,6 +44,14 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=os.pathsep.join((*_DIRECTORIES, os.environ.get("PATH", ""))))
 
 
+def path(program: str) -> str:
+    """The absolute path of a program that require() has made sure of."""
+    found = find(program)
+    if found is None:
+        raise LocalError(f"{program} is not installed")
+    return found
+
+
 def require(programs: Sequence[str]) -> None:
     """Make sure that all of `programs` are installed, with apt where that is possible.
 

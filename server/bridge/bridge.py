@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +16,16 @@ from celery import Celery
 from server.bridge import protocol
 from server.bridge.calls import Calls
 from server.bridge.connection import ConnectionLost
-from server.bridge.errors import Blocked, BridgeError, DeadlineExceeded, Disconnected, Refused, Stopped, TaskFailed
-from server.bridge.errors import Unroutable
+from server.bridge.errors import (
+    Blocked,
+    BridgeError,
+    DeadlineExceeded,
+    Disconnected,
+    Refused,
+    Stopped,
+    TaskFailed,
+    Unroutable,
+)
 from server.bridge.link import Connector, Link
 from server.bridge.messages import MalformedReply, decode_reply, encode_request
 
@@ -167,8 +175,8 @@ class Bridge:
     def send_task(
         self,
         name: str,
-        args: Sequence[Any] | None = None,
-        kwargs: Mapping[str, Any] | None = None,
+        args: list[Any] | tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
         *,
         timeout: float | None = None,
         task_id: str | None = None,

@@ -147,5 +147,3 @@ class Link:
             self.blocked = event.reason
         elif isinstance(event, protocol.Unblocked):
             self.blocked = None
-
-

@@ -8,14 +8,15 @@ backend sends (celery/backends/rpc.py).
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from struct import pack
 from typing import Any
 
-from amqp import Message
+from amqp.serialization import dumps
 from celery import Celery
-from celery.utils.iso8601 import parse_iso8601
+from celery.utils.time import maybe_iso8601
 from kombu import Producer
 
 # Only these states end a call; all others (STARTED, RETRY, a task's own) are progress.
@@ -37,6 +38,27 @@ _UNSUPPORTED = {
     "mandatory": "it is always on",
     "expiration": "timeout sets it",
 }
+
+# The properties of the class basic, in the order of their flags (AMQP 0-9-1, 1.8), with the codes
+# that amqp.serialization.dumps has for their types.
+_PROPERTIES = {
+    "content_type": "s",
+    "content_encoding": "s",
+    "headers": "F",
+    "delivery_mode": "o",
+    "priority": "o",
+    "correlation_id": "s",
+    "reply_to": "s",
+    "expiration": "s",
+    "message_id": "s",
+    "timestamp": "L",
+    "type": "s",
+    "user_id": "s",
+    "app_id": "s",
+    "cluster_id": "s",
+}
+# Celery writes these options into the task's headers, and then hands them to the producer too.
+_ONLY_IN_HEADERS = {"argsrepr", "kwargsrepr", "origin"}
 
 
 @dataclass(frozen=True)
@@ -97,7 +119,7 @@ class _Recorder:
     def __init__(self) -> None:
         self.connection = self
         self.client = self
-        self.published: tuple[Message, str, str] | None = None
+        self.published: tuple[dict[str, Any], str, str] | None = None
 
     @contextlib.contextmanager
     def _reraise_as_library_errors(self) -> Iterator[None]:
@@ -111,25 +133,25 @@ class _Recorder:
         content_encoding: str,
         headers: dict[str, Any],
         properties: dict[str, Any],
-    ) -> Message:
-        return Message(
-            body,
-            priority=priority,
-            content_type=content_type,
-            content_encoding=content_encoding,
-            application_headers=headers,
+    ) -> dict[str, Any]:
+        return {
+            "body": body if isinstance(body, bytes) else body.encode(),
+            "priority": priority,
+            "content_type": content_type,
+            "content_encoding": content_encoding,
+            "headers": headers,
             **properties,
-        )
+        }
 
-    def basic_publish(self, message: Message, exchange: str, routing_key: str, **_: Any) -> None:
+    def basic_publish(self, message: dict[str, Any], exchange: str, routing_key: str, **_: Any) -> None:
         self.published = (message, exchange, routing_key)
 
 
 def encode_request(
     app: Celery,
     name: str,
-    args: Sequence[Any] | None,
-    kwargs: Mapping[str, Any] | None,
+    args: list[Any] | tuple[Any, ...] | None,
+    kwargs: dict[str, Any] | None,
     *,
     task_id: str,
     reply_to: str,
@@ -157,24 +179,29 @@ def encode_request(
             raise TypeError(f"send_task: {option} is not supported: {_UNSUPPORTED[option]}")
     if options.get("serializer", "json") != "json" or options.get("compression"):
         raise TypeError("send_task: only the serializer json without compression is supported")
-    recorder = _Recorder()
+    recorder: Any = _Recorder()
     producer = Producer(recorder, serializer="json", auto_declare=False)
     expires = options.get("expires")
     merged = {"add_to_parent": False, **options, "serializer": "json"}
     merged["expires"] = timeout if expires is None else min(timeout, max(0.0, _seconds_until(app, expires)))
     try:
         app.send_task(
-            name, args, kwargs, task_id=task_id, reply_to=reply_to, producer=producer, retry=False, declare=(), **merged
+            name,
+            args,
+            kwargs,
+            task_id=task_id,
+            reply_to=reply_to,
+            producer=producer,
+            retry=False,
+            declare=(),
+            **merged,
         )
     except Exception as error:
         # kombu wraps what json raises (kombu.exceptions.EncodeError): the arguments are at fault.
         raise TypeError(f"send_task: {name} cannot be encoded: {error}") from error
-    assert recorder.published is not None
     message, exchange, routing_key = recorder.published
-    body = message.body if isinstance(message.body, bytes) else message.body.encode()
-    return Request(
-        task_id, exchange, routing_key, message._serialize_properties(), body, not options.get("ignore_result")
-    )
+    body = message.pop("body")
+    return Request(task_id, exchange, routing_key, _encode_properties(message), body, not options.get("ignore_result"))
 
 
 def decode_reply(body: bytes, content_type: str) -> Reply:
@@ -193,10 +220,27 @@ def decode_reply(body: bytes, content_type: str) -> Reply:
     return Reply(document["status"], document.get("result"))
 
 
+def _encode_properties(properties: dict[str, Any]) -> bytes:
+    """Flags and values of a content header (AMQP 0-9-1, 4.2.6.1).
+
+    Raises TypeError for a property that AMQP does not have.
+    """
+    unknown = properties.keys() - _PROPERTIES.keys() - _ONLY_IN_HEADERS
+    if unknown:
+        raise TypeError(f"send_task: unknown options: {', '.join(sorted(unknown))}")
+    flags, formats, values = 0, "", []
+    for bit, (name, code) in enumerate(_PROPERTIES.items()):
+        value = properties.get(name)
+        if value is not None:
+            flags |= 1 << (15 - bit)
+            formats += code
+            values.append(value)
+    return pack(">H", flags) + bytes(dumps(formats, tuple(values)))
+
+
 def _seconds_until(app: Celery, expires: float | datetime | str) -> float:
     if isinstance(expires, (int, float)):
         return float(expires)
-    moment = parse_iso8601(expires) if isinstance(expires, str) else expires
+    moment: Any = maybe_iso8601(expires)
     now = app.now()
     return float(((moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)) - now).total_seconds())
-

@@ -1,0 +1,82 @@
+"""The server: builds the pieces, listens, drains on SIGTERM."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+
+from celery import Celery
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from server.app import make_app
+from server.bridge import Bridge
+from server.settings import Settings, describe
+
+log = logging.getLogger("server")
+
+_IDLE_TIMEOUT = 75.0  # seconds between two requests of a connection, and for a request's headers
+_BODY_TIMEOUT = 30.0  # seconds for a body, refused ones included
+_LARGEST_HEADERS = 1024 * 1024  # bytes; up to here the handlers answer, beyond it the connection ends
+_ANY_BODY = 2**62  # bytes; the handlers know the limit, and say so
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then end what is in flight and return.
+
+    Raises OSError when the address cannot be listened on.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    celery_app = Celery("server", broker=settings.broker_url, set_as_current=False)
+    bridge = Bridge(celery_app, max_in_flight=settings.max_in_flight, timeout=settings.timeout)
+    app = make_app(bridge, settings)
+    http = HTTPServer(
+        app,
+        idle_connection_timeout=_IDLE_TIMEOUT,
+        body_timeout=_BODY_TIMEOUT,
+        max_header_size=_LARGEST_HEADERS,
+        max_body_size=_ANY_BODY,
+    )
+    sockets = bind_sockets(settings.port, settings.address)
+    await bridge.start()
+    http.add_sockets(sockets)
+    log.info("listening on %s:%d", settings.address, sockets[0].getsockname()[1])
+
+    await stop.wait()
+    log.info("stopping: %d requests in flight", len(app.requests.open))
+    http.stop()
+    if not await app.requests.drain(settings.drain):
+        log.warning("stopping with %d requests in flight after %g s", len(app.requests.open), settings.drain)
+    await http.close_all_connections()
+    await bridge.stop(drain=0)
+    await app.close()
+    log.info("stopped")
+
+
+def main() -> int:
+    """Run the server. Returns the exit status: 0 after a signal, 1 when it cannot listen."""
+    parser = argparse.ArgumentParser(
+        prog="python -m server",
+        description="The Nowait server: Tornado handlers that hand their queries to Celery workers.",
+        epilog="Settings, from the environment:\n" + describe(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
+    settings = Settings.load()
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    try:
+        asyncio.run(serve(settings))
+    except OSError as error:
+        print(f"cannot listen on {settings.address}:{settings.port}: {error.strerror}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""A bridge without broker and workers, for the tests of handlers.
+
+It keeps the promises of `Bridge` that handlers rely on; the same tests run over both.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+from uuid import uuid4
+
+from server.bridge.bridge import Call
+from server.bridge.calls import Calls
+from server.bridge.errors import BridgeError, DeadlineExceeded, Disconnected, Stopped, TaskFailed, Unroutable
+
+
+class FakeBridge:
+    """Runs the "tasks" on the loop itself.
+
+    Args:
+        tasks: by name, functions or coroutine functions; what they raise becomes TaskFailed. A
+            task that is not there is never answered.
+        queues: the queues that exist; a task sent to another one fails with Unroutable.
+        max_in_flight: calls that may wait at once; above, Overloaded.
+        timeout: seconds that a call may take when it does not say.
+
+    Attributes:
+        state: "connected", or anything else to refuse calls with Disconnected.
+        sent: name, args and kwargs of all tasks that were taken, in order.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Callable[..., Any]],
+        *,
+        queues: Collection[str],
+        max_in_flight: int = 1000,
+        timeout: float = 30.0,
+    ) -> None:
+        self.state = "connected"
+        self.sent: list[tuple[str, list[Any], dict[str, Any]]] = []
+        self._tasks = tasks
+        self._queues = queues
+        self._timeout = timeout
+        self._calls: Calls[Call] = Calls(max_in_flight)
+        self._running: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """Calls without an answer."""
+        return len(self._calls)
+
+    async def start(self) -> None:
+        """Nothing to connect."""
+
+    async def stop(self, drain: float = 0.0) -> None:
+        """Fail what is in flight and take no more calls; `drain` is not waited for."""
+        self.state = "stopped"
+        for call_id in self._calls.ids():
+            self._end(call_id, Stopped("the bridge stopped before an answer came"))
+        for task in list(self._running):
+            task.cancel()
+
+    def send_task(
+        self,
+        name: str,
+        args: list[Any] | tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        task_id: str | None = None,
+        queue: str,
+    ) -> Call:
+        """As `Bridge.send_task`."""
+        call = Call(task_id or str(uuid4()), lambda call: self._end(call.id, None))
+        timeout = self._timeout if timeout is None else timeout
+        try:
+            if self.state == "stopped":
+                raise Stopped("the bridge is stopping")
+            if self.state != "connected":
+                raise Disconnected("no connection to the broker")
+            self._calls.admit()
+            if timeout <= 0:
+                raise DeadlineExceeded("the deadline passed before the task was sent")
+            if queue not in self._queues:
+                raise Unroutable("no queue takes the task")
+        except BridgeError as error:
+            call.set_exception(error)
+            return call
+        self._calls.add(call.id, call)
+        self.sent.append((name, list(args or ()), dict(kwargs or {})))
+        late = DeadlineExceeded(f"no answer within {timeout:g} s")
+        call.timer = call.get_loop().call_later(timeout, self._end, call.id, late)
+        if name in self._tasks:
+            task = call.get_loop().create_task(self._run(call.id, name, args or (), kwargs or {}))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return call
+
+    async def _run(self, call_id: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        try:
+            result = self._tasks[name](*args, **kwargs)
+            if inspect.isawaitable(result):
+                result = await result
+        except Exception as error:
+            result = TaskFailed("FAILURE", type(error).__name__, str(error))
+        self._end(call_id, result)
+
+    def _end(self, call_id: str, outcome: Any) -> None:
+        call = self._calls.abandon(call_id)
+        if call is None:
+            return
+        if call.timer is not None:
+            call.timer.cancel()
+        if call.done():
+            return
+        if isinstance(outcome, BridgeError):
+            call.set_exception(outcome)
+        else:
+            call.set_result(outcome)

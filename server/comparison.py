@@ -1,0 +1,108 @@
+"""The sample query made by the server itself, for the comparison routes.
+
+What one should not do (block the loop) and what one can do instead (threads, an async driver),
+beside the workers' way. The statement and the JSON form of its values are the workers' own,
+`tasks/queries.py` and `tasks/values.py`: the two packages never import each other, so they stand
+here a second time, and a test holds the answers equal byte by byte.
+"""
+
+import asyncio
+import base64
+import datetime
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from sqlalchemy import JSON, create_engine, text
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+_THREADS = 32
+_CONNECTIONS = 100  # of the async driver
+_CONNECT_TIMEOUT = 5  # seconds
+
+_USERS = text(
+    "SELECT users.* FROM (SELECT SLEEP(:delay)) AS pause, users WHERE users.flag = :flag ORDER BY users.id"
+).columns(profile=JSON())
+
+Rows = list[dict[str, Any]]
+
+
+class Comparison:
+    """The three variants.
+
+    Args:
+        database_url: `mysql://user:password@host:port/name`.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        connect_args = {
+            "charset": "utf8mb4",
+            "connect_timeout": _CONNECT_TIMEOUT,
+            "init_command": "SET time_zone = '+00:00'",
+        }
+        url = urlsplit(database_url)
+        # As many connections as threads ask for: _THREADS, and the loop itself.
+        self._engine = create_engine(
+            urlunsplit(url._replace(scheme="mysql+pymysql")),
+            pool_size=_THREADS + 1,
+            pool_pre_ping=True,
+            connect_args=connect_args,
+        )
+        self._async_engine = create_async_engine(
+            urlunsplit(url._replace(scheme="mysql+aiomysql")),
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
+            pool_pre_ping=True,
+            connect_args=connect_args,
+        )
+        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="comparison")
+
+    def blocking(self, flag: int, delay: float) -> Rows:
+        """Query with PyMySQL in the calling thread, which waits."""
+        with self._engine.connect() as connection:
+            return _query(connection, flag, delay)
+
+    async def threads(self, flag: int, delay: float, timeout: float) -> Rows:
+        """Query with PyMySQL in a pool of threads.
+
+        Raises TimeoutError after `timeout` seconds; the thread goes on until its answer comes.
+        """
+        loop = asyncio.get_running_loop()
+        return await asyncio.wait_for(
+            loop.run_in_executor(self._executor, self.blocking, flag, delay), timeout
+        )
+
+    async def aiomysql(self, flag: int, delay: float, timeout: float) -> Rows:
+        """Query with aiomysql. Raises TimeoutError after `timeout` seconds."""
+        return await asyncio.wait_for(self._aiomysql(flag, delay), timeout)
+
+    async def _aiomysql(self, flag: int, delay: float) -> Rows:
+        async with self._async_engine.connect() as connection:
+            return await connection.run_sync(_query, flag, delay)
+
+    async def close(self) -> None:
+        """Close all connections; threads that wait for the database are left behind."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        await self._async_engine.dispose()
+        threading.Thread(target=self._engine.dispose, daemon=True).start()
+
+
+def _query(connection: Connection, flag: int, delay: float) -> Rows:
+    rows = connection.execute(_USERS, {"flag": flag, "delay": delay}).mappings()
+    return [{name: _to_json(value) for name, value in row.items()} for row in rows]
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, (datetime.date, datetime.datetime)):
+        return value.isoformat()
+    if isinstance(value, datetime.timedelta):
+        # TIME, for the sample's columns: within a day.
+        return (datetime.datetime.min + value).time().isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return value

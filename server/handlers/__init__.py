@@ -1,0 +1,1 @@
+"""The HTTP handlers: parse, one call, write. Each module ends with its routes."""

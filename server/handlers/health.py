@@ -1,0 +1,43 @@
+"""Is the server alive, is it ready, is it fast."""
+
+from typing import Any
+
+from tornado.web import HTTPError
+
+from server.handlers.base import BaseHandler, Context
+
+
+class NowHandler(BaseHandler):
+    """Has nothing to wait for: its latency is the server's own."""
+
+    def get(self) -> None:
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.finish(b"i want you, right now!")
+
+
+class AliveHandler(BaseHandler):
+    """200 as long as the loop turns."""
+
+    def get(self) -> None:
+        self.finish({"status": "alive"})
+
+
+class ReadyHandler(BaseHandler):
+    """200 while tasks can be sent; 503 while the broker is away or the server stops."""
+
+    def get(self) -> None:
+        state = "stopping" if self.context.requests.stopping else self.context.tasks.state
+        if state != "connected":
+            self.set_header("Retry-After", "1")
+            raise HTTPError(503, f"The server is not ready: {state}.")
+        self.finish({"status": "ready"})
+
+
+def routes(context: Context) -> list[Any]:
+    """The routes of this module."""
+    options = {"context": context}
+    return [
+        (r"/i_want_you_now", NowHandler, options),
+        (r"/healthz", AliveHandler, options),
+        (r"/readyz", ReadyHandler, options),
+    ]

@@ -1,0 +1,66 @@
+"""The main job: rows of `users`, queried by a worker."""
+
+import json
+import math
+from typing import Any
+
+from tornado.web import HTTPError
+
+from server.handlers.base import BaseHandler, BridgedHandler, Context
+
+QUEUE = "queries"
+FLAG = r"([0-9]+)"
+MAX_FLAG = 2**31 - 1
+MAX_DELAY = 60.0  # seconds
+
+
+class UsersHandler(BridgedHandler):
+    """GET /mysql_query/{flag}"""
+
+    async def get(self, flag: str) -> None:
+        number, delay = parse_flag(flag), parse_delay(self)
+        rows = await self.run_task("task.query_users", [number, delay], queue=QUEUE)
+        write_rows(self, number, rows)
+
+
+def parse_flag(text: str) -> int:
+    """The flag of a path that FLAG matched. Raises HTTPError 400 when it is too large."""
+    digits = text.lstrip("0") or "0"
+    if len(digits) > 10 or int(digits) > MAX_FLAG:
+        raise HTTPError(400, f"flag: an integer from 0 to {MAX_FLAG} is expected.")
+    return int(digits)
+
+
+def parse_delay(handler: BaseHandler) -> float:
+    """The query parameter `delay`, in seconds; 0 when it is not given.
+
+    Raises HTTPError 400 when it is no number from 0 to 60, given twice, or this is no demo.
+    """
+    given = handler.get_query_arguments("delay", strip=False)
+    if not given:
+        return 0
+    if not handler.context.demo:
+        raise HTTPError(400, "delay: it is only there with NOWAIT_DEMO=1.")
+    try:
+        # float() takes more than a client should send: underscores, spaces, other digits.
+        if len(given) > 1 or not given[0].isascii() or "_" in given[0] or given[0] != given[0].strip():
+            raise ValueError
+        delay = float(given[0])
+        if not (math.isfinite(delay) and 0 <= delay <= MAX_DELAY):
+            raise ValueError
+    except ValueError:
+        raise HTTPError(400, f"delay: one number of seconds from 0 to {MAX_DELAY:g} is expected.") from None
+    return delay
+
+
+def write_rows(handler: BaseHandler, flag: int, rows: list[dict[str, Any]]) -> None:
+    """Finish with the rows; every variant of the query answers through this."""
+    handler.set_header("Content-Type", "application/json")
+    body = json.dumps({"flag": flag, "rows": rows}, ensure_ascii=False, separators=(",", ":"))
+    # A lone surrogate has no UTF-8 form; its backslash escape is its JSON form.
+    handler.finish(body.encode("utf-8", "backslashreplace"))
+
+
+def routes(context: Context) -> list[Any]:
+    """The routes of this module."""
+    return [(rf"/mysql_query/{FLAG}", UsersHandler, {"context": context})]

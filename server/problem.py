@@ -1,0 +1,73 @@
+"""Problem documents (RFC 9457): what a client is told when a request fails.
+
+Their texts are fixed here or speak of the request itself. What a worker, the database or the
+broker said is for the log.
+"""
+
+import json
+import math
+from dataclasses import dataclass, field
+from http.client import responses
+
+from server.bridge import errors
+
+CONTENT_TYPE = "application/problem+json"
+
+_OF_BRIDGE: dict[type[errors.BridgeError], tuple[str, str, str]] = {
+    errors.Disconnected: ("broker-unavailable", "Broker unavailable", "There is no connection to the broker."),
+    errors.Blocked: ("broker-blocked", "Broker blocked", "The broker takes no messages at the moment."),
+    errors.Overloaded: ("overloaded", "Too many calls in flight", "The server waits for as many tasks as it may."),
+    errors.Unroutable: ("no-queue", "No queue", "No queue takes this task: no worker has served it yet."),
+    errors.Refused: ("refused", "Message refused", "The broker refused the message."),
+    errors.Stopped: ("stopping", "Server stopping", "The server is stopping."),
+    errors.DeadlineExceeded: ("deadline-exceeded", "Deadline exceeded", "There was no answer in time."),
+    errors.TaskFailed: ("task-failed", "Task failed", "The task failed; the log has the reason under the request id."),
+}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem, before it is written.
+
+    Attributes:
+        status: the HTTP status.
+        title: the kind of problem, in words.
+        detail: this occurrence, in words.
+        type: a URI for the kind; about:blank where the status says it all.
+        headers: further headers of the answer.
+    """
+
+    status: int
+    title: str
+    detail: str
+    type: str = "about:blank"
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def body(self, request_id: str) -> bytes:
+        """The document."""
+        return json.dumps(
+            {
+                "type": self.type,
+                "title": self.title,
+                "status": self.status,
+                "detail": self.detail,
+                "request_id": request_id,
+            },
+            ensure_ascii=False,
+        ).encode("utf-8", "backslashreplace")
+
+
+def of_status(status: int, detail: str | None = None) -> Problem:
+    """The problem that a status alone describes; without `detail`, the title stands for it."""
+    title = responses.get(status, "Unknown")
+    return Problem(status, title, detail or f"{title}.")
+
+
+def of_bridge_error(error: errors.BridgeError) -> Problem:
+    """The problem that a failed call is to the client, with Retry-After where that makes sense."""
+    kind, title, detail = next(
+        (_OF_BRIDGE[cls] for cls in type(error).__mro__ if cls in _OF_BRIDGE),
+        ("failed", "Call failed", "The call failed; the log has the reason under the request id."),
+    )
+    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
+    return Problem(error.status, title, detail, f"urn:problem-type:nowait:{kind}", headers)

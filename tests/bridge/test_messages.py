@@ -1,0 +1,160 @@
+import json
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from amqp import Message
+from celery import Celery
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.bridge.messages import MalformedReply, Reply, Request, decode_reply, encode_request
+
+
+@pytest.fixture(scope="module")
+def app() -> Celery:
+    app = Celery("server", set_as_current=False)
+    app.conf.task_routes = {"routed.*": {"queue": "by-route", "priority": 4}}
+    return app
+
+
+def encode(app: Celery, timeout: float = 5.0, **options: Any) -> Request:
+    args, kwargs = options.pop("args", [1]), options.pop("kwargs", {"k": "v"})
+    name = options.pop("name", "test.echo")
+    return encode_request(
+        app, name, args, kwargs, task_id="the-id", reply_to="replies", timeout=timeout, options=options
+    )
+
+
+def properties(request: Request) -> dict[str, Any]:
+    """The properties, decoded by py-amqp."""
+    message = Message()
+    message._load_properties(60, b"\x00" * 12 + request.properties, 12)
+    return dict(message.properties)
+
+
+def test_a_request_carries_what_a_worker_needs(app: Celery) -> None:
+    request = encode(app, queue="tests")
+    assert (request.task_id, request.exchange, request.routing_key) == ("the-id", "", "tests")
+    args, kwargs, embed = json.loads(request.body)
+    assert (args, kwargs) == ([1], {"k": "v"})
+    assert embed == {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
+    sent = properties(request)
+    assert sent["correlation_id"] == "the-id"
+    assert sent["reply_to"] == "replies"
+    assert sent["content_type"] == "application/json"
+    assert sent["delivery_mode"] == 2
+    assert sent["expiration"] == "5000"
+    headers = sent["application_headers"]
+    assert (headers["task"], headers["id"], headers["root_id"]) == ("test.echo", "the-id", "the-id")
+    left = datetime.fromisoformat(headers["expires"]) - datetime.now(timezone.utc)
+    assert timedelta(seconds=3) < left <= timedelta(seconds=5)
+
+
+def test_routes_and_priorities_are_celerys_own(app: Celery) -> None:
+    request = encode(app, name="routed.task")
+    assert request.routing_key == "by-route"
+    assert properties(request)["priority"] == 4
+    assert encode(app, name="other.task").routing_key == "celery"
+
+
+@pytest.mark.parametrize(
+    ("expires", "expiration"),
+    [
+        (2, "2000"),
+        (60, "5000"),
+        (-1, "0"),
+        (datetime(2000, 1, 1, tzinfo=timezone.utc), "0"),
+        (datetime(2999, 1, 1, tzinfo=timezone.utc), "5000"),
+        (datetime(2999, 1, 1), "5000"),
+        ("2999-01-01T00:00:00+00:00", "5000"),
+    ],
+)
+def test_the_earlier_of_deadline_and_expires_counts(app: Celery, expires: Any, expiration: str) -> None:
+    assert properties(encode(app, queue="tests", expires=expires))["expiration"] == expiration
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"producer": None},
+        {"connection": None},
+        {"reply_to": "mine"},
+        {"retry": True},
+        {"serializer": "pickle"},
+        {"compression": "gzip"},
+        {"no_such_option": 1},
+    ],
+)
+def test_what_a_bridge_cannot_do_is_refused_by_name(app: Celery, option: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match=next(iter(option))):
+        encode(app, queue="tests", **option)
+
+
+@pytest.mark.parametrize("args", [[object()], [float("nan"), object], "text", 5])
+def test_arguments_that_json_cannot_carry_are_a_type_error(app: Celery, args: Any) -> None:
+    with pytest.raises(TypeError):
+        encode(app, queue="tests", args=args)
+
+
+def test_ignored_results_are_never_waited_for(app: Celery) -> None:
+    assert not encode(app, queue="tests", ignore_result=True).replies
+    assert encode(app, queue="tests").replies
+
+
+def reply(**fields: Any) -> bytes:
+    whole = {"task_id": "i", "status": "SUCCESS", "result": 1, "traceback": None, "children": [], **fields}
+    return json.dumps(whole).encode()
+
+
+def test_a_reply_is_read() -> None:
+    assert decode_reply(reply(), "application/json") == Reply("SUCCESS", 1)
+
+
+@pytest.mark.parametrize("state", ["STARTED", "RETRY", "PROGRESS", "PENDING"])
+def test_progress_is_not_final(state: str) -> None:
+    assert not decode_reply(reply(status=state), "application/json").final
+
+
+@pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "REVOKED", "REJECTED"])
+def test_an_end_is_final(state: str) -> None:
+    assert decode_reply(reply(status=state), "application/json").final
+
+
+@pytest.mark.parametrize(
+    ("result", "failure"),
+    [
+        ({"exc_type": "KeyError", "exc_message": ["a", 1], "exc_module": "builtins"}, ("KeyError", "a 1")),
+        ({"exc_type": "SystemExit", "exc_message": "3", "exc_module": "builtins"}, ("SystemExit", "3")),
+        ({}, ("", "")),
+        ("text", ("", "text")),
+        (None, ("", "None")),
+    ],
+)
+def test_a_failure_is_data_and_builds_no_exception(result: Any, failure: tuple[str, str]) -> None:
+    assert decode_reply(reply(status="FAILURE", result=result), "application/json").failure() == failure
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"", "application/json"),
+        (b"\xff\xfe", "application/json"),
+        (b"[" * 100_000, "application/json"),
+        (b"[]", "application/json"),
+        (b'{"status": 5}', "application/json"),
+        (reply(), "application/x-python-serialize"),
+        (reply(), ""),
+    ],
+)
+def test_what_is_no_reply_is_malformed(body: bytes, content_type: str) -> None:
+    with pytest.raises(MalformedReply):
+        decode_reply(body, content_type)
+
+
+@given(st.binary())
+def test_any_bytes_are_a_reply_or_malformed(body: bytes) -> None:
+    try:
+        decode_reply(body, "application/json")
+    except MalformedReply:
+        pass

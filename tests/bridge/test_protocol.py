@@ -1,0 +1,146 @@
+"""Frames in, events out. What goes in is encoded by py-amqp, not by the code under test."""
+
+import struct
+from typing import Any
+
+import pytest
+from amqp import Message
+from amqp.serialization import dumps
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.bridge import protocol
+from server.bridge.protocol import Decoder, ProtocolError
+
+FRAME_MAX = 4096
+
+
+def frame(kind: int, payload: bytes, channel: int = 1) -> bytes:
+    return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
+
+
+def method(class_id: int, method_id: int, formats: str = "", *values: Any) -> bytes:
+    return frame(1, struct.pack(">HH", class_id, method_id) + bytes(dumps(formats, values)))
+
+
+def content(body: bytes, **properties: Any) -> bytes:
+    header = struct.pack(">HHQ", 60, 0, len(body)) + Message(b"", **properties)._serialize_properties()
+    step = FRAME_MAX - 8
+    return frame(2, header) + b"".join(frame(3, body[at : at + step]) for at in range(0, len(body), step))
+
+
+def delivery(tag: int, body: bytes, **properties: Any) -> bytes:
+    return method(60, 60, "sLbss", "consumer", tag, False, "", "queue") + content(body, **properties)
+
+
+STREAM = b"".join(
+    [
+        delivery(1, b'{"status": "SUCCESS"}', correlation_id="a", content_type="application/json"),
+        method(60, 80, "Lb", 7, True),
+        protocol.HEARTBEAT,
+        method(60, 120, "Lbb", 9, False, False),
+        delivery(2, b"x" * 9000, correlation_id="b", application_headers={"h": [1, {"k": "v"}]}, priority=3),
+        method(60, 50, "Bsss", 312, "NO_ROUTE", "", "nowhere") + content(b"{}", correlation_id="c"),
+        delivery(3, b"", delivery_mode=2, content_encoding="utf-8", correlation_id="d", reply_to="r", expiration="5"),
+        method(10, 60, "s", "low on memory"),
+        method(10, 61),
+        method(60, 21, "s", "consumer"),
+        method(60, 30, "sb", "consumer", True),
+    ]
+)
+EVENTS = [
+    protocol.Delivery(1, "a", "application/json", b'{"status": "SUCCESS"}'),
+    protocol.Settled(7, True, True),
+    protocol.Settled(9, False, False),
+    protocol.Delivery(2, "b", "", b"x" * 9000),
+    protocol.Returned("c", "NO_ROUTE"),
+    protocol.Delivery(3, "d", "", b""),
+    protocol.Blocked("low on memory"),
+    protocol.Unblocked(),
+    protocol.Cancelled(),
+]
+
+
+def decoder(max_body: int = 100_000) -> Decoder:
+    return Decoder(FRAME_MAX, max_body)
+
+
+def test_a_stream_is_cut_into_events() -> None:
+    # py-amqp writes the class and method in front of dumps' bit fields; "B" is its short.
+    assert list(decoder().feed(STREAM)) == EVENTS
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=30))
+def test_where_the_stream_is_cut_does_not_matter(cuts: list[int]) -> None:
+    cutter = decoder()
+    edges = [0, *sorted(cuts), len(STREAM)]
+    events = [event for start, end in zip(edges, edges[1:]) for event in cutter.feed(STREAM[start:end])]
+    assert events == EVENTS
+
+
+def test_byte_by_byte_it_is_the_same() -> None:
+    cutter = decoder()
+    assert [event for byte in STREAM for event in cutter.feed(bytes([byte]))] == EVENTS
+
+
+def test_a_body_that_is_too_large_is_dropped_and_the_next_one_arrives() -> None:
+    stream = delivery(1, b"x" * 9000, correlation_id="a") + delivery(2, b"y", correlation_id="b")
+    large, small = decoder(max_body=8999).feed(stream)
+    assert large == protocol.Delivery(1, "a", "", None)
+    assert small == protocol.Delivery(2, "b", "", b"y")
+
+
+@pytest.mark.parametrize(
+    ("sent", "closed"),
+    [
+        (method(10, 50, "BsBB", 320, "CONNECTION_FORCED", 0, 0), protocol.Closed(320, "CONNECTION_FORCED")),
+        (method(20, 40, "BsBB", 404, "NOT_FOUND", 60, 40), protocol.Closed(404, "NOT_FOUND")),
+    ],
+)
+def test_a_close_tells_its_reason(sent: bytes, closed: protocol.Closed) -> None:
+    assert list(decoder().feed(sent)) == [closed]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"\x01\x00\x01\x00\x00\x00\x04\x00\x3c\x00\x50" + b"\x00",
+        struct.pack(">BHI", 1, 1, 2**31),
+        frame(1, b"\x00"),
+        frame(1, struct.pack(">HH", 60, 80)),
+        frame(2, b"\x00" * 20),
+        frame(3, b"body of nothing"),
+    ],
+)
+def test_what_is_not_amqp_is_an_error(garbage: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        list(decoder().feed(garbage))
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_raise_anything_else(data: bytes) -> None:
+    try:
+        list(decoder().feed(data))
+    except ProtocolError:
+        pass
+
+
+@given(st.binary(max_size=3 * FRAME_MAX))
+def test_a_published_message_is_cut_into_frames_of_the_agreed_size(body: bytes) -> None:
+    properties = Message(b"", correlation_id="id")._serialize_properties()
+    sent = protocol.publish(1, "", "queue", properties, body, FRAME_MAX)
+    bodies = []
+    while sent:
+        kind, _channel, size = struct.unpack_from(">BHI", sent)
+        assert size + 8 <= FRAME_MAX
+        assert sent[7 + size] == 0xCE
+        if kind == 3:
+            bodies.append(sent[7 : 7 + size])
+        sent = sent[8 + size :]
+    assert b"".join(bodies) == body
+
+
+def test_a_name_that_amqp_cannot_carry_is_refused() -> None:
+    with pytest.raises(ValueError, match="255 bytes"):
+        protocol.publish(1, "", "q" * 256, b"\x00\x00", b"", FRAME_MAX)
