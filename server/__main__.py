@@ -5,6 +5,7 @@ import asyncio
 import logging
 import signal
 import sys
+from typing import Any
 
 from celery import Celery
 from tornado.httpserver import HTTPServer
@@ -16,10 +17,13 @@ from server.settings import Settings, describe
 
 log = logging.getLogger("server")
 
-_IDLE_TIMEOUT = 75.0  # seconds between two requests of a connection, and for a request's headers
-_BODY_TIMEOUT = 30.0  # seconds for a body, refused ones included
-_LARGEST_HEADERS = 1024 * 1024  # bytes; up to here the handlers answer, beyond it the connection ends
-_ANY_BODY = 2**62  # bytes; the handlers know the limit, and say so
+HTTP_OPTIONS: dict[str, Any] = {
+    "idle_connection_timeout": 75.0,  # seconds for a request's headers, from the end of the last one
+    "body_timeout": 30.0,  # seconds for a body, refused ones included
+    # The handlers know the limits of headers and bodies, and answer; these only end a connection.
+    "max_header_size": 1024 * 1024,  # bytes
+    "max_body_size": 2**62,  # bytes
+}
 
 
 async def serve(settings: Settings) -> None:
@@ -34,13 +38,7 @@ async def serve(settings: Settings) -> None:
     celery_app = Celery("server", broker=settings.broker_url, set_as_current=False)
     bridge = Bridge(celery_app, max_in_flight=settings.max_in_flight, timeout=settings.timeout)
     app = make_app(bridge, settings)
-    http = HTTPServer(
-        app,
-        idle_connection_timeout=_IDLE_TIMEOUT,
-        body_timeout=_BODY_TIMEOUT,
-        max_header_size=_LARGEST_HEADERS,
-        max_body_size=_ANY_BODY,
-    )
+    http = HTTPServer(app, **HTTP_OPTIONS)
     sockets = bind_sockets(settings.port, settings.address)
     await bridge.start()
     http.add_sockets(sockets)

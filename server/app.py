@@ -3,10 +3,12 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
+from server.body import BodyLimit
 from server.handlers import health, users
-from server.handlers.base import Context, NotFoundHandler, Requests, Tasks, log_request
+from server.handlers.base import Context, NotFoundHandler, Requests, Tasks, TooLargeHandler, log_request
 from server.settings import Settings
 
 Close = Callable[[], Awaitable[None]]
@@ -19,10 +21,20 @@ class WebApplication(Application):
         requests: those being answered.
     """
 
-    def __init__(self, routes: list[Any], requests: Requests, close: Close | None, **settings: Any) -> None:
-        super().__init__(routes, **settings)
-        self.requests = requests
+    def __init__(self, routes: list[Any], context: Context, close: Close | None) -> None:
+        options = {"context": context}
+        super().__init__(
+            routes, default_handler_class=NotFoundHandler, default_handler_args=options, log_function=log_request
+        )
+        self.requests = context.requests
+        self._options = options
         self._close = close
+
+    def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
+        """The handler of a request, behind the limit for its body."""
+        handler = super().find_handler(request, **kwargs)
+        assert handler is not None, "there is a default handler"
+        return BodyLimit(handler, lambda: self.get_handler_delegate(request, TooLargeHandler, self._options))
 
     async def close(self) -> None:
         """Let go of what the handlers hold."""
@@ -32,8 +44,7 @@ class WebApplication(Application):
 
 def make_app(bridge: Tasks, settings: Settings) -> WebApplication:
     """The application that answers through `bridge`."""
-    requests = Requests()
-    context = Context(bridge, requests, settings.timeout, settings.demo)
+    context = Context(bridge, Requests(), settings.timeout, settings.demo)
     routes = health.routes(context) + users.routes(context)
     close: Close | None = None
     if settings.demo:
@@ -44,11 +55,4 @@ def make_app(bridge: Tasks, settings: Settings) -> WebApplication:
         queries = Comparison(settings.database_url)
         routes += comparison.routes(context, queries)
         close = queries.close
-    return WebApplication(
-        routes,
-        requests,
-        close,
-        default_handler_class=NotFoundHandler,
-        default_handler_args={"context": context},
-        log_function=log_request,
-    )
+    return WebApplication(routes, context, close)

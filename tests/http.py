@@ -1,4 +1,4 @@
-"""A small HTTP client: status 0 stands for a server that is not there."""
+"""A small HTTP client: status 0 stands for a server that is not there, or that hangs up."""
 
 import http.client
 import json
@@ -33,7 +33,7 @@ def fetch(
         connection.request(method, url[len(f"{parts.scheme}://{parts.netloc}") :], body, headers or {})
         response = connection.getresponse()
         return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
         return Answer(0, {}, b"")
     finally:
         connection.close()

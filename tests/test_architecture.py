@@ -13,19 +13,20 @@ ALLOWED: dict[str, set[str]] = {
     "server": set(),
     "server.__main__": {"celery", "tornado", "server.app", "server.bridge", "server.settings"},
     "server.app": {
-        "tornado", "server.comparison", "server.handlers", "server.handlers.base", "server.settings",
+        "tornado", "server.body", "server.comparison", "server.handlers", "server.handlers.base", "server.settings",
     },
+    "server.body": {"tornado"},
     "server.comparison": {"sqlalchemy"},
     "server.deadline": set(),
     "server.prefer": set(),
     "server.problem": {"server.bridge"},
     "server.settings": set(),
     "server.handlers": set(),
-    "server.handlers.base": {"tornado", "server", "server.bridge.errors", "server.deadline"},
+    "server.handlers.base": {"tornado", "server", "server.body", "server.bridge.errors", "server.deadline"},
     "server.handlers.comparison": {
         "server.bridge.errors", "server.comparison", "server.handlers.base", "server.handlers.users",
     },
-    "server.handlers.health": {"tornado", "server.handlers.base"},
+    "server.handlers.health": {"server.bridge", "server.handlers.base"},
     "server.handlers.users": {"tornado", "server.handlers.base"},
     "server.bridge": {"server.bridge.bridge", "server.bridge.errors"},
     "server.bridge.bridge": {

@@ -2,7 +2,8 @@
 
 Children live in their own session, so that Ctrl-C in a terminal reaches only the parent, which
 then stops them in order. They die with the parent, even if that is killed with SIGKILL: setpriv
-(util-linux) sets the parent-death signal, see prctl(2), PR_SET_PDEATHSIG.
+(util-linux) sets the parent-death signal, see prctl(2), PR_SET_PDEATHSIG. A parent that died before
+that was set sends none, so the child looks once whether its parent is still there.
 """
 
 import os
@@ -17,6 +18,7 @@ from typing import IO, Any
 
 from deploy.local.errors import LocalError
 
+_GUARD = ["setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"']
 _POLL = 0.05  # seconds between two looks at a process or a port
 
 
@@ -48,7 +50,7 @@ class Process:
         self.name = name
         self.output = output
         self._reader: threading.Thread | None = None
-        guarded = ["setpriv", "--pdeathsig", "KILL", "--", *command]
+        guarded = [*_GUARD, str(os.getpid()), *command]
         options: dict[str, Any] = dict(
             env=None if env is None else dict(env),
             cwd=cwd,

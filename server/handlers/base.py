@@ -12,16 +12,16 @@ from typing import Any, Protocol
 from uuid import uuid4
 
 from tornado.httputil import HTTPHeaders
-from tornado.web import Finish, HTTPError, RequestHandler, stream_request_body
+from tornado.web import Finish, HTTPError, RequestHandler
 
 from server import prefer, problem
+from server.body import MAX_BODY
 from server.bridge.errors import BridgeError, TaskFailed
 from server.deadline import Deadline
 
 log = logging.getLogger(__name__)
 
 MAX_HEADERS = 64 * 1024  # bytes
-MAX_BODY = 1024 * 1024  # bytes
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499  # no client sees it; the log does
@@ -73,20 +73,19 @@ class Context:
     demo: bool
 
 
-@stream_request_body
 class BaseHandler(RequestHandler):
-    """Every route's base.
-
-    Bodies are streamed, so that one that is too large is refused before it arrives; HTTPServer's
-    own limits would end the connection without a word.
-    """
+    """Every route's base."""
 
     request_id: str
     deadline: Deadline
 
     def initialize(self, context: Context) -> None:
         self.context = context
-        self._received = 0
+        self._kept: dict[str, str] = {}
+        # Here, not in prepare(): Tornado refuses an unknown method before that.
+        given = self.request.headers.get("X-Request-Id", "")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        self.keep_header("X-Request-Id", self.request_id)
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -97,24 +96,20 @@ class BaseHandler(RequestHandler):
 
     def prepare(self) -> None:
         self.context.requests.open.add(self)
-        given = self.request.headers.get("X-Request-Id", "")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-        self.set_header("X-Request-Id", self.request_id)
         if self.context.requests.stopping:
-            self.set_header("Connection", "close")
+            self.keep_header("Connection", "close")
         self._limit_request()
         seconds = self.context.timeout
         wanted = prefer.wait(",".join(self.request.headers.get_list("Prefer")))
         if wanted is not None and wanted < seconds:
             seconds = wanted
-            self.set_header("Preference-Applied", f"wait={wanted:g}")
+            self.keep_header("Preference-Applied", f"wait={wanted:g}")
         self.deadline = Deadline.after(seconds)
 
-    def data_received(self, chunk: bytes) -> None:
-        """Count a part of the body; no route keeps one yet."""
-        self._received += len(chunk)
-        if self._received > MAX_BODY and not self._finished:
-            self.send_error(413, exc_info=_raised(HTTPError(413, f"A body has at most {MAX_BODY} bytes.")))
+    def keep_header(self, name: str, value: str) -> None:
+        """Set a header that an error does not take away."""
+        self._kept[name] = value
+        self.set_header(name, value)
 
     async def head(self, *args: str) -> None:
         """What GET answers, without its body."""
@@ -142,12 +137,10 @@ class BaseHandler(RequestHandler):
         if status_code == 405:
             self.set_header("Allow", ", ".join(self._allowed()))
         self.set_status(answer.status)
-        for name, value in answer.headers.items():
+        for name, value in {**self._kept, **answer.headers}.items():
             self.set_header(name, value)
         self.set_header("Content-Type", problem.CONTENT_TYPE)
-        request_id = getattr(self, "request_id", None) or uuid4().hex
-        self.set_header("X-Request-Id", request_id)
-        self.finish(answer.body(request_id))
+        self.finish(answer.body(self.request_id))
 
     def log_exception(
         self,
@@ -167,9 +160,6 @@ class BaseHandler(RequestHandler):
         size = len(self.request.uri or "") + sum(len(name) + len(value) + 4 for name, value in headers.get_all())
         if size > MAX_HEADERS:
             raise HTTPError(400, f"A request has at most {MAX_HEADERS} bytes of headers.")
-        length = headers.get("Content-Length", "0")
-        if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > MAX_BODY):
-            raise HTTPError(413, f"A body has at most {MAX_BODY} bytes.")
 
     def _allowed(self) -> Iterable[str]:
         for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
@@ -188,6 +178,14 @@ class NotFoundHandler(BaseHandler):
     def prepare(self) -> None:
         super().prepare()
         raise HTTPError(404, "There is nothing at this path.")
+
+
+class TooLargeHandler(BaseHandler):
+    """Every request whose body is too large."""
+
+    def prepare(self) -> None:
+        super().prepare()
+        raise HTTPError(413, f"A body has at most {MAX_BODY} bytes.")
 
 
 class BridgedHandler(BaseHandler):
@@ -210,7 +208,7 @@ class BridgedHandler(BaseHandler):
             self.set_status(_CLIENT_LEFT, "Client left")
             raise Finish() from None
         finally:
-            self.set_header("Server-Timing", f"bridge;dur={(time.perf_counter() - started) * 1000:.1f}")
+            self.keep_header("Server-Timing", f"bridge;dur={(time.perf_counter() - started) * 1000:.1f}")
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
@@ -227,11 +225,8 @@ def log_request(handler: RequestHandler) -> None:
         log.log(
             level,
             "request %s: %d %s %r in %.1f ms",
-            getattr(handler, "request_id", "-"), status, request.method, request.path[:200],
+            getattr(handler, "request_id", "-"),
+            status, request.method,
+            request.path[:200],
             request.request_time() * 1000,
         )
-
-
-def _raised(error: Exception) -> tuple[type[Exception], Exception, None]:
-    """An error in the form of sys.exc_info()."""
-    return type(error), error, None

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from tornado.web import HTTPError
-
+from server.bridge import errors
 from server.handlers.base import BaseHandler, Context
+
+_WHY_NOT = {"stopped": errors.Stopped, "blocked": errors.Blocked}
 
 
 class NowHandler(BaseHandler):
@@ -26,10 +27,9 @@ class ReadyHandler(BaseHandler):
     """200 while tasks can be sent; 503 while the broker is away or the server stops."""
 
     def get(self) -> None:
-        state = "stopping" if self.context.requests.stopping else self.context.tasks.state
+        state = "stopped" if self.context.requests.stopping else self.context.tasks.state
         if state != "connected":
-            self.set_header("Retry-After", "1")
-            raise HTTPError(503, f"The server is not ready: {state}.")
+            raise _WHY_NOT.get(state, errors.Disconnected)(state)
         self.finish({"status": "ready"})
 
 

@@ -1,0 +1,65 @@
+"""Bodies that are too large: refused with an answer, without being kept."""
+
+from collections.abc import Awaitable, Callable
+
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
+
+MAX_BODY = 1024 * 1024  # bytes that a handler gets to see
+_MAX_DISCARDED = 64 * 1024 * 1024  # bytes that are read only so that their sender can read the answer
+
+
+class BodyLimit(HTTPMessageDelegate):
+    """Stands between a connection and a handler, and puts another one in its place when need be.
+
+    Tornado's own limit ends the connection without an answer. Answering before the body has
+    arrived would not help either: whoever is still sending loses the answer to a reset. So what
+    is too large is read to its end, unless that is too far away, and thrown away.
+
+    Args:
+        handler: gets the request when its body is small enough.
+        refuse: makes the handler that answers in its place when it is not.
+    """
+
+    def __init__(self, handler: HTTPMessageDelegate, refuse: Callable[[], HTTPMessageDelegate]) -> None:
+        self._handler = handler
+        self._refuse = refuse
+        self._received = 0
+        self._refused = False
+        self._finished = False
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        """The request begins."""
+        length = _declared(headers)
+        if length > MAX_BODY:
+            self._refused = True
+            self._handler = self._refuse()
+        answer = self._handler.headers_received(start_line, headers)
+        if length > _MAX_DISCARDED:
+            self.finish()
+        return answer
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        """A part of the body."""
+        self._received += len(chunk)
+        if not self._refused and self._received > MAX_BODY:  # chunked: nobody knew
+            self._refused = True
+            self._handler = self._refuse()
+        return None if self._refused else self._handler.data_received(chunk)
+
+    def finish(self) -> None:
+        """The request is complete, or need not be."""
+        if not self._finished:
+            self._finished = True
+            self._handler.finish()
+
+    def on_connection_close(self) -> None:
+        """The connection ended before the request did."""
+        self._handler.on_connection_close()
+
+
+def _declared(headers: HTTPHeaders) -> int:
+    """The length that the headers declare; 0 for none, and for what Tornado refuses anyway."""
+    length = headers.get("Content-Length", "")
+    return int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0

@@ -1,0 +1,73 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from deploy.local import programs
+from deploy.local.errors import LocalError
+
+
+@pytest.fixture
+def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine whose programs are those of one folder."""
+    monkeypatch.setattr(programs, "_DIRECTORIES", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(programs, "_POLICY", tmp_path / "policy-rc.d")
+    return tmp_path
+
+
+def script(path: Path, text: str) -> None:
+    path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def test_what_is_there_is_not_installed_again(nothing_installed: Path) -> None:
+    script(nothing_installed / "epmd", "exit 0")
+    programs.require(["epmd"])
+    assert programs.path("epmd") == str(nothing_installed / "epmd")
+
+
+def test_without_apt_the_command_and_the_containers_are_shown(nothing_installed: Path) -> None:
+    with pytest.raises(LocalError) as caught:
+        programs.require(["rabbitmq-server", "mariadbd"])
+    text = str(caught.value)
+    assert "sudo apt-get install mariadb-server-core rabbitmq-server" in text
+    assert "docker run" in text
+    assert "export NOWAIT_BROKER_URL=" in text
+
+
+def machine_with_apt(folder: Path, monkeypatch: pytest.MonkeyPatch, install: str) -> Path:
+    """A machine of root's where apt-get is a script; returns the file with its arguments."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    calls = folder / "calls"
+    case = f'case "$*" in *install*) {install};; esac'
+    forbidden = f"test -e {folder}/policy-rc.d && echo forbidden >> {calls}"
+    script(folder / "apt-get", f'echo "$@" >> {calls}; {forbidden}; {case}')
+    script(folder / "apt-cache", 'test "$2" != mariadb-server-core && echo known')
+    for name in ("env", "tee", "chmod", "rm"):
+        script(folder / name, f'exec /usr/bin/{name} "$@"')
+    return calls
+
+
+def test_what_is_missing_is_installed_while_services_may_not_start(
+    nothing_installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = nothing_installed / "mariadbd"
+    calls = machine_with_apt(
+        nothing_installed, monkeypatch, f"printf '#!/bin/sh\\n' > {made}; chmod 755 {made}"
+    )
+    programs.require(["mariadbd"])
+    update, install, forbidden = calls.read_text().splitlines()
+    assert "update" in update
+    assert install.endswith("install mariadb-server")
+    assert forbidden == "forbidden"
+    assert not (nothing_installed / "policy-rc.d").exists()
+
+
+def test_an_installation_that_fails_shows_why_and_cleans_up(
+    nothing_installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine_with_apt(nothing_installed, monkeypatch, "echo no space left; exit 100")
+    with pytest.raises(LocalError, match=r"apt-get install mariadb-server failed:\n(.|\n)*no space left"):
+        programs.require(["mariadbd"])
+    assert not (nothing_installed / "policy-rc.d").exists()

@@ -1,0 +1,157 @@
+"""`make run`, from its start to its end."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from deploy.local.process import free_port, listens
+from deploy.local.services import Services
+from tests.conftest import ROOT
+from tests.http import fetch
+
+
+class Run:
+    """One run of the local stack in its own session, as make starts it.
+
+    Attributes:
+        url: of its server.
+        output: what it printed.
+    """
+
+    def __init__(self, folder: Path, output: Path, **settings: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.output = output
+        # Every process of the run inherits this, so that none of them can hide.
+        self.mark = f"NOWAIT_TEST_MARK={uuid4().hex}"
+        name, _, value = self.mark.partition("=")
+        inherited = {key: text for key, text in os.environ.items() if not key.startswith("NOWAIT_")}
+        environment = {**inherited, "NOWAIT_PORT": str(self.port), name: value, **settings}
+        with output.open("w") as file:
+            self.popen = subprocess.Popen(
+                [sys.executable, "-m", "deploy.local", "--folder", str(folder)],
+                cwd=ROOT,
+                env=environment,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_ready(self, timeout: float = 90.0) -> None:
+        deadline = time.monotonic() + timeout
+        while f"ready: {self.url}" not in self.printed():
+            assert self.popen.poll() is None, self.printed()
+            assert time.monotonic() < deadline, self.printed()
+            time.sleep(0.05)
+
+    def printed(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def processes(self) -> list[str]:
+        """The names of the processes that it started and that are still there."""
+        found = []
+        name, _, value = self.mark.partition("=")
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get(name) == value and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process.name())
+            except psutil.Error:
+                continue  # it ended, or is the kernel's
+        return found
+
+    def end(self, number: int) -> int:
+        """Send a signal to the whole session's leader and wait. Returns the exit status."""
+        self.popen.send_signal(number)
+        status = self.popen.wait(30)
+        deadline = time.monotonic() + 10
+        while self.processes():
+            assert time.monotonic() < deadline, self.processes()
+            time.sleep(0.05)
+        return status
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "stack"
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Iterator[list[Run]]:
+    """Runs that are ended with the test."""
+    started: list[Run] = []
+    yield started
+    for run in started:
+        run.popen.kill()
+        run.popen.wait()
+
+
+def begin(runs: list[Run], folder: Path, **settings: str) -> Run:
+    runs.append(Run(folder, folder.with_name(f"output-{len(runs)}"), **settings))
+    return runs[-1]
+
+
+def test_it_starts_serves_stops_and_starts_again_with_its_data(folder: Path, runs: list[Run]) -> None:
+    first = begin(runs, folder)
+    first.wait_ready()
+    assert fetch(f"{first.url}/i_want_you_now").body == b"i want you, right now!"
+    answer = fetch(f"{first.url}/mysql_query/1")
+    assert (answer.status, len(answer.json()["rows"])) == (200, 10)
+    assert fetch(f"{first.url}/blocking/mysql_query/1").body == answer.body
+    assert "sample data: loaded" in first.printed()
+    assert len(first.processes()) >= 6
+    assert first.end(signal.SIGINT) == 0
+    assert not listens(first.port)
+
+    # Killed, it takes everything along and leaves nothing that is in the way of the next.
+    second = begin(runs, folder)
+    second.wait_ready()
+    assert second.end(signal.SIGKILL) == -signal.SIGKILL
+
+    third = begin(runs, folder)
+    third.wait_ready()
+    assert "sample data: loaded" not in third.printed()
+    assert fetch(f"{third.url}/mysql_query/1").body == answer.body
+    assert third.end(signal.SIGTERM) == 0
+
+
+def test_two_stacks_run_side_by_side(tmp_path: Path, runs: list[Run]) -> None:
+    one, other = begin(runs, tmp_path / "one"), begin(runs, tmp_path / "other")
+    one.wait_ready()
+    other.wait_ready()
+    assert fetch(f"{one.url}/mysql_query/2").body == fetch(f"{other.url}/mysql_query/2").body
+    assert one.end(signal.SIGTERM) == 0
+    assert fetch(f"{other.url}/mysql_query/2").status == 200
+    assert other.end(signal.SIGTERM) == 0
+
+
+def test_given_services_are_used_and_nothing_private_is_started(
+    services: Services, folder: Path, runs: list[Run]
+) -> None:
+    run = begin(runs, folder, **services.environment())
+    run.wait_ready()
+    assert fetch(f"{run.url}/mysql_query/1").status == 200
+    assert not {
+        "beam.smp",
+        "epmd",
+        "mariadbd",
+    } & set(run.processes())
+    assert "private" not in run.printed()
+    assert {path.name for path in folder.iterdir()} == {"lock"}
+    assert run.end(signal.SIGTERM) == 0
+
+
+def test_a_part_that_ends_ends_the_rest_and_says_which(folder: Path, services: Services, runs: list[Run]) -> None:
+    run = begin(runs, folder, **services.environment(), NOWAIT_TIMEOUT="never")
+    assert run.popen.wait(60) == 1
+    assert "NOWAIT_TIMEOUT='never' is not allowed" in run.printed()
+    assert "server ended with status 2" in run.printed()
+    assert "Traceback" not in run.printed()
+    assert run.processes() == []

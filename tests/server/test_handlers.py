@@ -1,0 +1,346 @@
+"""The handlers over real HTTP, with a fake bridge behind them."""
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from server.__main__ import HTTP_OPTIONS
+from server.app import WebApplication, make_app
+from server.bridge.fake import FakeBridge
+from server.settings import Settings
+from tests.bridge.conftest import until
+
+ROWS = [{"id": 1, "name": 'Zoë 🐇 "q"', "balance": "1.5000", "odd": "\ud800"}]
+
+
+async def query_users(flag: int, delay: float) -> list[dict[str, Any]]:
+    if flag == 500:
+        raise LookupError("SELECT secret FROM users")
+    await asyncio.sleep(delay)
+    return ROWS if flag == 1 else []
+
+
+@pytest.fixture
+def bridge() -> FakeBridge:
+    return FakeBridge({"task.query_users": query_users}, queues=["queries"], max_in_flight=3)
+
+
+@pytest.fixture
+def app(bridge: FakeBridge) -> WebApplication:
+    return make_app(bridge, Settings(demo=True, timeout=20))
+
+
+class Client:
+    """Requests to one server."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self._client = AsyncHTTPClient(force_instance=True)
+
+    async def fetch(self, path: str, **kwargs: Any) -> HTTPResponse:
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return await self._client.fetch(HTTPRequest(url, allow_nonstandard_methods=True, **kwargs), raise_error=False)
+
+    async def raw(self, data: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        writer.write(data)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+
+Serve = Callable[..., Client]
+
+
+@pytest.fixture
+def serve(io_loop: Any, app: WebApplication) -> Any:
+    """Serves an application, the fixture's by default, on a free port."""
+    servers = []
+
+    def serve(application: WebApplication = app) -> Client:
+        server = HTTPServer(application, **HTTP_OPTIONS)
+        sock, port = bind_unused_port()
+        server.add_socket(sock)
+        servers.append(server)
+        return Client(port)
+
+    yield serve
+    for server in servers:
+        server.stop()
+        io_loop.run_sync(server.close_all_connections)
+
+
+def problem(response: HTTPResponse, status: int) -> dict[str, Any]:
+    assert response.code == status, response.body
+    assert response.headers["Content-Type"] == "application/problem+json"
+    document: dict[str, Any] = json.loads(response.body)
+    assert document["status"] == status
+    assert document["request_id"] == response.headers["X-Request-Id"]
+    return document
+
+
+@pytest.mark.gen_test
+async def test_now_is_answered_at_once(serve: Serve) -> None:
+    response = await serve().fetch("/i_want_you_now")
+    assert (response.code, response.body) == (200, b"i want you, right now!")
+    assert response.headers["Content-Type"].startswith("text/plain")
+
+
+@pytest.mark.gen_test
+async def test_rows_come_back_as_the_worker_sent_them(serve: Serve, bridge: FakeBridge) -> None:
+    response = await serve().fetch("/mysql_query/1?delay=0.25")
+    assert response.code == 200
+    assert response.headers["Content-Type"] == "application/json"
+    assert json.loads(response.body) == {"flag": 1, "rows": ROWS}
+    assert "Zoë 🐇".encode() in response.body
+    assert response.headers["Server-Timing"].startswith("bridge;dur=")
+    assert bridge.sent == [("task.query_users", [1, 0.25], {})]
+
+
+@pytest.mark.gen_test
+async def test_no_rows_are_a_success(serve: Serve) -> None:
+    response = await serve().fetch("/mysql_query/7")
+    assert (response.code, response.body) == (200, b'{"flag":7,"rows":[]}')
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("flag", ["0", "1", "2147483647", "0000000000000001"])
+async def test_every_flag_in_range_is_queried(serve: Serve, bridge: FakeBridge, flag: str) -> None:
+    assert (await serve().fetch(f"/mysql_query/{flag}")).code == 200
+    assert bridge.sent[0][1] == [int(flag), 0]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("variant", ["", "/blocking", "/threads", "/aiomysql"])
+@pytest.mark.parametrize("flag", ["2147483648", "99999999999", "9" * 5000])
+async def test_a_flag_that_is_too_large_is_a_bad_request(serve: Serve, variant: str, flag: str) -> None:
+    assert "flag" in problem(await serve().fetch(f"{variant}/mysql_query/{flag}"), 400)["detail"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("flag", ["-1", "1.5", "x", "", "1/2", "%31", "%D9%A3"])
+async def test_any_other_flag_is_not_found(serve: Serve, flag: str) -> None:
+    problem(await serve().fetch(f"/mysql_query/{flag}"), 404)
+
+
+DELAYS = ["-1", "-0.001", "nan", "inf", "-inf", "61", "60.0001", "text", "", "1_0", "%201", "1e999", "1&delay=2", "%FF"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("variant", ["", "/blocking", "/threads", "/aiomysql"])
+@pytest.mark.parametrize("delay", DELAYS)
+async def test_a_bad_delay_is_a_bad_request(serve: Serve, bridge: FakeBridge, variant: str, delay: str) -> None:
+    problem(await serve().fetch(f"{variant}/mysql_query/1?delay={delay}"), 400)
+    assert bridge.sent == []
+
+
+@pytest.mark.gen_test
+async def test_without_the_demo_there_is_no_delay_and_no_comparison(serve: Serve, bridge: FakeBridge) -> None:
+    client = serve(make_app(bridge, Settings()))
+    problem(await client.fetch("/mysql_query/1?delay=0"), 400)
+    problem(await client.fetch("/threads/mysql_query/1"), 404)
+    assert (await client.fetch("/mysql_query/1")).code == 200
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"])
+async def test_a_wrong_method_is_refused_with_those_that_are_right(serve: Serve, method: str) -> None:
+    for path in ("/mysql_query/1", "/i_want_you_now", "/readyz", "/blocking/mysql_query/1"):
+        response = await serve().fetch(path, method=method)
+        problem(response, 405)
+        assert response.headers["Allow"] == "GET, HEAD"
+
+
+@pytest.mark.gen_test
+async def test_head_is_get_without_the_body(serve: Serve) -> None:
+    client = serve()
+    for path in ("/mysql_query/1", "/i_want_you_now"):
+        got, headed = await client.fetch(path), await client.fetch(path, method="HEAD")
+        assert (headed.code, headed.body) == (200, b"")
+        assert headed.headers["Content-Length"] == got.headers["Content-Length"]
+
+
+@pytest.mark.gen_test
+async def test_an_unknown_route_is_a_problem(serve: Serve) -> None:
+    problem(await serve().fetch("/no/such/route"), 404)
+    problem(await serve().fetch("/no/such/route", method="POST", body=b"x"), 404)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/healthz", "/mysql_query/1", "/nowhere"])
+async def test_headers_of_70_kilobytes_are_refused_and_the_next_request_is_not(serve: Serve, path: str) -> None:
+    client = serve()
+    problem(await client.fetch(path, headers={"X-Long": "x" * 70_000}), 400)
+    assert (await client.fetch("/i_want_you_now", headers={"X-Long": "x" * 60_000})).code == 200
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/healthz", "/mysql_query/1", "/nowhere"])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_of_2_megabytes_is_refused_and_the_next_request_is_not(
+    serve: Serve, path: str, chunked: bool
+) -> None:
+    client = serve()
+    body = b"x" * 2_000_000
+    if chunked:
+        framing = b"Transfer-Encoding: chunked\r\n\r\n1e8480\r\n" + body + b"\r\n0\r\n\r\n"
+    else:
+        framing = b"Content-Length: 2000000\r\n\r\n" + body
+    then = b"GET /i_want_you_now HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    answer = await client.raw(f"GET {path} HTTP/1.1\r\nHost: h\r\n".encode() + framing + then)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"application/problem+json" in answer
+    # The connection itself is unharmed.
+    assert answer.count(b"HTTP/1.1 ") == 2
+    assert answer.endswith(b"i want you, right now!")
+    assert (await client.fetch("/i_want_you_now")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_a_body_that_is_not_worth_reading_is_refused_before_it_comes(serve: Serve) -> None:
+    answer = await serve().raw(b"POST /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 100000000000\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"application/problem+json" in answer
+
+
+@pytest.mark.gen_test
+async def test_a_small_body_does_not_matter(serve: Serve) -> None:
+    assert (await serve().fetch("/i_want_you_now", body=b"x" * 1000)).code == 200
+
+
+@pytest.mark.gen_test
+async def test_request_ids_are_kept_when_they_are_good_and_made_when_not(serve: Serve) -> None:
+    client = serve()
+    for given in ("a", "A-z.0_9", "x" * 64):
+        response = await client.fetch("/i_want_you_now", headers={"X-Request-Id": given})
+        assert response.headers["X-Request-Id"] == given
+    seen = set()
+    for given in ("", "x" * 65, "a b", 'a"b', "ä"):
+        response = await client.fetch("/nowhere", headers={"X-Request-Id": given})
+        seen.add(problem(response, 404)["request_id"])
+    assert len(seen) == 5
+    assert all(len(made) == 32 for made in seen)
+
+
+@pytest.mark.gen_test
+async def test_a_task_that_fails_is_500_and_its_text_is_in_the_log_alone(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        response = await serve().fetch("/mysql_query/500", headers={"X-Request-Id": "req-1"})
+    assert problem(response, 500)["type"] == "urn:problem-type:nowait:task-failed"
+    assert b"secret" not in response.body
+    lines = [record.getMessage() for record in caplog.records if "req-1" in record.getMessage()]
+    assert any("LookupError: SELECT secret FROM users" in line for line in lines)
+
+
+@pytest.mark.gen_test
+async def test_a_bug_of_the_server_is_500_without_a_traceback(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    broken = FakeBridge({"task.query_users": lambda flag, delay: object()}, queues=["queries"])
+    response = await serve(make_app(broken, Settings())).fetch("/mysql_query/1", headers={"X-Request-Id": "req-2"})
+    problem(response, 500)
+    assert b"object" not in response.body
+    assert any("req-2" in record.getMessage() and record.exc_info for record in caplog.records)
+
+
+@pytest.mark.gen_test
+async def test_the_deadline_is_504_and_the_call_leaves_the_table(serve: Serve, bridge: FakeBridge) -> None:
+    client = serve(make_app(bridge, Settings(demo=True, timeout=0.1)))
+    response = await client.fetch("/mysql_query/1?delay=5")
+    assert problem(response, 504)["title"] == "Deadline exceeded"
+    assert bridge.in_flight == 0
+
+
+@pytest.mark.gen_test
+async def test_a_client_may_shorten_its_deadline_but_not_lengthen_it(serve: Serve) -> None:
+    client = serve()
+    response = await client.fetch("/mysql_query/1?delay=5", headers={"Prefer": "wait=0.1"})
+    problem(response, 504)
+    assert response.headers["Preference-Applied"] == "wait=0.1"
+    response = await client.fetch("/mysql_query/1", headers={"Prefer": "wait=600"})
+    assert response.code == 200
+    assert "Preference-Applied" not in response.headers
+
+
+@pytest.mark.gen_test
+async def test_no_broker_is_503_with_retry_after_and_now_is_untouched(serve: Serve, bridge: FakeBridge) -> None:
+    client = serve()
+    bridge.state = "connecting"
+    response = await client.fetch("/mysql_query/1")
+    assert problem(response, 503)["type"] == "urn:problem-type:nowait:broker-unavailable"
+    assert int(response.headers["Retry-After"]) >= 1
+    assert (await client.fetch("/i_want_you_now")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_too_many_calls_in_flight_are_503_with_retry_after(serve: Serve, bridge: FakeBridge) -> None:
+    client = serve()
+    slow = [asyncio.ensure_future(client.fetch("/mysql_query/1?delay=0.5")) for _ in range(3)]
+    await until(lambda: bridge.in_flight == 3)
+    response = await client.fetch("/mysql_query/1")
+    assert problem(response, 503)["type"] == "urn:problem-type:nowait:overloaded"
+    assert "Retry-After" in response.headers
+    assert [answer.code for answer in await asyncio.gather(*slow)] == [200] * 3
+
+
+@pytest.mark.gen_test
+async def test_ready_means_that_tasks_can_be_sent_and_alive_that_the_loop_turns(
+    serve: Serve, bridge: FakeBridge, app: WebApplication
+) -> None:
+    client = serve()
+    assert (await client.fetch("/readyz")).code == 200
+    for state, kind in {"connecting": "broker-unavailable", "blocked": "broker-blocked", "stopped": "stopping"}.items():
+        bridge.state = state
+        response = await client.fetch("/readyz")
+        assert problem(response, 503)["type"].endswith(kind)
+        assert "Retry-After" in response.headers
+        assert (await client.fetch("/healthz")).code == 200
+    bridge.state = "connected"
+    app.requests.stopping = True
+    problem(await client.fetch("/readyz"), 503)
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_leaves_takes_its_call_along(
+    serve: Serve, bridge: FakeBridge, app: WebApplication
+) -> None:
+    client = serve()
+    with socket.create_connection(("127.0.0.1", client.port)) as sock:
+        sock.sendall(b"GET /mysql_query/1?delay=30 HTTP/1.1\r\nHost: h\r\n\r\n")
+        await until(lambda: bridge.in_flight == 1)
+    await until(lambda: bridge.in_flight == 0)
+    await until(lambda: not app.requests.open)
+    assert (await client.fetch("/i_want_you_now")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_forgotten(serve: Serve, app: WebApplication) -> None:
+    client = serve()
+    with socket.create_connection(("127.0.0.1", client.port)) as sock:
+        sock.sendall(b"POST /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nhalf")
+        assert (await client.fetch("/i_want_you_now")).code == 200
+    assert (await client.fetch("/i_want_you_now")).code == 200
+    await until(lambda: not app.requests.open)
+
+
+@pytest.mark.gen_test
+async def test_draining_waits_for_open_requests_and_closes_their_connections(
+    serve: Serve, app: WebApplication, bridge: FakeBridge
+) -> None:
+    client = serve()
+    slow = asyncio.ensure_future(client.fetch("/mysql_query/1?delay=0.3"))
+    await until(lambda: bridge.in_flight == 1)
+    assert not await app.requests.drain(0.01)
+    assert await app.requests.drain(20)
+    assert (await slow).code == 200
+    assert (await client.fetch("/i_want_you_now")).headers["Connection"] == "close"

@@ -1,0 +1,112 @@
+import dataclasses
+import os
+import subprocess
+import sys
+
+import pytest
+
+from server.settings import PREFIX, Settings, SettingsError, describe
+
+
+def test_nothing_set_means_the_defaults() -> None:
+    assert Settings.from_environment({}) == Settings()
+    assert Settings.from_environment({"NOWAIT_PORT": "", "PATH": "/bin"}) == Settings()
+
+
+def test_every_setting_is_read() -> None:
+    given = {
+        "NOWAIT_BROKER_URL": "amqp://a:b@one:5672/v;amqps://two//",
+        "NOWAIT_DATABASE_URL": "mysql://u:p@db:3307/name",
+        "NOWAIT_ADDRESS": "::",
+        "NOWAIT_PORT": "0",
+        "NOWAIT_TIMEOUT": "2.5",
+        "NOWAIT_MAX_IN_FLIGHT": "7",
+        "NOWAIT_DRAIN": "0",
+        "NOWAIT_DEMO": "1",
+        "NOWAIT_LOG_LEVEL": "error",
+    }
+    settings = Settings.from_environment(given)
+    assert dataclasses.astuple(settings) == (
+        given["NOWAIT_BROKER_URL"], given["NOWAIT_DATABASE_URL"], "::", 0, 2.5, 7, 0.0, True, "error",
+    )
+    assert len(given) == len(dataclasses.fields(Settings))
+
+
+BAD = [
+    ("BROKER_URL", "redis://127.0.0.1"),
+    ("BROKER_URL", "amqp://"),
+    ("BROKER_URL", "amqp://h:port//"),
+    ("BROKER_URL", "amqp://h//;http://h"),
+    ("DATABASE_URL", "postgresql://h/n"),
+    ("DATABASE_URL", "mysql://[::1/n"),
+    ("ADDRESS", "a b"),
+    ("PORT", "65536"),
+    ("PORT", "-1"),
+    ("PORT", "80a"),
+    ("PORT", "٣"),
+    ("PORT", "9" * 5000),
+    ("TIMEOUT", "0"),
+    ("TIMEOUT", "nan"),
+    ("TIMEOUT", "inf"),
+    ("TIMEOUT", "-1"),
+    ("TIMEOUT", "soon"),
+    ("MAX_IN_FLIGHT", "0"),
+    ("MAX_IN_FLIGHT", "1e3"),
+    ("DRAIN", "-0.5"),
+    ("DEMO", "yes"),
+    ("LOG_LEVEL", "loud"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({PREFIX + name: value})
+    text = str(caught.value)
+    assert text.startswith(f"NOWAIT_{name}=")
+    assert "is not allowed, expected" in text
+    assert "\n" not in text
+
+
+def test_a_password_is_never_repeated() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_environment({"NOWAIT_BROKER_URL": "amqp://user:secret@host:0//"})
+    assert "secret" not in str(caught.value)
+
+
+def run(*command: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    environment = {**os.environ, **{PREFIX + name: value for name, value in settings.items()}}
+    return subprocess.run([sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("command", "name", "value"),
+    [
+        (["server"], "PORT", "80a"),
+        (["server"], "BROKER_URL", "http://127.0.0.1"),
+        (["celery", "-A", "tasks", "worker"], "BROKER_URL", "http://127.0.0.1"),
+        (["celery", "-A", "tasks", "worker"], "DATABASE_URL", "mysql://127.0.0.1:3306/"),
+    ],
+)
+def test_a_program_with_a_bad_setting_says_so_in_one_line_and_ends_with_2(
+    command: list[str], name: str, value: str
+) -> None:
+    done = run(*command, **{name: value})
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"NOWAIT_{name}")
+
+
+def test_help_lists_every_setting() -> None:
+    done = run("server", "--help")
+    assert done.returncode == 0
+    for field in dataclasses.fields(Settings):
+        assert PREFIX + field.name.upper() in done.stdout
+    assert describe() in done.stdout
+
+
+def test_an_address_that_cannot_be_listened_on_is_one_line() -> None:
+    done = run("server", ADDRESS="203.0.113.1", PORT="0")
+    assert done.returncode == 1
+    assert "cannot listen on 203.0.113.1:0" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

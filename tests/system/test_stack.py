@@ -1,0 +1,146 @@
+"""The whole thing as processes, over HTTP."""
+
+import json
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+
+from deploy.local.process import free_port
+from deploy.local.services import Services
+from tests.conftest import Start, celery_worker, printed, ready, services_settings
+from tests.http import assert_problem, fetch
+from tests.system.conftest import Volley, soon, wait_until
+
+VARIANTS = ("", "/blocking", "/threads", "/aiomysql")
+Sleeping = Callable[[], int]
+
+
+@pytest.mark.gen_test
+async def test_a_hundred_slow_queries_do_not_hold_up_a_fast_answer(server_url: str, sleeping: Sleeping) -> None:
+    volley = Volley()
+    volley.send(f"{server_url}/mysql_query/1?delay=3", times=100)
+    await soon(lambda: sleeping() == 100)
+    volley.send(f"{server_url}/i_want_you_now")
+    done = await volley.all()
+    assert done[0][0].endswith("/i_want_you_now")
+    assert [answer.status for _, answer in done] == [200] * 101
+
+
+@pytest.mark.gen_test
+async def test_one_query_that_blocks_holds_up_everybody(server_url: str, sleeping: Sleeping) -> None:
+    volley = Volley()
+    volley.send(f"{server_url}/blocking/mysql_query/1?delay=2")
+    await soon(lambda: sleeping() == 1)
+    volley.send(f"{server_url}/i_want_you_now")
+    done = await volley.all()
+    assert done[-1][0].endswith("/i_want_you_now")
+    assert [answer.status for _, answer in done] == [200, 200]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("variant", "times"), [("threads", 20), ("aiomysql", 50)])
+async def test_threads_and_the_async_driver_do_not_hold_it_up_either(
+    server_url: str, sleeping: Sleeping, variant: str, times: int
+) -> None:
+    volley = Volley()
+    volley.send(f"{server_url}/{variant}/mysql_query/1?delay=2", times)
+    await soon(lambda: sleeping() == times)
+    volley.send(f"{server_url}/i_want_you_now")
+    done = await volley.all()
+    assert done[0][0].endswith("/i_want_you_now")
+    assert [answer.status for _, answer in done] == [200] * (times + 1)
+
+
+@pytest.mark.gen_test
+async def test_two_hundred_slow_queries_on_one_worker_run_at_once(server_url: str, sleeping: Sleeping) -> None:
+    volley = Volley()
+    volley.send(f"{server_url}/mysql_query/1?delay=6", times=200)
+    await soon(lambda: sleeping() == 200)
+    assert [answer.status for _, answer in await volley.all()] == [200] * 200
+
+
+@pytest.mark.parametrize("flag", [*range(11), 2147483647])
+def test_all_variants_answer_with_the_same_bytes(server_url: str, flag: int) -> None:
+    answers = [fetch(f"{server_url}{variant}/mysql_query/{flag}") for variant in VARIANTS]
+    assert [answer.status for answer in answers] == [200] * 4
+    assert len({answer.body for answer in answers}) == 1
+    assert len({answer.headers["content-type"] for answer in answers}) == 1
+    document = answers[0].json()
+    assert (document["flag"], bool(document["rows"])) == (flag, flag < 10)
+
+
+def test_a_bridged_answer_says_how_long_it_took(server_url: str) -> None:
+    assert fetch(f"{server_url}/mysql_query/1").headers["server-timing"].startswith("bridge;dur=")
+
+
+def test_bad_requests_leave_the_server_as_it_was(server_url: str) -> None:
+    parts = urlsplit(server_url)
+    assert_problem(fetch(f"{server_url}/mysql_query/1?delay=61"), 400)
+    assert_problem(fetch(f"{server_url}/mysql_query/4294967296"), 400)
+    assert_problem(fetch(f"{server_url}/mysql_query/x"), 404)
+    assert_problem(fetch(f"{server_url}/mysql_query/1", method="DELETE"), 405)
+    assert_problem(fetch(f"{server_url}/healthz", headers={"X-Long": "x" * 70_000}), 400)
+    assert_problem(fetch(f"{server_url}/healthz", method="POST", body=b"x" * 2_000_000), 413)
+    for garbage in (b"\r\n\r\n", b"\x00\xff" * 1000, b"GET / HTTP/9.9\r\n\r\n", b"x" * 2_000_000):
+        with socket.create_connection((parts.hostname, parts.port), timeout=10) as sock:
+            try:
+                sock.sendall(garbage)
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(65536):
+                    pass
+            except OSError:
+                pass  # it hung up on us, as it may
+        assert fetch(f"{server_url}/mysql_query/1").status == 200
+
+
+def test_without_a_worker_the_answer_is_504_at_the_deadline(
+    vhost: str, services: Services, start: Start
+) -> None:
+    settings = {**services_settings(services), "broker_url": vhost}
+    port = free_port()
+    url = ready(start("server", "server", port=port, demo=1, **settings), port)
+    assert assert_problem(fetch(f"{url}/mysql_query/1"), 503)["type"].endswith(":no-queue")
+    worker = celery_worker(start, "tasks", "-P", "solo", **settings)
+    wait_until(lambda: fetch(f"{url}/mysql_query/1").status == 200)
+    worker.stop()
+    answer = fetch(f"{url}/mysql_query/1", headers={"Prefer": "wait=0.5"})
+    assert assert_problem(answer, 504)["type"].endswith(":deadline-exceeded")
+    assert fetch(f"{url}/i_want_you_now").status == 200
+
+
+def test_a_task_that_fails_is_500_and_the_log_has_the_reason(vhost: str, services: Services, start: Start) -> None:
+    settings = {**services_settings(services), "broker_url": vhost}
+    nowhere = services.database_url.rpartition("/")[0] + "/no_such_database"
+    celery_worker(start, "tasks", "-P", "solo", **{**settings, "database_url": nowhere})
+    port = free_port()
+    server = start("server", "server", port=port, **settings)
+    url = ready(server, port)
+    answer = fetch(f"{url}/mysql_query/1", headers={"X-Request-Id": "look-for-me"})
+    assert assert_problem(answer, 500)["request_id"] == "look-for-me"
+    assert b"no_such_database" not in answer.body
+    wait_until(lambda: "look-for-me" in printed(server))
+    (line,) = [line for line in printed(server).splitlines() if "look-for-me" in line and "FAILURE" in line]
+    assert "no_such_database" in line
+
+
+def test_sigterm_answers_what_is_in_flight_and_ends_with_0(
+    services: Services, start: Start, server_url: str, sleeping: Sleeping
+) -> None:
+    port = free_port()
+    server = start("server", "server", port=port, demo=1, drain=30, **services_settings(services))
+    url = ready(server, port)
+    answers = []
+    client = threading.Thread(target=lambda: answers.append(fetch(f"{url}/mysql_query/1?delay=2")))
+    client.start()
+    wait_until(lambda: sleeping() == 1)
+    server.signal(signal.SIGTERM)
+    wait_until(lambda: fetch(f"{url}/i_want_you_now").status == 0)
+    assert not answers
+    client.join(60)
+    assert server.stop(30) == 0
+    assert answers[0].status == 200
+    assert len(json.loads(answers[0].body)["rows"]) == 10
