@@ -7,13 +7,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
-import psutil
 import pytest
 
 from deploy.local.process import free_port, listens
 from deploy.local.services import Services
+from tests import marks
 from tests.conftest import ROOT
 from tests.http import fetch
 
@@ -30,11 +29,9 @@ class Run:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.output = output
-        # Every process of the run inherits this, so that none of them can hide.
-        self.mark = f"NOWAIT_TEST_MARK={uuid4().hex}"
-        name, _, value = self.mark.partition("=")
+        self.mark = marks.new()
         inherited = {key: text for key, text in os.environ.items() if not key.startswith("NOWAIT_")}
-        environment = {**inherited, "NOWAIT_PORT": str(self.port), name: value, **settings}
+        environment = {**inherited, "NOWAIT_PORT": str(self.port), marks.NAME: self.mark, **settings}
         with output.open("w") as file:
             self.popen = subprocess.Popen(
                 [sys.executable, "-m", "deploy.local", "--folder", str(folder)],
@@ -57,15 +54,7 @@ class Run:
 
     def processes(self) -> list[str]:
         """The names of the processes that it started and that are still there."""
-        found = []
-        name, _, value = self.mark.partition("=")
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get(name) == value and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process.name())
-            except psutil.Error:
-                continue  # it ended, or is the kernel's
-        return found
+        return marks.carriers(self.mark)
 
     def end(self, number: int) -> int:
         """Send a signal to the whole session's leader and wait. Returns the exit status."""
