@@ -12,7 +12,6 @@ from deploy.local import programs
 from deploy.local.errors import LocalError
 from deploy.local.process import Process, free_port, listens
 
-_PROGRAMS = ("rabbitmq-server", "rabbitmqctl", "epmd")
 _START_TIMEOUT = 90.0
 _CONF = """\
 listeners.tcp.default = 127.0.0.1:{port}
@@ -31,6 +30,8 @@ class Broker:
 
     The port is chosen once, so that a restart finds its clients where it left them.
     """
+
+    programs = ("rabbitmq-server", "rabbitmqctl", "epmd")
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
@@ -59,7 +60,7 @@ class Broker:
 
         Raises LocalError when RabbitMQ is neither installed nor can be.
         """
-        programs.require(_PROGRAMS)
+        programs.require(self.programs)
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "rabbitmq.conf").write_text(_CONF.format(port=self.port))
         (self.directory / "enabled_plugins").write_text("[].\n")

@@ -11,7 +11,6 @@ from deploy.local import programs
 from deploy.local.errors import LocalError
 from deploy.local.process import Process, free_port
 
-_PROGRAMS = ("mariadbd", "mariadb-install-db", "my_print_defaults")
 _START_TIMEOUT = 60.0
 _INIT = """\
 CREATE DATABASE IF NOT EXISTS nowait CHARACTER SET utf8mb4;
@@ -23,6 +22,8 @@ ALTER USER root@localhost IDENTIFIED BY '{password}';
 
 class Database:
     """One MariaDB server under `directory`; its data outlives stop()."""
+
+    programs = ("mariadbd", "mariadb-install-db", "my_print_defaults")
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
@@ -47,7 +48,7 @@ class Database:
         Raises LocalError when MariaDB is neither installed nor can be, or its data folder cannot
         be made.
         """
-        programs.require(_PROGRAMS)
+        programs.require(self.programs)
         self.directory.mkdir(parents=True, exist_ok=True)
         data = self.directory / "data"
         if not data.exists():

@@ -18,6 +18,7 @@ from deploy.local.errors import LocalError
 # Debian's /usr/sbin/rabbitmq-server changes to the user "rabbitmq"; the script behind it does not.
 _DIRECTORIES = ("/usr/lib/rabbitmq/bin", "/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin")
 _POLICY = Path("/usr/sbin/policy-rc.d")
+_INIT = Path("/etc/init.d")
 _UNITS = ("rabbitmq-server.service", "mariadb.service", "epmd.service", "epmd.socket")
 
 # For each program, the packages that hold it, the leanest first.
@@ -90,6 +91,7 @@ def _install(missing: Sequence[str], apt: list[str], prefix: list[str]) -> None:
     subprocess.run([*apt, "-qq", "update"], check=False)
     packages = sorted({_candidate(PACKAGES[program]) for program in missing})
     wanted = {unit for unit in _UNITS if _is_wanted(unit)}
+    scripts = set(_INIT.glob("*"))
     # env, not the environment of this process: sudo drops the latter.
     command = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", apt[-1]]
     with _no_service_starts(prefix):
@@ -105,6 +107,9 @@ def _install(missing: Sequence[str], apt: list[str], prefix: list[str]) -> None:
     for unit in _UNITS:
         if unit not in wanted and _is_wanted(unit):
             subprocess.run([*prefix, "systemctl", "disable", "--now", "--quiet", unit], check=False)
+    if shutil.which("systemctl") is None:
+        for script in set(_INIT.glob("*")) - scripts:
+            subprocess.run([*prefix, "update-rc.d", script.name, "disable"], check=False)
 
 
 def _candidate(packages: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.local import programs
 from deploy.local.broker import Broker
 from deploy.local.database import Database
 
@@ -37,6 +38,8 @@ class Services:
         Raises LocalError.
         """
         private = [service for service in (self.broker, self.database) if service is not None]
+        # All at once, so that whoever has to install them does so once.
+        programs.require([program for service in private for program in service.programs])
         for service in private:
             service.start()
         for service in private:

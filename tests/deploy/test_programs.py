@@ -13,6 +13,7 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(programs, "_DIRECTORIES", ())
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(programs, "_POLICY", tmp_path / "policy-rc.d")
+    monkeypatch.setattr(programs, "_INIT", tmp_path / "init.d")
     return tmp_path
 
 
@@ -53,11 +54,18 @@ def test_what_is_missing_is_installed_while_services_may_not_start(
     nothing_installed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = nothing_installed / "mariadbd"
+    scripts = nothing_installed / "init.d"
+    scripts.mkdir()
+    (scripts / "cron").touch()
     calls = machine_with_apt(
-        nothing_installed, monkeypatch, f"printf '#!/bin/sh\\n' > {made}; chmod 755 {made}"
+        nothing_installed,
+        monkeypatch,
+        f"printf '#!/bin/sh\\n' > {made}; chmod 755 {made}; touch {scripts}/mariadb",
     )
+    script(nothing_installed / "update-rc.d", f'echo "$@" >> {calls}')
     programs.require(["mariadbd"])
-    update, install, forbidden = calls.read_text().splitlines()
+    update, install, forbidden, disabled = calls.read_text().splitlines()
+    assert disabled == "mariadb disable"
     assert "update" in update
     assert install.endswith("install mariadb-server")
     assert forbidden == "forbidden"
