@@ -20,6 +20,7 @@ _OF_BRIDGE: dict[type[errors.BridgeError], tuple[str, str, str]] = {
     errors.Unroutable: ("no-queue", "No queue", "No queue takes this task: no worker has served it yet."),
     errors.Refused: ("refused", "Message refused", "The broker refused the message."),
     errors.Stopped: ("stopping", "Server stopping", "The server is stopping."),
+    errors.OutcomeUnknown: ("outcome-unknown", "Outcome unknown", "The broker went away: the task may have run."),
     errors.DeadlineExceeded: ("deadline-exceeded", "Deadline exceeded", "There was no answer in time."),
     errors.TaskFailed: ("task-failed", "Task failed", "The task failed; the log has the reason under the request id."),
 }

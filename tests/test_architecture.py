@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.bridge": {"server.bridge.bridge", "server.bridge.errors"},
     "server.bridge.bridge": {
         "celery", "server.bridge", "server.bridge.calls", "server.bridge.connection", "server.bridge.errors",
-        "server.bridge.link", "server.bridge.messages",
+        "server.bridge.link", "server.bridge.messages", "server.bridge.requests",
     },
     "server.bridge.calls": {"server.bridge.errors"},
     "server.bridge.confirms": set(),
@@ -42,7 +42,8 @@ ALLOWED: dict[str, set[str]] = {
         "amqp", "celery", "server.bridge", "server.bridge.confirms", "server.bridge.connection",
         "server.bridge.messages",
     },
-    "server.bridge.messages": {"amqp", "celery", "kombu"},
+    "server.bridge.messages": set(),
+    "server.bridge.requests": {"amqp", "celery", "kombu", "server.bridge.messages"},
     "server.bridge.protocol": set(),
     "server.bridge.stream": set(),
     "tasks": {"tasks.app"},
@@ -54,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 # Decisions without I/O: no socket, no loop, no clock.
-PURE = ("calls", "confirms", "errors", "messages", "protocol")
+PURE = ("calls", "confirms", "errors", "messages", "protocol", "requests")
 IMPURE_LIBRARIES = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
 
 

@@ -3,12 +3,13 @@
 Knows Celery and the broker, nothing of HTTP or Tornado.
 """
 
-from server.bridge.bridge import Bridge, Call, Statistics
+from server.bridge.bridge import Bridge, Call, Progress, Statistics
 from server.bridge.errors import (
     Blocked,
     BridgeError,
     DeadlineExceeded,
     Disconnected,
+    OutcomeUnknown,
     Overloaded,
     Refused,
     Stopped,
@@ -24,7 +25,9 @@ __all__ = [
     "Call",
     "DeadlineExceeded",
     "Disconnected",
+    "OutcomeUnknown",
     "Overloaded",
+    "Progress",
     "Refused",
     "Statistics",
     "Stopped",

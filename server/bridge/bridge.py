@@ -5,7 +5,7 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -21,19 +21,37 @@ from server.bridge.errors import (
     BridgeError,
     DeadlineExceeded,
     Disconnected,
+    OutcomeUnknown,
     Refused,
     Stopped,
     TaskFailed,
     Unroutable,
 )
 from server.bridge.link import Connector, Link
-from server.bridge.messages import MalformedReply, decode_reply, encode_request
+from server.bridge.messages import MalformedReply, decode_reply
+from server.bridge.requests import RequestEncoder
 
 log = logging.getLogger(__name__)
 
-_BACKOFF_FIRST, _BACKOFF_LAST = 0.1, 5.0  # seconds between tries to connect
+_BACKOFF_FIRST, _BACKOFF_LAST = 0.1, 1.0  # seconds between tries to connect
 _GOODBYE = 1.0  # seconds that the broker gets to answer a goodbye
 _POLL = 0.02  # seconds between two looks at the calls that are drained
+
+Args = list[Any] | tuple[Any, ...] | None
+Kwargs = dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a task tells before its end, with `Task.update_state`.
+
+    Attributes:
+        state: STARTED, RETRY or a state of the task's own.
+        meta: what it gave along, JSON values.
+    """
+
+    state: str
+    meta: Any
 
 
 class Call(asyncio.Future[Any]):
@@ -41,17 +59,27 @@ class Call(asyncio.Future[Any]):
 
     Its result is what the task returned; its exception is one of `server.bridge.errors`.
     Cancelling it, or the coroutine that awaits it, takes it off the table at once; the task may
-    still run, its reply is dropped.
+    still run, its reply is dropped. `async for` over it yields the Progress that its task tells,
+    until the call is done.
 
     Attributes:
         id: the task's id.
+        confirmed: True when the broker has the task's message.
+        idempotent: True when the task may run twice: it is sent again after a lost connection.
+        replies: False when no reply ever comes, as the result is ignored.
     """
 
-    def __init__(self, call_id: str, abandon: Callable[["Call"], None]) -> None:
+    __slots__ = ("id", "confirmed", "idempotent", "replies", "timer", "listeners", "again", "_abandon")
+
+    def __init__(self, call_id: str, abandon: Callable[["Call"], None], idempotent: bool = False) -> None:
         super().__init__(loop=asyncio.get_running_loop())
         self.id = call_id
+        self.confirmed = False
+        self.idempotent = idempotent
         self.replies = True
         self.timer: asyncio.TimerHandle | None = None
+        self.listeners: list[Callable[[Progress], None]] | None = None
+        self.again: tuple[str, Args, Kwargs, dict[str, Any]] | None = None
         self._abandon = abandon
 
     def cancel(self, msg: Any = None) -> bool:
@@ -60,6 +88,17 @@ class Call(asyncio.Future[Any]):
         if cancelled:
             self._abandon(self)
         return cancelled
+
+    def listen(self, listener: Callable[[Progress], None]) -> None:
+        """Have `listener` called, on the loop, with each Progress from now on."""
+        self.listeners = [*(self.listeners or ()), listener]
+
+    async def __aiter__(self) -> AsyncIterator[Progress]:
+        told: asyncio.Queue[Progress | None] = asyncio.Queue()
+        self.listen(told.put_nowait)
+        self.add_done_callback(lambda _: told.put_nowait(None))
+        while (progress := await told.get()) is not None:
+            yield progress
 
 
 @dataclass(frozen=True)
@@ -71,6 +110,7 @@ class Statistics:
         in_flight: calls without an answer.
         unconfirmed: messages that left and that the broker has not confirmed.
         connects: how often a connection was made.
+        resent: messages that were sent again after a lost connection.
         late: replies to calls that had given up.
         duplicate: replies to calls that were answered before.
         unknown: replies to no call of this process.
@@ -81,6 +121,7 @@ class Statistics:
     in_flight: int
     unconfirmed: int
     connects: int
+    resent: int
     late: int
     duplicate: int
     unknown: int
@@ -100,16 +141,17 @@ class Bridge:
     """
 
     def __init__(self, app: Celery, *, max_in_flight: int = 1000, timeout: float = 30.0) -> None:
-        self._app = app
         self._timeout = timeout
         self._calls: Calls[Call] = Calls(max_in_flight)
-        self._reply_queue = f"nowait.replies.{os.getpid()}.{uuid4().hex}"
+        reply_queue = f"nowait.replies.{os.getpid()}.{uuid4().hex}"
+        self._encoder = RequestEncoder(app, reply_queue)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
-        self._connector = Connector(app, self._reply_queue, self._executor)
+        self._connector = Connector(app, reply_queue, self._executor)
         self._link: Link | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._stopping = False
         self._connects = 0
+        self._resent = 0
         self._malformed = 0
 
     def __repr__(self) -> str:
@@ -133,6 +175,7 @@ class Bridge:
             in_flight=len(self._calls),
             unconfirmed=self._link.unconfirmed if self._link else 0,
             connects=self._connects,
+            resent=self._resent,
             late=strays.late,
             duplicate=strays.duplicate,
             unknown=strays.unknown,
@@ -175,11 +218,13 @@ class Bridge:
     def send_task(
         self,
         name: str,
-        args: list[Any] | tuple[Any, ...] | None = None,
-        kwargs: dict[str, Any] | None = None,
+        args: Args = None,
+        kwargs: Kwargs = None,
         *,
         timeout: float | None = None,
         task_id: str | None = None,
+        idempotent: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
         **options: Any,
     ) -> Call:
         """Send a task to the workers; never blocks.
@@ -192,19 +237,23 @@ class Bridge:
                 which no worker starts the task any more. None for the bridge's own; 0 or less
                 fails at once.
             task_id: the task's id; None for a new one.
+            idempotent: the task may run twice: after a lost connection it is sent again, under
+                the same id and within its deadline. Otherwise the call fails with
+                OutcomeUnknown when the broker had not confirmed its message.
+            on_progress: is called, on the loop, with each Progress; None for nobody.
             options: `queue`, `priority`, `headers` and the other options of `Celery.send_task`.
 
         Returns:
             The call. It fails with Disconnected, Blocked, Overloaded, Unroutable, Refused or
-            Stopped when no worker gets the task, DeadlineExceeded when there is no answer in
-            time, TaskFailed when the task fails. With `ignore_result=True` its result is None
-            as soon as the broker has the message.
+            Stopped when no worker gets the task, OutcomeUnknown when nobody can say,
+            DeadlineExceeded when there is no answer in time, TaskFailed when the task fails.
+            With `ignore_result=True` its result is None as soon as the broker has the message.
 
         Raises:
             TypeError: an option that is not supported, or arguments that JSON cannot carry.
             ValueError: the task id is in flight already, or a name is too long for AMQP.
         """
-        call = Call(task_id or str(uuid4()), self._abandon)
+        call = Call(task_id or str(uuid4()), self._abandon, idempotent)
         timeout = self._timeout if timeout is None else timeout
         try:
             link = self._usable_link()
@@ -214,11 +263,12 @@ class Bridge:
         except BridgeError as error:
             call.set_exception(error)
             return call
-        request = encode_request(
-            self._app, name, args, kwargs,
-            task_id=call.id, reply_to=self._reply_queue, timeout=timeout, options=options,
-        )
+        request = self._encoder.encode(name, args, kwargs, task_id=call.id, timeout=timeout, options=options)
         call.replies = request.replies
+        if idempotent:
+            call.again = (name, args, kwargs, options)
+        if on_progress is not None:
+            call.listen(on_progress)
         self._calls.add(call.id, call)
         try:
             link.publish(request)
@@ -250,6 +300,7 @@ class Bridge:
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(delay * 2, _BACKOFF_LAST)
                 continue
+            self._encoder.reply_to = link.reply_queue
             self._link = link
             self._connects += 1
             delay = _BACKOFF_FIRST
@@ -257,7 +308,24 @@ class Bridge:
             reason = await asyncio.shield(link.lost)
             self._link = None
             log.warning("broker: connection lost with %d calls in flight: %s", len(self._calls), reason)
+            for call_id in self._calls.unknown(reason.refused):
+                self._fail(call_id, OutcomeUnknown(f"the connection was lost with the task under way: {reason}"))
             await link.close(0)
+
+    def on_caught_up(self) -> None:
+        """A new link has told all replies that waited: what is still open may be lost."""
+        link = self._link
+        if self._connects < 2 or link is None:
+            return
+        for call in self._calls.to_send_again():
+            remaining = call.timer.when() - call.get_loop().time() if call.timer is not None else 0
+            if call.again is not None and remaining > 0:
+                name, args, kwargs, options = call.again
+                call.confirmed = False
+                self._resent += 1
+                link.publish(
+                    self._encoder.encode(name, args, kwargs, task_id=call.id, timeout=remaining, options=options)
+                )
 
     def on_reply(self, reply: protocol.Delivery) -> None:
         """A message came to the reply queue: settle its call."""
@@ -278,6 +346,8 @@ class Bridge:
             log.debug("malformed reply for %s: %s", call_id, error)
             return
         if not answer.final:
+            for listener in call.listeners or ():
+                call.get_loop().call_soon(listener, Progress(answer.state, answer.result))
             return
         self._calls.answer(call_id)
         if answer.state == "SUCCESS":
@@ -296,9 +366,17 @@ class Bridge:
                 self._fail(call_id, Refused("the broker refused the message"))
                 continue
             call = self._calls.peek(call_id)
-            if call is not None and not call.replies:
+            if call is None:
+                continue
+            call.confirmed = True
+            if not call.replies:
                 self._calls.answer(call_id)
                 self._settle(call, None)
+
+    def on_unconfirmed(self, call_ids: list[str]) -> None:
+        """The broker is slow to confirm the messages of these calls."""
+        for call_id in call_ids:
+            self._fail(call_id, OutcomeUnknown("the broker did not confirm the message in time"))
 
     def _expire(self, call_id: str, timeout: float) -> None:
         self._fail(call_id, DeadlineExceeded(f"no answer within {timeout:g} s"))

@@ -3,11 +3,24 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from server.bridge.errors import Overloaded
 
-T = TypeVar("T")
+
+class Sent(Protocol):
+    """What the table wants to know of a call."""
+
+    @property
+    def confirmed(self) -> bool:
+        """True when the broker has its message."""
+
+    @property
+    def idempotent(self) -> bool:
+        """True when its task may run twice."""
+
+
+T = TypeVar("T", bound=Sent)
 
 _REMEMBERED = 10_000  # ended calls whose late replies are told from unknown ones
 
@@ -87,6 +100,26 @@ class Calls(Generic[T]):
         reason = self._ended.get(call_id, Stray.UNKNOWN)
         setattr(self.strays, reason.value, getattr(self.strays, reason.value) + 1)
         return reason
+
+    def unknown(self, refused: bool) -> list[str]:
+        """The calls that a lost connection decides: nobody can say whether their task will run.
+
+        A message that the broker has is kept for the workers, and a reply for us: that call goes
+        on waiting. So does one that can be sent again.
+
+        Args:
+            refused: the broker ended the connection because of a message: none of those that it
+                did not confirm is sent again, lest the one that was wrong does it again.
+        """
+        return [
+            call_id
+            for call_id, call in self._waiting.items()
+            if not call.confirmed and (refused or not call.idempotent)
+        ]
+
+    def to_send_again(self) -> list[T]:
+        """The calls whose request or reply may be lost, and whose task may run twice."""
+        return [call for call in self._waiting.values() if call.idempotent]
 
     def ids(self) -> list[str]:
         """The ids in flight, the oldest first."""

@@ -23,7 +23,15 @@ _MAX_REPLY = 32 * 1024 * 1024  # bytes; larger ones are not kept
 
 
 class ConnectionLost(Exception):
-    """The connection ended, or could not be opened; the text says why."""
+    """The connection ended, or could not be opened; the text says why.
+
+    Attributes:
+        refused: True when the broker ended it because of something that was sent.
+    """
+
+    def __init__(self, reason: str, refused: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,11 @@ class Connection:
         opened: what open_connection returned.
         on_event: called with each event.
         on_lost: called once, with the reason, when the connection ends without close().
+
+    Attributes:
+        frame_max: the largest frame, in bytes; 0 for no limit.
+        heard: when the broker last sent anything, by the loop's clock.
+        blocked: why the broker takes no messages at the moment; None when it does.
     """
 
     def __init__(
@@ -91,7 +104,8 @@ class Connection:
         self._stream = Stream(opened.sock, self._data, self._stream_lost)
         self.frame_max = opened.frame_max
         self._heartbeat = opened.heartbeat
-        self._heard = self._loop.time()
+        self.heard = self._loop.time()
+        self.blocked: str | None = None
         self._spoke = False
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._beat: asyncio.TimerHandle | None = None
@@ -121,21 +135,25 @@ class Connection:
         if not self._closed.done():
             self._closed.set_result(None)
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str, refused: bool = False) -> None:
         if not self._closed.done():
             self._end()
-            self._on_lost(ConnectionLost(reason))
+            self._on_lost(ConnectionLost(reason, refused))
 
     def _data(self, data: bytes) -> None:
-        self._heard = self._loop.time()
+        self.heard = self._loop.time()
         try:
             for event in self._decoder.feed(data):
                 if isinstance(event, protocol.Closed):
-                    self._lose(f"closed by the broker: {event.code} {event.reason}")
+                    self._lose(f"closed by the broker: {event.code} {event.reason}", event.channel)
                     return
                 if isinstance(event, protocol.CloseOk):
                     self._end()
                     return
+                if isinstance(event, protocol.Blocked):
+                    self.blocked = event.reason
+                elif isinstance(event, protocol.Unblocked):
+                    self.blocked = None
                 self._on_event(event)
         except protocol.ProtocolError as error:
             self._lose(f"not AMQP: {error}")
@@ -144,7 +162,8 @@ class Connection:
         self._lose(str(error) or type(error).__name__)
 
     def _check_heartbeat(self) -> None:
-        if self._loop.time() - self._heard > 2 * self._heartbeat:
+        # A connection that is blocked is not read any more, and its heartbeats stop.
+        if self.blocked is None and self._loop.time() - self.heard > 2 * self._heartbeat:
             self._lose(f"nothing heard for {2 * self._heartbeat:g} s")
             return
         if not self._spoke:

@@ -8,6 +8,7 @@
     │   ├── Unroutable                no queue of that name
     │   ├── Refused                   the broker did not take the message (nack)
     │   └── Stopped                   the bridge is stopping, or was not started
+    ├── OutcomeUnknown           503  the task may have run, or still run, or not
     ├── DeadlineExceeded         504  no answer in time; the task may have run, or not
     └── TaskFailed               500  the task raised, or was revoked or rejected
 """
@@ -60,6 +61,17 @@ class Refused(Unavailable):
 
 class Stopped(Unavailable):
     """The bridge is stopping, has stopped, or was not started."""
+
+
+class OutcomeUnknown(BridgeError):
+    """The connection was lost, or a confirm did not come, with the message under way.
+
+    Whether a worker got the task is unknown. Tasks that are sent with `idempotent=True` are sent
+    again instead, when the connection is back.
+    """
+
+    status = 503
+    retry_after = 1.0
 
 
 class DeadlineExceeded(BridgeError):

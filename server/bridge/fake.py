@@ -69,10 +69,11 @@ class FakeBridge:
         *,
         timeout: float | None = None,
         task_id: str | None = None,
+        idempotent: bool = False,
         queue: str,
     ) -> Call:
         """As `Bridge.send_task`."""
-        call = Call(task_id or str(uuid4()), lambda call: self._end(call.id, None))
+        call = Call(task_id or str(uuid4()), lambda call: self._end(call.id, None), idempotent)
         timeout = self._timeout if timeout is None else timeout
         try:
             if self.state == "stopped":

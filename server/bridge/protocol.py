@@ -68,10 +68,14 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Closed:
-    """connection.close or channel.close by the broker."""
+    """connection.close or channel.close by the broker.
+
+    `channel` is True for the latter: something that was sent was wrong, such as its exchange.
+    """
 
     code: int
     reason: str
+    channel: bool
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ class Decoder:
             return Cancelled()
         elif method in ((10, 50), (20, 40)):  # connection.close, channel.close: code, text
             (code,) = struct.unpack_from(">H", payload, 4)
-            return Closed(code, _short_string(payload, 6)[0])
+            return Closed(code, _short_string(payload, 6)[0], method == (20, 40))
         elif method == (10, 51):
             return CloseOk()
         elif method == (10, 60):

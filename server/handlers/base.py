@@ -35,7 +35,7 @@ class Tasks(Protocol):
         """ "connected" when calls are taken."""
 
     def send_task(
-        self, name: str, args: list[Any] | None = None, *, timeout: float | None = None, queue: str
+        self, name: str, args: list[Any] | None = None, *, timeout: float | None, idempotent: bool, queue: str
     ) -> "asyncio.Future[Any]":
         """Send a task; the future fails with a BridgeError."""
 
@@ -193,13 +193,21 @@ class BridgedHandler(BaseHandler):
 
     _call: "asyncio.Future[Any] | None" = None
 
-    async def run_task(self, name: str, args: list[Any], *, queue: str) -> Any:
+    async def run_task(self, name: str, args: list[Any], *, queue: str, idempotent: bool = False) -> Any:
         """What the task returns.
+
+        Args:
+            name: the task's name.
+            args: its arguments.
+            queue: the queue that its workers serve.
+            idempotent: it may run twice, so it is sent again when the broker goes away meanwhile.
 
         Raises BridgeError. When the client leaves, the call is cancelled and the request ends.
         """
         started = time.perf_counter()
-        self._call = self.context.tasks.send_task(name, args, timeout=self.deadline.remaining(), queue=queue)
+        self._call = self.context.tasks.send_task(
+            name, args, timeout=self.deadline.remaining(), idempotent=idempotent, queue=queue
+        )
         try:
             return await self._call
         except asyncio.CancelledError:

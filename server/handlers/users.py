@@ -19,7 +19,7 @@ class UsersHandler(BridgedHandler):
 
     async def get(self, flag: str) -> None:
         number, delay = parse_flag(flag), parse_delay(self)
-        rows = await self.run_task("task.query_users", [number, delay], queue=QUEUE)
+        rows = await self.run_task("task.query_users", [number, delay], queue=QUEUE, idempotent=True)
         write_rows(self, number, rows)
 
 

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,6 +48,22 @@ def test_an_id_that_is_in_flight_cannot_be_used_again() -> None:
 def test_a_table_without_room_makes_no_sense() -> None:
     with pytest.raises(ValueError):
         Calls(0)
+
+
+@dataclass
+class SomeCall:
+    confirmed: bool
+    idempotent: bool
+
+
+def test_a_lost_connection_decides_what_was_not_confirmed_and_cannot_be_sent_again() -> None:
+    calls: Calls[SomeCall] = Calls(10)
+    for confirmed in (False, True):
+        for idempotent in (False, True):
+            calls.add(f"{confirmed=} {idempotent=}", SomeCall(confirmed, idempotent))
+    assert calls.unknown(refused=False) == ["confirmed=False idempotent=False"]
+    assert calls.unknown(refused=True) == ["confirmed=False idempotent=False", "confirmed=False idempotent=True"]
+    assert calls.to_send_again() == [SomeCall(False, True), SomeCall(True, True)]
 
 
 def test_its_repr_shows_the_counts() -> None:

@@ -8,7 +8,8 @@ from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.bridge.messages import MalformedReply, Reply, Request, decode_reply, encode_request
+from server.bridge.messages import MalformedReply, Reply, Request, decode_reply
+from server.bridge.requests import RequestEncoder
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +22,8 @@ def app() -> Celery:
 def encode(app: Celery, timeout: float = 5.0, **options: Any) -> Request:
     args, kwargs = options.pop("args", [1]), options.pop("kwargs", {"k": "v"})
     name = options.pop("name", "test.echo")
-    return encode_request(
-        app, name, args, kwargs, task_id="the-id", reply_to="replies", timeout=timeout, options=options
-    )
+    encoder = RequestEncoder(app, "replies")
+    return encoder.encode(name, args, kwargs, task_id="the-id", timeout=timeout, options=options)
 
 
 def properties(request: Request) -> dict[str, Any]:

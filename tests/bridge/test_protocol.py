@@ -93,8 +93,8 @@ def test_a_body_that_is_too_large_is_dropped_and_the_next_one_arrives() -> None:
 @pytest.mark.parametrize(
     ("sent", "closed"),
     [
-        (method(10, 50, "BsBB", 320, "CONNECTION_FORCED", 0, 0), protocol.Closed(320, "CONNECTION_FORCED")),
-        (method(20, 40, "BsBB", 404, "NOT_FOUND", 60, 40), protocol.Closed(404, "NOT_FOUND")),
+        (method(10, 50, "BsBB", 320, "CONNECTION_FORCED", 0, 0), protocol.Closed(320, "CONNECTION_FORCED", False)),
+        (method(20, 40, "BsBB", 404, "NOT_FOUND", 60, 40), protocol.Closed(404, "NOT_FOUND", True)),
     ],
 )
 def test_a_close_tells_its_reason(sent: bytes, closed: protocol.Closed) -> None:
