@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXEC := @exec setpriv --pdeathsig TERM
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint types server worker beat lock clean
+.PHONY: help run test faults check lint types server worker beat lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ run: $(VENV)/run ## Everything from nothing, in the foreground: broker, database
 
 test: $(VENV)/test ## The whole suite against a private broker and database; ARGS='-k bridge' picks
 	$(EXEC) $(BIN)/python -m pytest $(ARGS)
+
+faults: $(VENV)/test ## The long fault tests with their table of figures; SCALE=10 for ten times the length
+	$(EXEC) $(BIN)/python -m pytest tests/faults -v --scale $(or $(SCALE),1) $(ARGS)
 
 check: lint types test ## What CI runs: lint, types, tests
 

@@ -22,6 +22,12 @@ from tests.http import fetch
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--scale", type=float, default=0, help="length of the fault tests: 0 for the shortest, 1 for the full table"
+    )
+
+
 def pytest_configure() -> None:
     # SIGTERM ends the run as Ctrl-C does, through the ends of the fixtures.
     def interrupt(*_: Any) -> None:

@@ -1,14 +1,20 @@
-"""The Celery application of the test workers: `celery -A tests.worker worker`."""
+"""The Celery application of the test workers: `celery -A tests.worker worker`.
+
+NOWAIT_TEST_RUNS names the file that test.record appends to, NOWAIT_TEST_QUEUE_TYPE the type of the
+queue: classic or quorum.
+"""
 
 import os
 import time
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
+from kombu import Queue
 
 app = Celery("tests", broker=os.environ.get("NOWAIT_BROKER_URL", "memory://"), backend="rpc://")
 app.conf.update(
     task_default_queue="tests",
+    task_queues=[Queue("tests", queue_arguments={"x-queue-type": os.environ.get("NOWAIT_TEST_QUEUE_TYPE", "classic")})],
     accept_content=["json"],
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=1,
@@ -32,6 +38,23 @@ def sleep(seconds: float) -> float:
     """Take that long."""
     time.sleep(seconds)
     return seconds
+
+
+@app.task(name="test.progress", bind=True)
+def progress(self: Task, steps: int) -> int:
+    """Tell of each step."""
+    for step in range(steps):
+        self.update_state(state="PROGRESS", meta={"step": step})
+    return steps
+
+
+@app.task(name="test.record")
+def record(payload: str, deadline: float) -> str:
+    """Return `payload`, after a note that it ran: when, and what deadline it had."""
+    line = f"{payload} {time.time()} {deadline}\n"
+    with open(os.environ["NOWAIT_TEST_RUNS"], "a") as file:
+        file.write(line)
+    return payload
 
 
 @app.task(name="test.exit")

@@ -14,7 +14,7 @@ from deploy.local.process import Process, free_port, listens
 
 _START_TIMEOUT = 90.0
 _CONF = """\
-listeners.tcp.default = 127.0.0.1:{port}
+listeners.tcp.default = {address}:{port}
 log.console = true
 log.console.level = info
 log.file = false
@@ -29,14 +29,26 @@ class Broker:
     """One RabbitMQ node under `directory`; its data outlives stop().
 
     The port is chosen once, so that a restart finds its clients where it left them.
+
+    Args:
+        directory: where the node lives.
+        address: the IPv4 address to listen on.
+        config: further lines for its rabbitmq.conf; also an attribute, read at each start.
+        beside: a node on this machine whose port mapper and cookie are shared, so that the two
+            may be one cluster; None for a node alone.
     """
 
     programs = ("rabbitmq-server", "rabbitmqctl", "epmd")
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(
+        self, directory: Path, *, address: str = "127.0.0.1", config: str = "", beside: "Broker | None" = None
+    ) -> None:
         self.directory = directory.resolve()
         self.port = free_port()
-        self._epmd_port = free_port()
+        self._address = address
+        self.config = config
+        self._beside = beside
+        self._epmd_port: int = beside._epmd_port if beside else free_port()
         self._distribution_port = free_port()
         # The node's name is part of its data's location: the same folder, the same name.
         digest = hashlib.sha256(str(self.directory).encode()).hexdigest()[:12]
@@ -62,9 +74,10 @@ class Broker:
         """
         programs.require(self.programs)
         self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "rabbitmq.conf").write_text(_CONF.format(port=self.port))
+        conf = _CONF.format(address=self._address, port=self.port) + self.config
+        (self.directory / "rabbitmq.conf").write_text(conf)
         (self.directory / "enabled_plugins").write_text("[].\n")
-        if self._epmd is None or self._epmd.returncode is not None:
+        if self._beside is None and (self._epmd is None or self._epmd.returncode is not None):
             # In the foreground: left to itself, Erlang starts a daemon that stays behind.
             self._epmd = Process(
                 "epmd",
@@ -115,12 +128,13 @@ class Broker:
     def _environment(self) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RABBITMQ_", "ERL_"))}
         return inherited | {
-            "HOME": str(self.directory),  # the Erlang cookie lives there
+            # The Erlang cookie lives there.
+            "HOME": str(self._beside.directory if self._beside else self.directory),
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_ALLOW_INPUT": "1",  # no shell in between: signals reach the node itself
             "RABBITMQ_NODENAME": self.node,
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_IP_ADDRESS": self._address,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq.conf"),

@@ -61,13 +61,15 @@ def open_connection(source: kombu.Connection, set_up: Callable[[amqp.Channel], N
     """
     connection: amqp.Connection | None = None
     try:
-        connection = source.transport.establish_connection()
-        transport = connection.transport
-        transport.sock.settimeout(timeout)
+        transport = source.transport
+        _verify_host(source)
+        connection = transport.establish_connection()
+        stream = connection.transport
+        stream.sock.settimeout(timeout)
         set_up(connection.channel(CHANNEL))
-        sock = transport.sock
+        sock = stream.sock
         # py-amqp closes its socket when it is garbage collected: this one is ours now.
-        transport.sock = None
+        stream.sock = None
         return Opened(sock, connection.frame_max, connection.heartbeat or 0)
     except Exception as error:
         # kombu and py-amqp raise a dozen unrelated types here, from OSError to their own trees.
@@ -75,6 +77,15 @@ def open_connection(source: kombu.Connection, set_up: Callable[[amqp.Channel], N
             with contextlib.suppress(Exception):
                 connection.collect()
         raise ConnectionLost(f"{source.as_uri()}: {type(error).__name__}: {error}") from error
+
+
+def _verify_host(source: kombu.Connection) -> None:
+    """Have TLS check that the certificate is the host's: py-amqp checks that only when it is told
+    the name, and kombu forgets it when it goes to the next URL.
+    """
+    if source.ssl:
+        options = source.ssl if isinstance(source.ssl, dict) else {}
+        source.ssl = {**options, "server_hostname": options.get("server_hostname") or source.hostname}
 
 
 class Connection:
@@ -89,6 +100,7 @@ class Connection:
         frame_max: the largest frame, in bytes; 0 for no limit.
         heard: when the broker last sent anything, by the loop's clock.
         blocked: why the broker takes no messages at the moment; None when it does.
+        flows_since: since when it takes them, by the loop's clock.
     """
 
     def __init__(
@@ -106,6 +118,7 @@ class Connection:
         self._heartbeat = opened.heartbeat
         self.heard = self._loop.time()
         self.blocked: str | None = None
+        self.flows_since = self.heard
         self._spoke = False
         self._closed: asyncio.Future[None] = self._loop.create_future()
         self._beat: asyncio.TimerHandle | None = None
@@ -154,6 +167,7 @@ class Connection:
                     self.blocked = event.reason
                 elif isinstance(event, protocol.Unblocked):
                     self.blocked = None
+                    self.flows_since = self.heard
                 self._on_event(event)
         except protocol.ProtocolError as error:
             self._lose(f"not AMQP: {error}")

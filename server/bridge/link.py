@@ -200,9 +200,11 @@ class Link:
     def _send_canary(self) -> None:
         now = self._loop.time()
         if self.blocked is None:
-            overdue = self._confirms.overdue(now - _CONFIRM_TIMEOUT)
-            if overdue:
-                self._listener.on_unconfirmed(overdue)
+            # What waited for an alarm to end gets its time from then on.
+            if now - self._publisher.flows_since > _CONFIRM_TIMEOUT:
+                overdue = self._confirms.overdue(now - _CONFIRM_TIMEOUT)
+                if overdue:
+                    self._listener.on_unconfirmed(overdue)
             self.publish(self._canary)
             self._plan(_CANARY_TIMEOUT, self._check_canary)
         else:

@@ -1,0 +1,58 @@
+"""Three RabbitMQ nodes on one machine, as one cluster.
+
+The nodes find each other by their configuration:
+https://www.rabbitmq.com/docs/cluster-formation#peer-discovery-classic-config.
+"""
+
+from pathlib import Path
+
+from deploy.local.broker import Broker
+
+SIZE = 3
+
+
+class Cluster:
+    """The nodes. Queues of type quorum outlive the loss of any one of them.
+
+    Attributes:
+        nodes: the brokers.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        first = Broker(folder / "0")
+        self.nodes = [first, *(Broker(folder / str(number), beside=first) for number in range(1, SIZE))]
+        discovery = "cluster_formation.peer_discovery_backend = classic_config\n" + "".join(
+            f"cluster_formation.classic_config.nodes.{number} = {node.node}\n"
+            for number, node in enumerate(self.nodes, 1)
+        )
+        for node in self.nodes:
+            node.config += discovery
+
+    def start(self) -> None:
+        """Start all nodes and wait until they are one cluster."""
+        for node in self.nodes:
+            node.start()
+            # One at a time: the first forms the cluster that the others join.
+            node.wait_ready()
+
+    def stop(self) -> None:
+        """Stop all nodes at once."""
+        for node in reversed(self.nodes):
+            node.terminate()
+        for node in reversed(self.nodes):
+            node.stop()
+
+    def url(self, first: int = 0) -> str:
+        """The URLs of all nodes, beginning with one of them."""
+        return ";".join(node.url for node in self.nodes[first:] + self.nodes[:first])
+
+    def leader(self, queue: str) -> Broker | None:
+        """The node that leads a quorum queue, once all nodes take part; None before."""
+        for node in self.nodes:
+            if node.process.returncode is None:
+                break
+        for line in node.control("list_queues", "name", "leader", "online", "--no-table-headers").splitlines():
+            name, leader, online = line.split("\t")
+            if name == queue and all(node.node in online for node in self.nodes):
+                return next(node for node in self.nodes if node.node == leader)
+        return None

@@ -1,0 +1,162 @@
+"""Broker, worker and bridges for the fault tests: private ones, made to be maltreated."""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+from celery import Celery
+
+from deploy.local.broker import Broker
+from deploy.local.process import free_port
+from server.bridge import Bridge, BridgeError
+from tests.bridge.conftest import until
+from tests.conftest import Start, celery_worker
+from tests.faults.figures import Figures
+from tests.faults.load import QUEUE, Load
+
+_FIGURES = pytest.StashKey[Figures]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_FIGURES] = Figures()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    lines = config.stash.get(_FIGURES, Figures()).lines()
+    if lines:
+        terminalreporter.section("faults")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> Figures:
+    """The table at the end of the run."""
+    return pytestconfig.stash.setdefault(_FIGURES, Figures())
+
+
+@pytest.fixture(scope="session")
+def scale(pytestconfig: pytest.Config) -> float:
+    """How long the tests are: 0 for each fault once and short, 1 for the full table."""
+    return float(pytestconfig.getoption("--scale"))
+
+
+class Site:
+    """A broker that listens with and without TLS, and one stock worker.
+
+    Attributes:
+        broker: the broker.
+        tls_port: where it listens with TLS.
+        ca: the CA of its certificate, which is for 127.0.0.1 alone.
+        runs: the file in which the worker notes what it runs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1")
+        pem, self.ca = folder / "server.pem", folder / "ca.pem"
+        certificate.private_key_and_cert_chain_pem.write_to_path(str(pem))
+        authority.cert_pem.write_to_path(str(self.ca))
+        self.tls_port = free_port()
+        self.broker = Broker(
+            folder / "broker",
+            config=(
+                f"listeners.ssl.default = 127.0.0.1:{self.tls_port}\n"
+                f"ssl_options.certfile = {pem}\n"
+                f"ssl_options.keyfile = {pem}\n"
+                f"ssl_options.cacertfile = {self.ca}\n"
+            ),
+        )
+        self.runs = folder / "runs"
+        self.runs.touch()
+
+    def app(self, scheme: str, host: str = "127.0.0.1", ca: Path | None = None) -> Celery:
+        """An application that uses the broker by "amqp" or "amqps", trusting its CA or another."""
+        port = self.tls_port if scheme == "amqps" else self.broker.port
+        app = Celery("server", broker=f"{scheme}://guest:guest@{host}:{port}//", set_as_current=False)
+        if scheme == "amqps":
+            app.conf.broker_use_ssl = {"ca_certs": str(ca or self.ca), "cert_reqs": ssl.CERT_REQUIRED}
+        return app
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[Site]:
+    """One site for all tests; each leaves it whole."""
+    site = Site(tmp_path_factory.mktemp("site"))
+    try:
+        site.broker.start()
+        site.broker.wait_ready()
+        worker = celery_worker(
+            start, "tests.worker", "-P", "threads", "-c", "8", broker_url=site.broker.url, test_runs=site.runs
+        )
+        yield site
+        worker.stop()
+    finally:
+        site.broker.stop()
+
+
+@pytest.fixture(params=["amqp", "amqps"])
+def app(request: pytest.FixtureRequest, site: Site) -> Celery:
+    """An application of a server, without and with TLS."""
+    return site.app(request.param)
+
+
+@asynccontextmanager
+async def serving(app: Celery, **options: Any) -> AsyncIterator[Bridge]:
+    """A bridge whose calls are answered, and stopped afterwards."""
+    bridge = Bridge(app, **options)
+    await bridge.start()
+    try:
+        await service(bridge)
+        yield bridge
+    finally:
+        await bridge.stop(drain=0)
+
+
+async def service(bridge: Bridge, timeout: float = 60.0) -> float:
+    """Return once a call is answered; how long that took, in seconds."""
+    started = time.monotonic()
+    while time.monotonic() < started + timeout:
+        try:
+            await bridge.send_task("test.echo", ["there?"], queue=QUEUE, timeout=1.0, idempotent=True)
+            return time.monotonic() - started
+        except BridgeError:
+            await asyncio.sleep(0.02)
+    raise AssertionError(f"no service within {timeout:g} s: {bridge!r}")
+
+
+async def control(broker: Broker, *arguments: str) -> str:
+    """`rabbitmqctl`, while the loop turns."""
+    return await asyncio.get_running_loop().run_in_executor(None, lambda: broker.control(*arguments))
+
+
+async def lasts(bridge: Bridge, *states: str) -> float:
+    """Return once the bridge is in one of these states; how long that took, in seconds."""
+    started = time.monotonic()
+    await until(lambda: bridge.state in states)
+    return time.monotonic() - started
+
+
+def transport(app: Celery) -> str:
+    """ "amqp" or "amqps"."""
+    return str(app.conf.broker_url).partition(":")[0]
+
+
+def assert_whole(load: Load) -> None:
+    """Each request of a load was answered in time, with its own payload or an honest error."""
+    tally = load.tally
+    assert tally.lost == 0, tally
+    assert tally.unexpected == 0, tally
+    assert tally.answered == tally.attempted > 0, tally
+
+
+def assert_calm(load: Load, scale: float) -> None:
+    """Nothing kept the loop from turning."""
+    # A short run goes on beside anything else that the machine has to do.
+    assert load.lag < (0.05 if scale else 1.0)
