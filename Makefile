@@ -17,7 +17,7 @@ help: ## This list
 run: $(VENV)/run ## Everything from nothing, in the foreground: broker, database, worker, server
 	$(EXEC) $(BIN)/python -m deploy.local
 
-test: $(VENV)/test ## The whole suite against a private broker and database; ARGS='-k bridge' picks
+test: $(VENV)/test $(VENV)/celery-5.3/made ## The whole suite against a private broker and database; ARGS='-k bridge' picks
 	$(EXEC) $(BIN)/python -m pytest $(ARGS)
 
 faults: $(VENV)/test ## The long fault tests with their table of figures; SCALE=10 for ten times the length
@@ -48,6 +48,9 @@ lock: $(VENV)/lock ## Pin the newest allowed versions of all dependencies, with 
 	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
 	        -o $(REQUIREMENTS)/$$name.txt || exit; \
 	done
+	@printf 'celery==5.3.*\ngevent\n' | $(VENV)/lock/bin/uv pip compile - --upgrade --universal \
+	    --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
+	    -o $(REQUIREMENTS)/celery-5.3.txt
 
 clean: ## Remove the virtual environment and all local data
 	@rm -rf $(VENV) .local
@@ -63,6 +66,13 @@ $(VENV)/run: $(REQUIREMENTS)/run.txt $(VENV)/made
 $(VENV)/test: $(REQUIREMENTS)/test.txt $(VENV)/run
 	@echo 'installing the pinned test dependencies into $(VENV)'
 	@$(PIP) install --require-hashes -r $<
+	@touch $@
+
+# The oldest Celery whose workers the bridge is tested with, in an environment of its own.
+$(VENV)/celery-5.3/made: $(REQUIREMENTS)/celery-5.3.txt $(VENV)/made
+	@echo 'installing Celery 5.3 into $(@D)'
+	@$(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
 
 $(VENV)/lock: $(VENV)/made

@@ -100,15 +100,16 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Starts programs, `start(name, *command, **settings)`, and stops them at the end.
 
     Settings are NOWAIT_ variables in lower case. What a program prints is in the file `process.output`.
+    They run by this Python, or by `python`.
     """
     logs = tmp_path_factory.mktemp("logs")
     started: list[Process] = []
 
-    def start(name: str, *command: str, **settings: Any) -> Process:
+    def start(name: str, *command: str, python: str = sys.executable, **settings: Any) -> Process:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
         environment |= {f"NOWAIT_{key.upper()}": str(value) for key, value in settings.items()}
         output = logs / f"{name}-{len(started)}.log"
-        process = Process(name, [sys.executable, "-m", *command], env=environment, cwd=ROOT, output=output)
+        process = Process(name, [python, "-m", *command], env=environment, cwd=ROOT, output=output)
         started.append(process)
         return process
 
@@ -126,7 +127,7 @@ def printed(process: Process) -> str:
 
 
 def celery_worker(start: Start, app: str, *arguments: str, **settings: Any) -> Process:
-    """A worker that is ready to work."""
+    """A worker that is ready to work; settings as for `start`."""
     process = start(
         "worker",
         *f"celery -A {app} worker -l INFO -n {uuid4().hex}@tests --without-gossip --without-mingle".split(),

@@ -28,6 +28,8 @@ PACKAGES = {
     "epmd": ("erlang-base",),
     "mariadbd": ("mariadb-server-core", "mariadb-server"),
     "mariadb-install-db": ("mariadb-server-core", "mariadb-server"),
+    "wrk": ("wrk",),
+    "hey": ("hey",),
     "my_print_defaults": ("mariadb-client-core", "mariadb-client"),  # mariadb-install-db calls it
 }
 

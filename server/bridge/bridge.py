@@ -135,7 +135,8 @@ class Bridge:
 
     Args:
         app: the Celery application whose broker, routes and defaults count. It should know no
-            tasks: options of a registered one would be merged into each message.
+            tasks: options of a registered one would be merged into each message. Its result
+            backend has to be `rpc://`, as its workers', or none; ValueError otherwise.
         max_in_flight: calls that may wait at once, 1 or more; above, Overloaded.
         timeout: seconds that a call may take when it does not say.
     """

@@ -9,7 +9,7 @@ at each message (a routing function, a receiver of its signals, an ETA), it make
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from struct import pack
@@ -17,7 +17,10 @@ from typing import Any
 
 from amqp.serialization import dumps
 from celery import Celery, signals
+from celery.app.backends import by_url
 from celery.app.routes import MapRoute
+from celery.backends.base import DisabledBackend
+from celery.backends.rpc import RPCBackend
 from celery.utils.saferepr import saferepr
 from celery.utils.time import maybe_iso8601
 from kombu import Producer
@@ -78,9 +81,16 @@ class RequestEncoder:
     Args:
         app: the Celery application whose routes and defaults count.
         reply_to: the queue that the replies go to.
+
+    Raises ValueError when the application's results do not come as replies: its backend has to be
+    `rpc://` or none.
     """
 
     def __init__(self, app: Celery, reply_to: str) -> None:
+        backend: Any = by_url(app.conf.result_backend, app.loader)
+        if not issubclass(backend[0], (RPCBackend, DisabledBackend)):
+            # Other backends open connections of their own whenever a task is sent, too.
+            raise ValueError("the bridge awaits replies: an application with the result backend rpc:// is expected")
         self._app = app
         self._reply_to = reply_to
         self._templates: dict[Any, _Template] = {}
@@ -238,6 +248,10 @@ class _Recorder:
         self.connection = self
         self.client = self
         self.published: _Recorded | None = None
+
+    def ensure(self, *_: Any, **__: Any) -> Callable[..., None]:
+        # The backend rpc:// declares its own reply queue through this; the bridge has another.
+        return lambda *_, **__: None
 
     @contextlib.contextmanager
     def _reraise_as_library_errors(self) -> Iterator[None]:

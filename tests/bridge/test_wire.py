@@ -116,6 +116,8 @@ async def test_the_message_is_celerys_field_by_field(app: Celery, case: str) -> 
     name = options.pop("name", "test.task")
     loop = asyncio.get_running_loop()
     async with running(app.conf.broker_url) as started:
+        # Celery itself declares a reply queue with each task that it sends for an application with results.
+        app.conf.result_backend = "rpc://"
         bridge = Bridge(app, timeout=20.0)
         await bridge.start()
         await until(lambda: bridge.state == "connected")

@@ -1,0 +1,183 @@
+"""The figures of the bridge."""
+
+import asyncio
+import gc
+import socket
+import time
+import tracemalloc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import kombu
+from celery import Celery
+
+from server.bridge import Bridge
+from tests.bench.ratio import Ratio, alternate
+from tests.bench.site import Site, cpu
+from tests.bench.tools import p99, wrk
+
+_MICRO = 1e6
+
+
+class _OnLoop:
+    """A bridge on a loop of its own, driven from outside."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.bridge = Bridge(Celery("bench", broker=url, set_as_current=False), **options)
+
+    def __enter__(self) -> "_OnLoop":
+        self.loop.run_until_complete(self.bridge.start())
+        self.wait("connected")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.run_until_complete(self.bridge.stop(drain=0))
+        self.loop.close()
+
+    def wait(self, state: str) -> None:
+        async def wait() -> None:
+            while self.bridge.state != state or self.bridge.statistics().unconfirmed > 1:
+                await asyncio.sleep(0.002)
+
+        self.loop.run_until_complete(wait())
+
+
+def sending(site: Site, quick: bool) -> Ratio:
+    """CPU of a call that is sent and confirmed, against that of a message sent by Celery."""
+    url, queue, calls = site.services.broker_url, "bench", 500 if quick else 2000
+    with kombu.Connection(url) as connection:
+        kombu.Queue(queue, channel=connection.default_channel, durable=True).declare()
+    celery_app = Celery("bench", broker=url, backend="rpc://", set_as_current=False)
+    with _OnLoop(url, max_in_flight=100_000) as on_loop:
+        bridge = on_loop.bridge
+
+        async def send(count: int) -> None:
+            pending = []
+            for number in range(count):
+                pending.append(bridge.send_task("test.echo", [number], queue=queue))
+                if number % 50 == 49:  # as many requests as one turn of a busy loop may bring
+                    await asyncio.sleep(0)
+            while bridge.statistics().unconfirmed > 1:
+                await asyncio.sleep(0.002)
+            for call in pending:
+                call.cancel()
+
+        def ours() -> float:
+            started = time.process_time()
+            on_loop.loop.run_until_complete(send(calls))
+            return (time.process_time() - started) / calls * _MICRO
+
+        def celerys() -> float:
+            started = time.process_time()
+            for number in range(calls // 4):
+                celery_app.send_task("test.echo", [number], queue=queue)
+            return (time.process_time() - started) / (calls // 4) * _MICRO
+
+        ours(), celerys()
+        figures = alternate(3 if quick else 9, ours, celerys)
+        site.purge(queue)
+    return Ratio("CPU per task sent", ("bridge", "Celery.send_task"), "µs", figures, ("at most", 0.2))
+
+
+def whole(site: Site, quick: bool) -> Ratio:
+    """Requests per second through server, broker and worker, against the recipe with threads."""
+    seconds = 2.0 if quick else 5.0
+    ours, our_url = site.server("echo-bridge", "/echo/1", "tests.bench.echo", "bridge", "PORT")
+    best, best_rate = 0, 0.0
+    for count in (4, 16) if quick else (4, 8, 16, 32):
+        server, url = site.server(f"echo-{count}", "/echo/1", "tests.bench.echo", "threads", "PORT", str(count))
+        wrk(f"{url}/echo/1", connections=50, seconds=1)
+        rate = wrk(f"{url}/echo/1", connections=50, seconds=seconds).per_second
+        if rate > best_rate:
+            best, best_rate = count, rate
+        server.stop()
+    _, url = site.server("echo-best", "/echo/1", "tests.bench.echo", "threads", "PORT", str(best))
+    wrk(f"{our_url}/echo/1", connections=50, seconds=1)
+    figures = alternate(
+        2 if quick else 6,
+        lambda: wrk(f"{our_url}/echo/1", connections=50, seconds=seconds).per_second,
+        lambda: wrk(f"{url}/echo/1", connections=50, seconds=seconds).per_second,
+    )
+    sides = ("bridge", f"run_in_executor(get), {best} threads")
+    return Ratio("whole requests, 50 connections", sides, "requests/s", figures, ("at least", 3.0))
+
+
+def serving(site: Site, quick: bool) -> Ratio:
+    """CPU of the server for a bridged request, against that of one that has nothing to do."""
+    seconds = 2.0 if quick else 5.0
+    server, url = site.server("server-cpu", "/readyz", "server", demo=1)
+
+    def per_request(path: str) -> float:
+        before = cpu(server)
+        requests = wrk(url + path, connections=50, seconds=seconds).requests
+        return (cpu(server) - before) / requests * _MICRO
+
+    per_request("/mysql_query/77"), per_request("/i_want_you_now")
+    figures = alternate(
+        2 if quick else 6, lambda: per_request("/mysql_query/77"), lambda: per_request("/i_want_you_now")
+    )
+    server.stop()
+    return Ratio("CPU of the server per request", ("bridged", "/i_want_you_now"), "µs", figures, ("at most", 1.8))
+
+
+def in_flight(site: Site, quick: bool) -> Ratio:
+    """Memory of the bridge for each of many calls in flight, and all of them answered."""
+    calls, timeout = 10_000, 300.0
+    with _OnLoop(site.services.broker_url, max_in_flight=calls, timeout=timeout) as on_loop:
+        bridge = on_loop.bridge
+
+        async def send() -> tuple[float, list[Any]]:
+            await asyncio.gather(*(bridge.send_task("test.echo", [number], queue="tests") for number in range(100)))
+            gc.collect()
+            tracemalloc.start()
+            pending = [bridge.send_task("test.echo", [number], queue="tests") for number in range(calls)]
+            assert bridge.statistics().in_flight == calls
+            while bridge.statistics().unconfirmed > 1:
+                await asyncio.sleep(0.01)
+            used, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            return used / (calls - len([call for call in pending if call.done()])), await asyncio.gather(*pending)
+
+        bytes_each, answers = on_loop.loop.run_until_complete(send())
+    assert answers == list(range(calls)), "answers went to the wrong callers"
+    what = f"memory per call of {calls} in flight, all answered"
+    return Ratio(what, ("bridge", "allowed"), "bytes", [(bytes_each, 4096.0)], ("at most", 1.0))
+
+
+@contextmanager
+def _slow(site: Site, url: str, count: int) -> Iterator[None]:
+    """So many slow queries in flight."""
+    parts = urlsplit(url)
+    with ExitStack() as stack:
+        for _ in range(count):
+            sock = stack.enter_context(socket.create_connection((parts.hostname, parts.port)))
+            sock.sendall(f"GET /mysql_query/1?delay=30 HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        while site.depth("queries")[0] < count - 100:
+            time.sleep(0.05)
+        yield
+    site.purge("queries")
+
+
+def isolation(site: Site, quick: bool) -> Ratio:
+    """Latency of what has nothing to do while many slow queries are in flight, against when idle."""
+    server, url = site.server("server-slow", "/readyz", "server", demo=1, max_in_flight=2000, timeout=600)
+    seconds, rate = (2.0, 200) if quick else (8.0, 200)
+
+    def idle() -> float:
+        return p99(f"{url}/i_want_you_now", rate=rate, seconds=seconds)
+
+    def busy() -> float:
+        with _slow(site, url, 1000):
+            return idle()
+
+    idle()
+    figures = alternate(2 if quick else 5, busy, idle)
+    server.stop()
+    what = f"p99 of /i_want_you_now at {rate} requests/s"
+    return Ratio(what, ("1000 slow calls in flight", "idle"), "ms", figures, ("at most", 1.5))
+
+
+MEASUREMENTS = (sending, whole, serving, in_flight, isolation)

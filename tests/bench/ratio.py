@@ -1,0 +1,55 @@
+"""Two sides measured in turn, and their ratio."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """What came out, round by round.
+
+    Attributes:
+        what: what was measured.
+        sides: the names of the two sides; the ratio is the first by the second.
+        unit: of the figures.
+        rounds: the figures of both sides in each round.
+        bound: what the ratio should be: ("at most", 0.2).
+    """
+
+    what: str
+    sides: tuple[str, str]
+    unit: str
+    rounds: Sequence[tuple[float, float]]
+    bound: tuple[str, float]
+
+    @property
+    def ratios(self) -> list[float]:
+        return [first / second for first, second in self.rounds]
+
+    @property
+    def holds(self) -> bool:
+        how, limit = self.bound
+        median = statistics.median(self.ratios)
+        return median <= limit if how == "at most" else median >= limit
+
+    def __str__(self) -> str:
+        first, second = (statistics.median(figures) for figures in zip(*self.rounds))
+        how, limit = self.bound
+        return (
+            f"{self.what}: {self.sides[0]} {first:.4g} {self.unit}, {self.sides[1]} {second:.4g} {self.unit}; "
+            f"ratio {statistics.median(self.ratios):.2f} ({min(self.ratios):.2f} to {max(self.ratios):.2f} in "
+            f"{len(self.rounds)} rounds), {how} {limit:g}: {'yes' if self.holds else 'NO'}"
+        )
+
+
+def alternate(rounds: int, first: Callable[[], float], second: Callable[[], float]) -> list[tuple[float, float]]:
+    """Measure both sides in turn; the one that begins changes from round to round."""
+    figures = []
+    for number in range(rounds):
+        if number % 2:
+            b, a = second(), first()
+        else:
+            a, b = first(), second()
+        figures.append((a, b))
+    return figures

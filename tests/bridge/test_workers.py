@@ -1,0 +1,41 @@
+"""Stock workers: every pool, and the oldest and the newest Celery that the bridge is for."""
+
+import asyncio
+import sys
+
+import pytest
+
+from server.bridge import Progress, TaskFailed
+from tests.bridge.conftest import running
+from tests.conftest import ROOT, Start, celery_worker
+
+QUEUE = "tests"
+PYTHONS = {"newest": sys.executable, "5.3": str(ROOT / ".venv/celery-5.3/bin/python")}  # `make test` makes it
+
+
+@pytest.mark.gen_test
+# With gevent, Celery acknowledges only when the next message comes, or after 2 seconds: it needs
+# room for more messages than one test sends.
+@pytest.mark.parametrize(("pool", "concurrency"), [("prefork", 2), ("threads", 2), ("gevent", 100), ("solo", 1)])
+@pytest.mark.parametrize("celery", list(PYTHONS))
+async def test_a_stock_worker_serves_the_bridge(
+    vhost: str, start: Start, celery: str, pool: str, concurrency: int
+) -> None:
+    options = ("-P", pool, "-c", str(concurrency))
+    worker = celery_worker(start, "tests.worker", *options, python=PYTHONS[celery], broker_url=vhost)
+    try:
+        async with running(vhost) as bridge:
+            calls = [bridge.send_task("test.echo", [{"number": number}], queue=QUEUE) for number in range(10)]
+            assert await asyncio.gather(*calls) == [{"number": number} for number in range(10)]
+            with pytest.raises(TaskFailed) as caught:
+                await bridge.send_task("test.fail", ["a reason"], queue=QUEUE)
+            assert (caught.value.exception, caught.value.message) == ("LookupError", "a reason")
+
+            told: list[Progress] = []
+            call = bridge.send_task("test.progress", [3], queue=QUEUE, on_progress=told.append)
+            also_told = [progress async for progress in call]
+            assert await call == 3
+            assert told == also_told == [Progress("PROGRESS", {"step": step}) for step in range(3)]
+            assert bridge.statistics().unknown == bridge.statistics().malformed == 0
+    finally:
+        worker.stop()
