@@ -28,6 +28,7 @@ _REPLY_QUEUE_EXPIRES = 300_000  # milliseconds without a consumer, after which t
 _CANARY_PAUSE = 0.5  # seconds from a canary's return to the next one
 _CANARY_TIMEOUT = 1.75  # seconds that one may be away while nothing else is heard
 _CONFIRM_TIMEOUT = 5.0  # seconds
+_ACKNOWLEDGE_PAUSE = 0.05  # seconds from a reply to its acknowledgement
 
 
 class Listener(Protocol):
@@ -175,7 +176,7 @@ class Link:
             self._delivered = event.tag
             if not self._acknowledge_planned:
                 self._acknowledge_planned = True
-                self._loop.call_soon(self._acknowledge)
+                self._loop.call_later(_ACKNOWLEDGE_PAUSE, self._acknowledge)
             if event.correlation_id == self._canary.task_id:
                 self._canary_returned()
             else:
@@ -184,7 +185,8 @@ class Link:
             self._lose(ConnectionLost("the reply queue was deleted"))
 
     def _acknowledge(self) -> None:
-        # After the replies of this tick, for all of them at once.
+        # For all replies of the last while at once: nobody waits for it, and after a lost connection
+        # the broker delivers at worst some replies a second time.
         self._acknowledge_planned = False
         self._consumer.write(protocol.ack(CHANNEL, self._delivered))
 

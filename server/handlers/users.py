@@ -13,6 +13,8 @@ FLAG = r"([0-9]+)"
 MAX_FLAG = 2**31 - 1
 MAX_DELAY = 60.0  # seconds
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 
 class UsersHandler(BridgedHandler):
     """GET /mysql_query/{flag}"""
@@ -56,7 +58,7 @@ def parse_delay(handler: BaseHandler) -> float:
 def write_rows(handler: BaseHandler, flag: int, rows: list[dict[str, Any]]) -> None:
     """Finish with the rows; every variant of the query answers through this."""
     handler.set_header("Content-Type", "application/json")
-    body = json.dumps({"flag": flag, "rows": rows}, ensure_ascii=False, separators=(",", ":"))
+    body = _encode({"flag": flag, "rows": rows})
     # A lone surrogate has no UTF-8 form; its backslash escape is its JSON form.
     handler.finish(body.encode("utf-8", "backslashreplace"))
 
