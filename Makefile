@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXEC := @exec setpriv --pdeathsig TERM
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults check lint types server worker beat lock clean
+.PHONY: help run test faults bench check lint types server worker beat lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -22,6 +22,9 @@ test: $(VENV)/test $(VENV)/celery-5.3/made ## The whole suite against a private 
 
 faults: $(VENV)/test ## The long fault tests with their table of figures; SCALE=10 for ten times the length
 	$(EXEC) $(BIN)/python -m pytest tests/faults -v --scale $(or $(SCALE),1) $(ARGS)
+
+bench: $(VENV)/test ## Ratios of the bridge to other ways, measured in turn; QUICK=1, ONLY=sending,whole
+	$(EXEC) $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
 
 check: lint types test ## What CI runs: lint, types, tests
 

@@ -1,10 +1,11 @@
-"""The server: builds the pieces, listens, drains on SIGTERM."""
+"""The server: builds the pieces, listens, drains on SIGTERM; several processes where that is set."""
 
 import argparse
 import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from celery import Celery
@@ -13,9 +14,12 @@ from tornado.netutil import bind_sockets
 
 from server.app import make_app
 from server.bridge import Bridge
+from server.processes import Processes
 from server.settings import Settings, describe
 
 log = logging.getLogger("server")
+
+_ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() starts
 
 HTTP_OPTIONS: dict[str, Any] = {
     "idle_connection_timeout": 75.0,  # seconds for a request's headers, from the end of the last one
@@ -26,20 +30,24 @@ HTTP_OPTIONS: dict[str, Any] = {
 }
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, one_of_several: bool) -> None:
     """Serve until SIGTERM or SIGINT, then end what is in flight and return.
+
+    Args:
+        settings: the settings.
+        one_of_several: others listen on the same port; the end of standard input asks to stop, too.
 
     Raises OSError when the address cannot be listened on.
     """
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    _on_signal(stop.set)
+    if one_of_several:
+        asyncio.get_running_loop().add_reader(sys.stdin, stop.set)
     celery_app = Celery("server", broker=settings.broker_url, set_as_current=False)
     bridge = Bridge(celery_app, max_in_flight=settings.max_in_flight, timeout=settings.timeout)
     app = make_app(bridge, settings)
     http = HTTPServer(app, **HTTP_OPTIONS)
-    sockets = bind_sockets(settings.port, settings.address)
+    sockets = bind_sockets(settings.port, settings.address, reuse_port=one_of_several)
     await bridge.start()
     http.add_sockets(sockets)
     log.info("listening on %s:%d", settings.address, sockets[0].getsockname()[1])
@@ -55,6 +63,18 @@ async def serve(settings: Settings) -> None:
     log.info("stopped")
 
 
+async def supervise(settings: Settings) -> int:
+    """Run as many processes as the settings say until SIGTERM or SIGINT. Returns the exit status."""
+    processes = Processes([sys.executable, "-m", "server", _ONE_OF_SEVERAL], settings.processes, settings.drain)
+    _on_signal(processes.stop)
+    return await processes.run()
+
+
+def _on_signal(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
 def main() -> int:
     """Run the server. Returns the exit status: 0 after a signal, 1 when it cannot listen."""
     parser = argparse.ArgumentParser(
@@ -63,13 +83,16 @@ def main() -> int:
         epilog="Settings, from the environment:\n" + describe(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args()
+    parser.add_argument(_ONE_OF_SEVERAL, action="store_true", help=argparse.SUPPRESS)
+    one_of_several = parser.parse_args().one_of_several
     settings = Settings.load()
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
     try:
-        asyncio.run(serve(settings))
+        if settings.processes > 1 and not one_of_several:
+            return asyncio.run(supervise(settings))
+        asyncio.run(serve(settings, one_of_several))
     except OSError as error:
         print(f"cannot listen on {settings.address}:{settings.port}: {error.strerror}", file=sys.stderr)
         return 1

@@ -7,7 +7,8 @@ from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
 from server.body import BodyLimit
-from server.handlers import health, users
+from server.catalogue import Catalogue
+from server.handlers import health, queries, users
 from server.handlers.base import Context, NotFoundHandler, Requests, Tasks, TooLargeHandler, log_request
 from server.settings import Settings
 
@@ -44,15 +45,19 @@ class WebApplication(Application):
 
 def make_app(bridge: Tasks, settings: Settings) -> WebApplication:
     """The application that answers through `bridge`."""
-    context = Context(bridge, Requests(), settings.timeout, settings.demo)
-    routes = health.routes(context) + users.routes(context)
+
+    def ask(timeout: float) -> Awaitable[Any]:
+        return bridge.send_task("task.list_queries", timeout=timeout, idempotent=True, queue=queries.QUEUE)
+
+    context = Context(bridge, Catalogue(ask), Requests(), settings.timeout, settings.demo)
+    routes = health.routes(context) + users.routes(context) + queries.routes(context)
     close: Close | None = None
     if settings.demo:
         # Imported here alone: a server without the demo needs no database driver.
         from server.comparison import Comparison
         from server.handlers import comparison
 
-        queries = Comparison(settings.database_url)
-        routes += comparison.routes(context, queries)
-        close = queries.close
+        compared = Comparison(settings.database_url)
+        routes += comparison.routes(context, compared)
+        close = compared.close
     return WebApplication(routes, context, close)

@@ -95,8 +95,11 @@ class Settings:
     )
     address: str = _setting("127.0.0.1", _address, "the address to listen on; 0.0.0.0 for all of IPv4, :: for all")
     port: int = _setting(8000, _integer(0, 65535), "the TCP port to listen on; 0 for a free one")
+    processes: int = _setting(1, _integer(1, 1024), "server processes that share the port, each with its own bridge")
     timeout: float = _setting(30.0, _seconds(0.001, 3600), "seconds that a request may take")
-    max_in_flight: int = _setting(1000, _integer(1, 1_000_000), "calls that may wait for workers at once")
+    max_in_flight: int = _setting(
+        1000, _integer(1, 1_000_000), "calls that may wait for workers at once, in each process"
+    )
     drain: float = _setting(
         10.0, _seconds(0, 3600), "seconds that requests in flight get to end after SIGTERM; 0 for none"
     )
@@ -120,7 +123,10 @@ class Settings:
                     values[setting.name] = setting.metadata["parse"](text)
                 except SettingsError as error:
                     raise SettingsError(f"{name}={error}") from None
-        return cls(**values)
+        settings = cls(**values)
+        if settings.processes > 1 and settings.port == 0:
+            raise SettingsError(f"{PREFIX}PORT=0 is not allowed, expected the port that several processes share")
+        return settings
 
     @classmethod
     def load(cls) -> "Settings":

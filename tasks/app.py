@@ -1,14 +1,27 @@
 """The Celery application of the workers."""
 
 from celery import Celery
+from kombu import Exchange, Queue
 
+from tasks.catalogue import load_or_exit
 from tasks.settings import Settings
 
 settings = Settings.load()
+catalogue = load_or_exit(settings.sql)
 
-app = Celery("tasks", broker=settings.broker_url, backend="rpc://", include=["tasks.queries"])
+# A query that names no lane goes to the first.
+_LANES = {"queries", "queries.fast", "queries.slow"} | {query.queue for query in catalogue.values()}
+
+app = Celery(
+    "tasks",
+    broker=settings.broker_url,
+    backend="tasks.results:Results",
+    task_cls="tasks.results:TimedTask",
+    include=["tasks.queries"],
+)
 app.conf.update(
     task_default_queue="queries",
+    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in sorted(_LANES)],
     # JSON alone: nothing that a message says is ever turned into an object of its choice.
     accept_content=["json"],
     task_serializer="json",

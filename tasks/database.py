@@ -3,9 +3,10 @@
 import os
 import threading
 from collections.abc import Callable
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, event
 
 _CONNECT_TIMEOUT = 5  # seconds
 _READ_TIMEOUT = 300  # seconds; a last resort, PyMySQL alone would wait for ever
@@ -43,9 +44,10 @@ class EnginePerProcess:
 def make_engine(url: str) -> Engine:
     """A pooled engine for `mysql://user:password@host:port/name`; connects on first use.
 
-    The pool grows to as many connections as threads query at once, and keeps them.
+    The pool grows to as many connections as threads query at once, and keeps them. A statement with
+    the execution option `time_limit`, in seconds, is ended by the database when that is over.
     """
-    return create_engine(
+    engine = create_engine(
         urlunsplit(urlsplit(url)._replace(scheme="mysql+pymysql")),
         pool_size=0,  # no limit: the worker's concurrency is one
         pool_pre_ping=True,
@@ -58,3 +60,23 @@ def make_engine(url: str) -> Engine:
             "write_timeout": _READ_TIMEOUT,
         },
     )
+    event.listen(engine, "before_cursor_execute", _limit_time, retval=True)
+    return engine
+
+
+def _limit_time(
+    connection: Connection, cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+) -> tuple[str, Any]:
+    """Have the database itself end a statement that has the execution option `time_limit`, in seconds.
+
+    A client that stops waiting leaves its query running. MariaDB limits a statement
+    (https://mariadb.com/kb/en/aborting-statements/), MySQL the queries of a session.
+    """
+    seconds: float | None = connection.get_execution_options().get("time_limit")
+    if getattr(connection.dialect, "is_mariadb", False):
+        if seconds is not None:
+            statement = f"SET STATEMENT max_statement_time={seconds:.3f} FOR {statement}"
+    else:
+        # In milliseconds; 0 for no limit.
+        cursor.execute(f"SET SESSION max_execution_time={0 if seconds is None else max(1, round(seconds * 1000))}")
+    return statement, parameters

@@ -1,45 +1,77 @@
 """The query tasks."""
 
-import math
+import time
 from typing import Any
 
-from sqlalchemy import JSON, TextualSelect, bindparam, text
-
-from tasks.app import app, settings
+from tasks.app import app, catalogue, settings
 from tasks.database import EnginePerProcess, make_engine
+from tasks.deadline import remaining
+from tasks.statements import fetch
 from tasks.values import to_json
 
-MAX_FLAG = 2**31 - 1
-MAX_DELAY = 60.0  # seconds
+_LINGER = 0.25  # seconds behind the deadline: whoever waits has given up by then, and knows why
 
 engine = EnginePerProcess(lambda: make_engine(settings.database_url))
 
-# The derived table makes the database sleep once, inside the statement, however many rows follow.
-_USERS: TextualSelect = (
-    text("SELECT users.* FROM (SELECT SLEEP(:delay)) AS pause, users WHERE users.flag = :flag ORDER BY users.id")
-    .bindparams(bindparam("flag"), bindparam("delay"))
-    .columns(profile=JSON())
-)
+Rows = list[dict[str, Any]]
 
 
-@app.task(name="task.query_users")
-def query_users(flag: int, delay: float = 0) -> list[dict[str, Any]]:
-    """The users with `flag` (0 to 2147483647), ordered by id.
+class UnknownQuery(LookupError):
+    """There is no query of that name on this worker."""
+
+
+@app.task(name="task.run_query", bind=True)
+def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) -> Rows:
+    """The rows of a named query.
 
     Args:
-        flag: an integer; any other type is refused, as the message is not to be trusted.
-        delay: seconds, 0 to 60, that the database sleeps inside the query.
+        name: one of those that list_queries() names.
+        parameters: its parameters by name; those with a default may be left out; None for none.
 
     Returns:
         One dict per row, column name to JSON value (see `tasks.values`); [] when there is none.
 
     Raises:
-        ValueError: an argument is outside its type or range.
+        UnknownQuery: there is no such query.
+        BadParameters: a parameter is missing, unknown, or outside its type or limits.
+        OutOfTime: the deadline has passed.
+        TooLarge: there are more rows, or bytes, than the query may give.
     """
-    if type(flag) is not int or not 0 <= flag <= MAX_FLAG:
-        raise ValueError(f"flag: expected an integer from 0 to {MAX_FLAG}")
-    if type(delay) not in (int, float) or not math.isfinite(delay) or not 0 <= delay <= MAX_DELAY:
-        raise ValueError(f"delay: expected seconds from 0 to {MAX_DELAY:g}")
-    with engine().connect() as connection:
-        rows = connection.execute(_USERS, {"flag": flag, "delay": delay}).mappings()
-        return [{name: to_json(value) for name, value in row.items()} for row in rows]
+    return _run(self.request, name, parameters)
+
+
+@app.task(name="task.list_queries")
+def list_queries() -> list[dict[str, Any]]:
+    """What may be known of each named query: name, description, parameters, queue, limits; no SQL."""
+    return [query.document() for query in catalogue.values()]
+
+
+@app.task(name="task.query_users", bind=True)
+def query_users(self: Any, flag: int, delay: float = 0) -> Rows:
+    """The users with `flag` (0 to 2147483647), ordered by id: the named query `users`.
+
+    Args:
+        flag: an integer; any other type is refused, as the message is not to be trusted.
+        delay: seconds, 0 to 60, that the database sleeps inside the query.
+
+    Returns and raises as run_query().
+    """
+    return _run(self.request, "users", {"flag": flag, "delay": delay})
+
+
+def _run(request: Any, name: Any, parameters: Any) -> Rows:
+    query = catalogue.get(name) if isinstance(name, str) else None
+    if query is None:
+        raise UnknownQuery(str(name)[:100])
+    bound = query.bind({} if parameters is None else parameters)
+    left = remaining(request)
+    seconds = query.time_limit if left is None else min(query.time_limit, left + _LINGER)
+    rows = fetch(
+        engine(),
+        query.statement,
+        bound,
+        deadline=time.monotonic() + seconds,
+        repeatable=query.repeatable,
+        row_limit=query.row_limit,
+    )
+    return [{name: to_json(value) for name, value in row.items()} for row in rows]

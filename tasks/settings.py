@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 _BROKER_SCHEMES = ("amqp", "amqps")
@@ -20,14 +21,16 @@ class Settings:
     Attributes:
         broker_url: AMQP URLs, several separated by `;`, tried in turn.
         database_url: `mysql://user:password@host:port/name`.
+        sql: the folder of the named queries.
     """
 
     broker_url: str = "amqp://guest:guest@127.0.0.1:5672//"
     database_url: str = "mysql://nowait:nowait@127.0.0.1:3306/nowait"
+    sql: Path = Path(__file__).parent / "sql"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read `NOWAIT_BROKER_URL` and `NOWAIT_DATABASE_URL`; unset and empty mean the default.
+        """Read `NOWAIT_` and each field's name in upper case; unset and empty mean the default.
 
         Raises SettingsError for a value that is not allowed.
         """
@@ -38,7 +41,10 @@ class Settings:
         _check("NOWAIT_DATABASE_URL", database_url, ("mysql",), "mysql://user:password@host:port/name")
         if not urlsplit(database_url).path.strip("/"):
             raise SettingsError("NOWAIT_DATABASE_URL names no database, expected mysql://user:password@host:port/name")
-        return cls(broker_url=broker_url, database_url=database_url)
+        sql = Path(environment.get("NOWAIT_SQL") or cls.sql)
+        if not sql.is_dir():
+            raise SettingsError(f"NOWAIT_SQL={str(sql)!r} is not allowed, expected a folder of SQL files")
+        return cls(broker_url=broker_url, database_url=database_url, sql=sql)
 
     @classmethod
     def load(cls) -> "Settings":

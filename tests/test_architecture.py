@@ -11,22 +11,32 @@ OWN = ("server", "tasks", "deploy", "tests")
 # Standard library apart, these are all imports of each module.
 ALLOWED: dict[str, set[str]] = {
     "server": set(),
-    "server.__main__": {"celery", "tornado", "server.app", "server.bridge", "server.settings"},
+    "server.__main__": {
+        "celery", "tornado", "server.app", "server.bridge", "server.processes", "server.settings",
+    },
     "server.app": {
-        "tornado", "server.body", "server.comparison", "server.handlers", "server.handlers.base", "server.settings",
+        "tornado", "server.body", "server.catalogue", "server.comparison", "server.handlers", "server.handlers.base",
+        "server.settings",
     },
     "server.body": {"tornado"},
+    "server.catalogue": {"jsonschema", "server.bridge.errors"},
     "server.comparison": {"sqlalchemy"},
     "server.deadline": set(),
     "server.prefer": set(),
     "server.problem": {"server.bridge"},
+    "server.processes": set(),
     "server.settings": set(),
     "server.handlers": set(),
-    "server.handlers.base": {"tornado", "server", "server.body", "server.bridge.errors", "server.deadline"},
+    "server.handlers.base": {
+        "tornado", "server", "server.body", "server.bridge.errors", "server.catalogue", "server.deadline",
+    },
     "server.handlers.comparison": {
         "server.bridge.errors", "server.comparison", "server.handlers.base", "server.handlers.users",
     },
     "server.handlers.health": {"server.bridge", "server.handlers.base"},
+    "server.handlers.queries": {
+        "tornado", "server.bridge.errors", "server.catalogue", "server.handlers.base",
+    },
     "server.handlers.users": {"tornado", "server.handlers.base"},
     "server.bridge": {"server.bridge.bridge", "server.bridge.errors"},
     "server.bridge.bridge": {
@@ -47,9 +57,14 @@ ALLOWED: dict[str, set[str]] = {
     "server.bridge.protocol": set(),
     "server.bridge.stream": set(),
     "tasks": {"tasks.app"},
-    "tasks.app": {"celery", "tasks.settings"},
+    "tasks.app": {"celery", "kombu", "tasks.catalogue", "tasks.settings"},
+    "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli"},
+    "tasks.channels": {"amqp", "celery"},
     "tasks.database": {"sqlalchemy"},
-    "tasks.queries": {"sqlalchemy", "tasks.app", "tasks.database", "tasks.values"},
+    "tasks.deadline": {"celery"},
+    "tasks.queries": {"tasks.app", "tasks.database", "tasks.deadline", "tasks.statements", "tasks.values"},
+    "tasks.statements": {"sqlalchemy"},
+    "tasks.results": {"amqp", "celery", "kombu", "tasks.channels"},
     "tasks.settings": set(),
     "tasks.values": set(),
 }

@@ -11,6 +11,7 @@ import pytest
 from deploy.local.process import Process
 from deploy.local.services import Services
 from server.settings import PREFIX, Settings
+from tasks.catalogue import load
 from tests.conftest import ROOT
 from tests.test_architecture import modules
 
@@ -42,6 +43,13 @@ def test_the_example_of_the_bridge_runs(services: Services, worker: Process, tmp
     environment = {"PYTHONPATH": str(ROOT), **services.environment()}
     done = subprocess.run([sys.executable, str(example)], env=environment, capture_output=True, text=True, timeout=60)
     assert done.stdout.splitlines() == ["10 rows", "20 rows called back", "TaskFailed 500"], done.stderr
+
+
+def test_the_query_of_the_readme_can_be_served(tmp_path: Path) -> None:
+    (tmp_path / "flags.sql").write_text(blocks("sql")[0])
+    (tmp_path / "flags.toml").write_text(blocks("toml")[0])
+    query = load(tmp_path)["flags"]
+    assert (query.queue, query.row_limit, query.bind({"flag": 1})) == ("queries.fast", 1, {"flag": 1})
 
 
 def test_every_verb_of_make_is_there() -> None:

@@ -1,9 +1,10 @@
 """The Celery application of the test workers: `celery -A tests.worker worker`.
 
 NOWAIT_TEST_RUNS names the file that test.record appends to, NOWAIT_TEST_QUEUE_TYPE the type of the
-queue: classic or quorum.
+queue: classic or quorum; NOWAIT_TEST_BACKEND the result backend, rpc:// unless it is given.
 """
 
+import math
 import os
 import time
 from typing import Any
@@ -11,10 +12,15 @@ from typing import Any
 from celery import Celery, Task
 from kombu import Queue
 
-app = Celery("tests", broker=os.environ.get("NOWAIT_BROKER_URL", "memory://"), backend="rpc://")
+environment = os.environ.get
+app = Celery(
+    "tests",
+    broker=environment("NOWAIT_BROKER_URL", "memory://"),
+    backend=environment("NOWAIT_TEST_BACKEND", "rpc://"),
+)
 app.conf.update(
     task_default_queue="tests",
-    task_queues=[Queue("tests", queue_arguments={"x-queue-type": os.environ.get("NOWAIT_TEST_QUEUE_TYPE", "classic")})],
+    task_queues=[Queue("tests", queue_arguments={"x-queue-type": environment("NOWAIT_TEST_QUEUE_TYPE", "classic")})],
     accept_content=["json"],
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=1,
@@ -25,6 +31,22 @@ app.conf.update(
 def echo(*args: Any, **kwargs: Any) -> Any:
     """What it was given."""
     return args[0] if args else kwargs
+
+
+@app.task(name="test.bad_result")
+def bad_result(kind: str) -> Any:
+    """Return what a reply cannot carry."""
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    values = {"not a number": math.nan, "no JSON": object(), "too deep": deep, "too large": "x" * 20_000_000}
+    return values[kind]
+
+
+@app.task(name="test.pid")
+def pid() -> int:
+    """The process that runs it."""
+    return os.getpid()
 
 
 @app.task(name="test.fail")

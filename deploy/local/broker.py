@@ -34,6 +34,7 @@ class Broker:
         directory: where the node lives.
         address: the IPv4 address to listen on.
         config: further lines for its rabbitmq.conf; also an attribute, read at each start.
+        advanced: its advanced.config, an Erlang term, for what rabbitmq.conf does not know.
         beside: a node on this machine whose port mapper and cookie are shared, so that the two
             may be one cluster; None for a node alone.
     """
@@ -41,12 +42,19 @@ class Broker:
     programs = ("rabbitmq-server", "rabbitmqctl", "epmd")
 
     def __init__(
-        self, directory: Path, *, address: str = "127.0.0.1", config: str = "", beside: "Broker | None" = None
+        self,
+        directory: Path,
+        *,
+        address: str = "127.0.0.1",
+        config: str = "",
+        advanced: str = "[].",
+        beside: "Broker | None" = None,
     ) -> None:
         self.directory = directory.resolve()
         self.port = free_port()
         self._address = address
         self.config = config
+        self._advanced = advanced
         self._beside = beside
         self._epmd_port: int = beside._epmd_port if beside else free_port()
         self._distribution_port = free_port()
@@ -76,6 +84,7 @@ class Broker:
         self.directory.mkdir(parents=True, exist_ok=True)
         conf = _CONF.format(address=self._address, port=self.port) + self.config
         (self.directory / "rabbitmq.conf").write_text(conf)
+        (self.directory / "advanced.config").write_text(self._advanced + "\n")
         (self.directory / "enabled_plugins").write_text("[].\n")
         if self._beside is None and (self._epmd is None or self._epmd.returncode is not None):
             # In the foreground: left to itself, Erlang starts a daemon that stays behind.
@@ -138,6 +147,7 @@ class Broker:
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_CONFIG_FILE": str(self.directory / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(self.directory / "advanced.config"),
             "RABBITMQ_CONF_ENV_FILE": str(self.directory / "no-such-file"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.directory / "enabled_plugins"),
             "RABBITMQ_MNESIA_BASE": str(self.directory / "data"),

@@ -67,9 +67,10 @@ class Call(asyncio.Future[Any]):
         confirmed: True when the broker has the task's message.
         idempotent: True when the task may run twice: it is sent again after a lost connection.
         replies: False when no reply ever comes, as the result is ignored.
+        run: seconds that the task ran; None when the worker did not say, or not yet.
     """
 
-    __slots__ = ("id", "confirmed", "idempotent", "replies", "timer", "listeners", "again", "_abandon")
+    __slots__ = ("id", "confirmed", "idempotent", "replies", "run", "timer", "listeners", "again", "_abandon")
 
     def __init__(self, call_id: str, abandon: Callable[["Call"], None], idempotent: bool = False) -> None:
         super().__init__(loop=asyncio.get_running_loop())
@@ -77,6 +78,7 @@ class Call(asyncio.Future[Any]):
         self.confirmed = False
         self.idempotent = idempotent
         self.replies = True
+        self.run: float | None = None
         self.timer: asyncio.TimerHandle | None = None
         self.listeners: list[Callable[[Progress], None]] | None = None
         self.again: tuple[str, Args, Kwargs, dict[str, Any]] | None = None
@@ -351,8 +353,11 @@ class Bridge:
                 call.get_loop().call_soon(listener, Progress(answer.state, answer.result))
             return
         self._calls.answer(call_id)
+        call.run = answer.run
         if answer.state == "SUCCESS":
             self._settle(call, answer.result)
+        elif answer.expired:
+            self._settle(call, DeadlineExceeded("the deadline passed before a worker began the task"))
         else:
             self._settle(call, TaskFailed(answer.state, *answer.failure()))
 

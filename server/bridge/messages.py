@@ -40,15 +40,22 @@ class Reply:
     Attributes:
         state: the task's state.
         result: what the task returned, for SUCCESS; whatever the worker sent, otherwise.
+        run: seconds that the task ran; None when the worker does not say.
     """
 
     state: str
     result: Any
+    run: float | None = None
 
     @property
     def final(self) -> bool:
         """True when no other reply decides the call."""
         return self.state in FINAL_STATES
+
+    @property
+    def expired(self) -> bool:
+        """True when a worker did not begin the task, as nobody would have waited for it."""
+        return self.state == "REVOKED" and self.failure() == ("TaskRevokedError", "expired")
 
     def failure(self) -> tuple[str, str]:
         """The name of the exception's type and its text, as data; "" where there is none."""
@@ -94,4 +101,5 @@ def decode_reply(body: bytes, content_type: str) -> Reply:
         raise MalformedReply("not JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get("status"), str):
         raise MalformedReply("no status")
-    return Reply(document["status"], document.get("result"))
+    run = document.get("run")
+    return Reply(document["status"], document.get("result"), run if isinstance(run, float) else None)

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import logging
 import re
 import time
@@ -17,9 +18,11 @@ from tornado.web import Finish, HTTPError, RequestHandler
 from server import prefer, problem
 from server.body import MAX_BODY
 from server.bridge.errors import BridgeError, TaskFailed
+from server.catalogue import Catalogue
 from server.deadline import Deadline
 
 log = logging.getLogger(__name__)
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 MAX_HEADERS = 64 * 1024  # bytes
 
@@ -62,12 +65,14 @@ class Context:
 
     Attributes:
         tasks: the bridge.
+        catalogue: the named queries.
         requests: those being answered.
         timeout: seconds that a request may take.
         demo: True when the comparison routes and `delay` are on.
     """
 
     tasks: Tasks
+    catalogue: Catalogue
     requests: Requests
     timeout: float
     demo: bool
@@ -216,12 +221,26 @@ class BridgedHandler(BaseHandler):
             self.set_status(_CLIENT_LEFT, "Client left")
             raise Finish() from None
         finally:
-            self.keep_header("Server-Timing", f"bridge;dur={(time.perf_counter() - started) * 1000:.1f}")
+            self.keep_header("Server-Timing", _timing(time.perf_counter() - started, self._call))
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
         if self._call is not None:
             self._call.cancel()
+
+
+def write_json(handler: RequestHandler, document: dict[str, Any]) -> None:
+    """Finish with a document: UTF-8, without spaces."""
+    handler.set_header("Content-Type", "application/json")
+    # A lone surrogate has no UTF-8 form; its backslash escape is its JSON form.
+    handler.finish(_encode(document).encode("utf-8", "backslashreplace"))
+
+
+def _timing(bridge: float, call: Any) -> str:
+    """The header's text: all that the bridge took, and its parts where the worker told them."""
+    run: float | None = getattr(call, "run", None)
+    parts = {"bridge": bridge} if run is None else {"bridge": bridge, "queue": max(0.0, bridge - run), "run": run}
+    return ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in parts.items())
 
 
 def log_request(handler: RequestHandler) -> None:

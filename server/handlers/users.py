@@ -1,19 +1,16 @@
 """The main job: rows of `users`, queried by a worker."""
 
-import json
 import math
 from typing import Any
 
 from tornado.web import HTTPError
 
-from server.handlers.base import BaseHandler, BridgedHandler, Context
+from server.handlers.base import BaseHandler, BridgedHandler, Context, write_json
 
 QUEUE = "queries"
 FLAG = r"([0-9]+)"
 MAX_FLAG = 2**31 - 1
 MAX_DELAY = 60.0  # seconds
-
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class UsersHandler(BridgedHandler):
@@ -57,10 +54,7 @@ def parse_delay(handler: BaseHandler) -> float:
 
 def write_rows(handler: BaseHandler, flag: int, rows: list[dict[str, Any]]) -> None:
     """Finish with the rows; every variant of the query answers through this."""
-    handler.set_header("Content-Type", "application/json")
-    body = _encode({"flag": flag, "rows": rows})
-    # A lone surrogate has no UTF-8 form; its backslash escape is its JSON form.
-    handler.finish(body.encode("utf-8", "backslashreplace"))
+    write_json(handler, {"flag": flag, "rows": rows})
 
 
 def routes(context: Context) -> list[Any]:

@@ -19,16 +19,17 @@ from tests.bench.site import Site, cpu
 from tests.bench.tools import p99, wrk
 
 _MICRO = 1e6
+LEAN = "bench.lean"  # the queue of a worker with the lean result backend
 
 
-class _OnLoop:
+class OnLoop:
     """A bridge on a loop of its own, driven from outside."""
 
     def __init__(self, url: str, **options: Any) -> None:
         self.loop = asyncio.new_event_loop()
         self.bridge = Bridge(Celery("bench", broker=url, set_as_current=False), **options)
 
-    def __enter__(self) -> "_OnLoop":
+    def __enter__(self) -> "OnLoop":
         self.loop.run_until_complete(self.bridge.start())
         self.wait("connected")
         return self
@@ -51,7 +52,7 @@ def sending(site: Site, quick: bool) -> Ratio:
     with kombu.Connection(url) as connection:
         kombu.Queue(queue, channel=connection.default_channel, durable=True).declare()
     celery_app = Celery("bench", broker=url, backend="rpc://", set_as_current=False)
-    with _OnLoop(url, max_in_flight=100_000) as on_loop:
+    with OnLoop(url, max_in_flight=100_000) as on_loop:
         bridge = on_loop.bridge
 
         async def send(count: int) -> None:
@@ -84,8 +85,17 @@ def sending(site: Site, quick: bool) -> Ratio:
 
 def whole(site: Site, quick: bool) -> Ratio:
     """Requests per second through server, broker and worker, against the recipe with threads."""
+    return _whole(site, quick, "stock worker", {}, 3.0)
+
+
+def whole_lean(site: Site, quick: bool) -> Ratio:
+    """The same with the lean result backend, against the recipe with a stock worker."""
+    return _whole(site, quick, "lean worker", {"test_queue": LEAN}, 4.0)
+
+
+def _whole(site: Site, quick: bool, worker: str, settings: dict[str, str], bound: float) -> Ratio:
     seconds = 2.0 if quick else 5.0
-    ours, our_url = site.server("echo-bridge", "/echo/1", "tests.bench.echo", "bridge", "PORT")
+    ours, our_url = site.server("echo-bridge", "/echo/1", "tests.bench.echo", "bridge", "PORT", **settings)
     best, best_rate = 0, 0.0
     for count in (4, 16) if quick else (4, 8, 16, 32):
         server, url = site.server(f"echo-{count}", "/echo/1", "tests.bench.echo", "threads", "PORT", str(count))
@@ -94,15 +104,17 @@ def whole(site: Site, quick: bool) -> Ratio:
         if rate > best_rate:
             best, best_rate = count, rate
         server.stop()
-    _, url = site.server("echo-best", "/echo/1", "tests.bench.echo", "threads", "PORT", str(best))
+    recipe, url = site.server("echo-best", "/echo/1", "tests.bench.echo", "threads", "PORT", str(best))
     wrk(f"{our_url}/echo/1", connections=50, seconds=1)
     figures = alternate(
         2 if quick else 6,
         lambda: wrk(f"{our_url}/echo/1", connections=50, seconds=seconds).per_second,
         lambda: wrk(f"{url}/echo/1", connections=50, seconds=seconds).per_second,
     )
-    sides = ("bridge", f"run_in_executor(get), {best} threads")
-    return Ratio("whole requests, 50 connections", sides, "requests/s", figures, ("at least", 3.0))
+    for server in (ours, recipe):
+        server.stop()
+    sides = (f"bridge, {worker}", f"run_in_executor(get), {best} threads")
+    return Ratio("whole requests, 50 connections", sides, "requests/s", figures, ("at least", bound))
 
 
 def serving(site: Site, quick: bool) -> Ratio:
@@ -126,7 +138,7 @@ def serving(site: Site, quick: bool) -> Ratio:
 def in_flight(site: Site, quick: bool) -> Ratio:
     """Memory of the bridge for each of many calls in flight, and all of them answered."""
     calls, timeout = 10_000, 300.0
-    with _OnLoop(site.services.broker_url, max_in_flight=calls, timeout=timeout) as on_loop:
+    with OnLoop(site.services.broker_url, max_in_flight=calls, timeout=timeout) as on_loop:
         bridge = on_loop.bridge
 
         async def send() -> tuple[float, list[Any]]:
@@ -180,4 +192,4 @@ def isolation(site: Site, quick: bool) -> Ratio:
     return Ratio(what, ("1000 slow calls in flight", "idle"), "ms", figures, ("at most", 1.5))
 
 
-MEASUREMENTS = (sending, whole, serving, in_flight, isolation)
+MEASUREMENTS = (sending, whole, whole_lean, serving, in_flight, isolation)

@@ -17,7 +17,7 @@ from tornado.web import Application, RequestHandler
 from server.bridge import Bridge
 
 Echo = Callable[[int], Awaitable[Any]]
-TASK, QUEUE = "test.echo", "tests"
+TASK, QUEUE = "test.echo", os.environ.get("NOWAIT_TEST_QUEUE", "tests")
 
 
 class EchoHandler(RequestHandler):

@@ -56,10 +56,10 @@ class Site:
         self._stack.callback(process.stop)
         return process
 
-    def worker(self, app: str, queue: str, *arguments: str) -> Process:
-        """A worker that consumes its queue."""
-        command = f"celery -A {app} worker -l WARNING --without-gossip --without-mingle -n {app}@bench".split()
-        worker = self.start(f"worker-{app}", *command, *arguments)
+    def worker(self, app: str, queue: str, *arguments: str, **settings: Any) -> Process:
+        """A worker that consumes a queue."""
+        command = f"celery -A {app} worker -l WARNING --without-gossip --without-mingle -n {queue}@bench".split()
+        worker = self.start(f"worker-{queue}", *command, *arguments, **settings)
         worker.wait_until(lambda: self.depth(queue)[1] > 0, _START_TIMEOUT)
         return worker
 

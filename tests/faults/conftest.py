@@ -92,8 +92,10 @@ def site(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[Sit
     try:
         site.broker.start()
         site.broker.wait_ready()
+        # Processes, not threads: those of Celery 5.7 acknowledge on a connection that the main thread
+        # uses too, and may hang for ever when it is lost.
         worker = celery_worker(
-            start, "tests.worker", "-P", "threads", "-c", "8", broker_url=site.broker.url, test_runs=site.runs
+            start, "tests.worker", "-P", "prefork", "-c", "4", broker_url=site.broker.url, test_runs=site.runs
         )
         yield site
         worker.stop()
@@ -152,7 +154,7 @@ def assert_whole(load: Load) -> None:
     """Each request of a load was answered in time, with its own payload or an honest error."""
     tally = load.tally
     assert tally.lost == 0, tally
-    assert tally.unexpected == 0, tally
+    assert tally.unexpected == 0, load.surprises
     assert tally.answered == tally.attempted > 0, tally
 
 

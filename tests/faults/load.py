@@ -58,6 +58,7 @@ class Load:
         tally: what became of the requests so far.
         lag: the longest time, in seconds, that the loop was late for a timer.
         gap: the longest time, in seconds, between two answers that were ok.
+        surprises: the answers that were unexpected.
         slowest_refusal: the longest time, in seconds, from a call to its refusal.
     """
 
@@ -79,6 +80,7 @@ class Load:
         self._refused: set[str] = set()
         self._requests: set[asyncio.Task[None]] = set()
         self.tally = Tally()
+        self.surprises: list[str] = []
         self.lag = 0.0
         self.gap = 0.0
         self._last_ok: float | None = None
@@ -145,6 +147,7 @@ class Load:
                 self.tally.expired += 1
             elif isinstance(error, BridgeError) or call.result() != payload:
                 self.tally.unexpected += 1
+                self.surprises.append(repr(error) if error else f"{call.result()!r} instead of {payload!r}")
             else:
                 self.tally.ok += 1
                 now = loop.time()

@@ -35,9 +35,11 @@ async def test_the_leader_is_killed(
     file = tmp_path / "runs"
     file.touch()
     settings = {"test_runs": file, "test_queue_type": "quorum"}
-    pool = ("-P", "threads", "-c", "4")
+    # One beside each node. A Celery worker that knows all nodes waits up to 9 seconds for those that
+    # are down whenever it connects, to prepare delayed delivery, while it serves nobody.
     workers = [
-        celery_worker(start, "tests.worker", *pool, broker_url=cluster.url(first), **settings) for first in range(2)
+        celery_worker(start, "tests.worker", "-P", "threads", "-c", "4", broker_url=node.url, **settings)
+        for node in cluster.nodes
     ]
     gaps = []
 

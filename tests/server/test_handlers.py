@@ -28,9 +28,32 @@ async def query_users(flag: int, delay: float) -> list[dict[str, Any]]:
     return ROWS if flag == 1 else []
 
 
+def list_queries() -> list[dict[str, Any]]:
+    flag = {"type": "integer", "minimum": 0}
+    parameters = {"type": "object", "properties": {"flag": flag}}
+    query = {"parameters": parameters, "queue": "queries.fast", "repeatable": True}
+    return [{"name": name, "description": "Some users.", **query} for name in ("users", "gone", "changed", "broken")]
+
+
+class UnknownQuery(Exception):
+    pass
+
+
+class BadParameters(Exception):
+    pass
+
+
+def run_query(name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    errors = {"gone": UnknownQuery, "changed": BadParameters, "broken": LookupError}
+    if name in errors:
+        raise errors[name]("SELECT secret FROM users")
+    return ROWS
+
+
 @pytest.fixture
 def bridge() -> FakeBridge:
-    return FakeBridge({"task.query_users": query_users}, queues=["queries"], max_in_flight=3)
+    tasks = {"task.query_users": query_users, "task.list_queries": list_queries, "task.run_query": run_query}
+    return FakeBridge(tasks, queues=["queries", "queries.fast"], max_in_flight=3)
 
 
 @pytest.fixture
@@ -116,6 +139,36 @@ async def test_no_rows_are_a_success(serve: Serve) -> None:
 async def test_every_flag_in_range_is_queried(serve: Serve, bridge: FakeBridge, flag: str) -> None:
     assert (await serve().fetch(f"/mysql_query/{flag}")).code == 200
     assert bridge.sent[0][1] == [int(flag), 0]
+
+
+@pytest.mark.gen_test
+async def test_the_named_queries_are_listed_without_their_sql_and_queues(serve: Serve) -> None:
+    response = await serve().fetch("/queries")
+    assert response.code == 200
+    first, *_ = json.loads(response.body)["queries"]
+    assert first.keys() == {"name", "description", "parameters"}
+    assert first["parameters"]["properties"] == {"flag": {"type": "integer", "minimum": 0}}
+
+
+@pytest.mark.gen_test
+async def test_a_named_query_is_run_in_its_lane_with_typed_parameters(serve: Serve, bridge: FakeBridge) -> None:
+    response = await serve().fetch("/queries/users?flag=7")
+    assert (response.code, json.loads(response.body)) == (200, {"query": "users", "rows": ROWS})
+    assert bridge.sent[1:] == [("task.run_query", ["users", {"flag": 7}], {})]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("query", ["", "?flag=x", "?flag=-1", "?flag=1&flag=2", "?flag=1&more=2", "?flag="])
+async def test_bad_parameters_are_refused_before_anything_is_sent(serve: Serve, bridge: FakeBridge, query: str) -> None:
+    problem(await serve().fetch(f"/queries/users{query}"), 400)
+    assert [name for name, _, _ in bridge.sent] == ["task.list_queries"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("name", "status"), [("nobody", 404), ("gone", 404), ("changed", 400), ("broken", 500)])
+async def test_a_query_that_is_not_there_or_fails_is_a_problem(serve: Serve, name: str, status: int) -> None:
+    document = problem(await serve().fetch(f"/queries/{name}?flag=1"), status)
+    assert "SELECT" not in str(document)
 
 
 @pytest.mark.gen_test

@@ -18,7 +18,8 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_BROKER_URL": "amqp://a:b@one:5672/v;amqps://two//",
         "NOWAIT_DATABASE_URL": "mysql://u:p@db:3307/name",
         "NOWAIT_ADDRESS": "::",
-        "NOWAIT_PORT": "0",
+        "NOWAIT_PORT": "81",
+        "NOWAIT_PROCESSES": "4",
         "NOWAIT_TIMEOUT": "2.5",
         "NOWAIT_MAX_IN_FLIGHT": "7",
         "NOWAIT_DRAIN": "0",
@@ -27,7 +28,7 @@ def test_every_setting_is_read() -> None:
     }
     settings = Settings.from_environment(given)
     assert dataclasses.astuple(settings) == (
-        given["NOWAIT_BROKER_URL"], given["NOWAIT_DATABASE_URL"], "::", 0, 2.5, 7, 0.0, True, "error",
+        given["NOWAIT_BROKER_URL"], given["NOWAIT_DATABASE_URL"], "::", 81, 4, 2.5, 7, 0.0, True, "error",
     )
     assert len(given) == len(dataclasses.fields(Settings))
 

@@ -55,6 +55,34 @@ async def test_threads_and_the_async_driver_do_not_hold_it_up_either(
     assert [answer.status for _, answer in done] == [200] * (times + 1)
 
 
+def test_named_queries_are_served_with_what_the_worker_told(server_url: str) -> None:
+    listed = {query["name"]: query for query in fetch(f"{server_url}/queries").json()["queries"]}
+    assert listed.keys() == {"users", "count_users"}
+    assert "flag" in listed["users"]["parameters"]["properties"]
+    same = fetch(f"{server_url}/mysql_query/1").json()["rows"]
+    assert fetch(f"{server_url}/queries/users?flag=1").json() == {"query": "users", "rows": same}
+    rows = fetch(f"{server_url}/queries/count_users").json()["rows"]
+    assert sum(row["users"] for row in rows) == 10_000
+    assert_problem(fetch(f"{server_url}/queries/users?flag=x"), 400)
+    assert_problem(fetch(f"{server_url}/queries/nobody"), 404)
+
+
+def test_an_answer_tells_where_its_time_went(server_url: str) -> None:
+    timing = fetch(f"{server_url}/mysql_query/1?delay=0.2").headers["server-timing"]
+    parts = dict(part.strip().split(";dur=") for part in timing.split(","))
+    assert parts.keys() == {"bridge", "queue", "run"}
+    assert float(parts["bridge"]) >= float(parts["run"]) >= 200
+
+
+@pytest.mark.gen_test
+async def test_a_query_ends_in_the_database_when_nobody_waits_for_it_any_more(
+    server_url: str, sleeping: Sleeping
+) -> None:
+    answer = fetch(f"{server_url}/mysql_query/1?delay=60", headers={"Prefer": "wait=1"})
+    assert_problem(answer, 504)
+    await soon(lambda: sleeping() == 0, timeout=10.0)
+
+
 @pytest.mark.gen_test
 async def test_two_hundred_slow_queries_on_one_worker_run_at_once(server_url: str, sleeping: Sleeping) -> None:
     volley = Volley()

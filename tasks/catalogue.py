@@ -1,0 +1,203 @@
+"""The named queries of a folder: SQL files, and beside each a TOML file with what its queries may do.
+
+Statements are loaded by aiosql: one a file, named as the file, or several behind comments
+`-- name: NAME(PARAMETER, …)`; other comments describe them, parameters are written `:name`. The
+file of the same name with the ending .toml has a table for each query, all of it optional:
+
+    [NAME]
+    queue = "queries.fast"        # the lane, "queries" otherwise
+    time_limit = 5.0              # seconds, besides the deadline of the call
+    row_limit = 1000              # rows; more are an error
+    repeatable = true             # false: it is never run a second time
+    json_columns = ["profile"]    # MariaDB's JSON columns, which it calls LONGTEXT
+    [NAME.parameters.PARAMETER]   # JSON Schema: type (integer, number, string, boolean), minimum, …
+"""
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiosql
+import tomli
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError, ValidationError
+from sqlalchemy import JSON, TextualSelect, text
+
+_SETTINGS = Draft202012Validator(
+    {
+        "type": "object",
+        "properties": {
+            "queue": {"type": "string", "minLength": 1, "maxLength": 200},
+            "time_limit": {"type": "number", "exclusiveMinimum": 0},
+            "row_limit": {"type": "integer", "minimum": 1},
+            "repeatable": {"type": "boolean"},
+            "json_columns": {"type": "array", "items": {"type": "string"}},
+            "parameters": {
+                "type": "object",
+                "additionalProperties": {
+                    "type": "object",
+                    "properties": {"type": {"enum": ["integer", "number", "string", "boolean"]}},
+                    "required": ["type"],
+                },
+            },
+        },
+        "additionalProperties": False,
+    }
+)
+_DEFAULT_QUEUE, _DEFAULT_TIME_LIMIT, _DEFAULT_ROW_LIMIT = "queries", 60.0, 10_000
+
+
+class CatalogueError(ValueError):
+    """A query that cannot be served; its text names the file, the query and what is wrong."""
+
+
+class BadParameters(ValueError):
+    """Parameters that a query does not take; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """One named query.
+
+    Attributes:
+        name: its name.
+        description: what it is for, "" when nobody said.
+        statement: one SELECT with named parameters.
+        parameters: JSON Schema of an object with its parameters.
+        queue: the queue that its calls go to.
+        time_limit: seconds that the statement may take.
+        row_limit: rows that it may give.
+        repeatable: True when it may run twice.
+    """
+
+    name: str
+    description: str
+    statement: TextualSelect
+    parameters: Mapping[str, Any]
+    queue: str
+    time_limit: float
+    row_limit: int
+    repeatable: bool
+
+    def bind(self, given: Any) -> dict[str, Any]:
+        """The parameters of one call, with defaults. Raises BadParameters."""
+        properties = self.parameters["properties"]
+        defaults = {name: schema["default"] for name, schema in properties.items() if "default" in schema}
+        bound = {**defaults, **given} if isinstance(given, dict) else given
+        error: ValidationError | None = next(Draft202012Validator(self.parameters).iter_errors(bound), None)
+        if error is not None:
+            raise BadParameters(f"{self.name}: {'.'.join(map(str, error.path)) or 'parameters'}: {error.message[:200]}")
+        for name, value in bound.items():
+            if isinstance(value, float) and not math.isfinite(value):  # JSON Schema knows no NaN
+                raise BadParameters(f"{self.name}: {name}: a number is expected")
+        return dict(bound)
+
+    def document(self) -> dict[str, Any]:
+        """What others may know of it, as JSON values; not its SQL."""
+        return {
+            "name": self.name,
+            "description": self.description,
+            "parameters": dict(self.parameters),
+            "queue": self.queue,
+            "time_limit": self.time_limit,
+            "repeatable": self.repeatable,
+        }
+
+
+def load(folder: Path) -> dict[str, Query]:
+    """All queries of a folder, by name. Raises CatalogueError."""
+    found: dict[str, Query] = {}
+    if not folder.is_dir():
+        raise CatalogueError(f"{folder}: not a folder")
+    for path in sorted(folder.glob("*.sql")):
+        settings = _settings(path.with_suffix(".toml"))
+        for name, (sql, description) in _statements(path).items():
+            if name in found:
+                raise CatalogueError(f"{path}: {name}: there is another query of that name")
+            found[name] = _query(path, name, sql, description, settings.pop(name, {}))
+        if settings:
+            raise CatalogueError(f"{path.with_suffix('.toml')}: no statement is called {', '.join(sorted(settings))}")
+    return found
+
+
+def load_or_exit(folder: Path) -> dict[str, Query]:
+    """As load(); a query that cannot be served ends the program: one line, status 2."""
+    try:
+        return load(folder)
+    except CatalogueError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _statements(path: Path) -> dict[str, tuple[str, str]]:
+    """SQL and description by name."""
+    try:
+        source = path.read_text(encoding="utf-8")
+        if "-- name:" not in source:
+            source = f"-- name: {path.stem}\n{source}"
+        # The adapter of SQLite leaves the parameters as they are written, :name, as SQLAlchemy wants them.
+        queries = aiosql.from_str(source, "sqlite3", mandatory_parameters=False)
+        functions = {name: getattr(queries, name) for name in queries.available_queries}
+    except Exception as error:  # aiosql's own, OSError, UnicodeError
+        raise CatalogueError(f"{path}: {error}") from error
+    return {
+        name: (function.sql.strip().rstrip(";"), function.__doc__ or "")
+        for name, function in functions.items()
+        if not name.endswith("_cursor")
+    }
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file; none when there is no file."""
+    try:
+        return tomli.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise CatalogueError(f"{path}: {error}") from error
+
+
+def _query(path: Path, name: str, sql: str, description: str, settings: Any) -> Query:
+    where = f"{path.with_suffix('.toml')}: {name}"
+    wrong: ValidationError | None = next(_SETTINGS.iter_errors(settings), None)
+    if wrong is not None:
+        raise CatalogueError(f"{where}: {'.'.join(map(str, wrong.path))}: {wrong.message}")
+    properties: dict[str, Any] = settings.get("parameters", {})
+    if ";" in sql:
+        raise CatalogueError(f"{path}: {name}: one statement is expected, without ';'")
+    statement = text(sql)
+    used = set(statement._bindparams)
+    if used != set(properties):
+        raise CatalogueError(
+            f"{where}: parameters: the statement has {_list(used)}, the table {_list(set(properties))}"
+        )
+    parameters = {
+        "type": "object",
+        "properties": properties,
+        "required": sorted(properties),
+        "additionalProperties": False,
+    }
+    try:
+        Draft202012Validator.check_schema(parameters)
+        for parameter, schema in properties.items():
+            if "default" in schema:
+                Draft202012Validator(schema).validate(schema["default"])
+    except (SchemaError, ValidationError) as error:
+        raise CatalogueError(f"{where}: parameters: {error.message}") from error
+    return Query(
+        name=name,
+        description=description.strip(),
+        statement=statement.columns(**{column: JSON() for column in settings.get("json_columns", [])}),
+        parameters=parameters,
+        queue=settings.get("queue", _DEFAULT_QUEUE),
+        time_limit=float(settings.get("time_limit", _DEFAULT_TIME_LIMIT)),
+        row_limit=settings.get("row_limit", _DEFAULT_ROW_LIMIT),
+        repeatable=settings.get("repeatable", True),
+    )
+
+
+def _list(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

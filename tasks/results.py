@@ -1,0 +1,116 @@
+"""The result backend of the workers: replies as `rpc://` sends them, surer and for less.
+
+Each reply is confirmed by the broker within a time limit; one that cannot be sent, as it is too
+large or no JSON, becomes a failure that says so. A reply carries how long its task ran, `run`, in
+seconds. Used as `Celery(backend="tasks.results:Results")`.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import amqp
+from celery import Celery, Task
+from celery.backends.rpc import RPCBackend
+from celery.worker.request import Request
+from kombu.utils.json import JSONEncoder
+
+from tasks.channels import Channels, Undelivered
+
+log = logging.getLogger(__name__)
+
+MAX_REPLY = 16 * 1024 * 1024  # bytes
+_TIMEOUT = 30.0  # seconds that a reply may take to its queue
+
+_encode = JSONEncoder(allow_nan=False).encode
+
+
+class TimedTask(Task):  # type: ignore[type-arg]
+    """A task that notes when it began, for the reply."""
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:
+        """Called by the worker before each run."""
+        request: Any = self.request
+        request.began = time.perf_counter()
+
+
+class Results(RPCBackend):
+    """Sends each state of a task to the queue that its message names in `reply_to`.
+
+    Args:
+        app: the worker's application; its broker is used.
+    """
+
+    def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
+        super().__init__(app, *args, **kwargs)
+        self._channels = Channels(app)
+        self._aside: ThreadPoolExecutor | None = None
+
+    def store_result(
+        self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
+    ) -> Any:
+        """Send a state of a task, and its result; returns `result`.
+
+        Never raises because of what the result is, or of the broker: what cannot be told is logged.
+        """
+        routing_key, correlation_id = self.destination_for(task_id, request)
+        if not routing_key:
+            return result
+        message = amqp.Message(
+            encode_reply(self._document(task_id, state, result, traceback, request)),
+            content_type="application/json",
+            content_encoding="utf-8",
+            correlation_id=correlation_id,
+            delivery_mode=2 if self.persistent else 1,
+        )
+
+        def send() -> None:
+            try:
+                self._channels.publish(message, routing_key, _TIMEOUT)
+            except Undelivered as error:
+                log.error("task %s: its state %s was not delivered: %s", task_id, state, error)
+
+        if isinstance(request, Request):
+            # The main process of a pool tells of a child that died or was too slow. It serves all
+            # others, and must not wait for a broker that takes no messages.
+            self._run_aside(send)
+        else:
+            send()
+        return result
+
+    def _document(self, task_id: str, state: str, result: Any, traceback: Any, request: Any) -> dict[str, Any]:
+        began = getattr(request, "began", None)
+        return {
+            "task_id": task_id,
+            "status": state,
+            "result": self.encode_result(result, state),
+            "traceback": traceback,
+            "children": self.current_task_children(request),
+            "run": None if began is None else time.perf_counter() - began,
+        }
+
+    def _run_aside(self, send: Callable[[], None]) -> None:
+        if self._aside is None:
+            self._aside = ThreadPoolExecutor(1, thread_name_prefix="results")
+        self._aside.submit(send)
+
+
+def encode_reply(document: dict[str, Any]) -> bytes:
+    """The body of a reply; that of a failure, when there is no JSON for `document` or it is too long."""
+    try:
+        body = _encode(document).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        return _refusal(document, "ResultNotSerializable", str(error))
+    if len(body) > MAX_REPLY:
+        return _refusal(document, "ResultTooLarge", f"{len(body)} bytes, {MAX_REPLY} are allowed")
+    return body
+
+
+def _refusal(document: dict[str, Any], kind: str, text: str) -> bytes:
+    failure = {"exc_type": kind, "exc_message": [text[:1000]], "exc_module": __name__}
+    # The result may be what has no JSON form; everything else is the worker's own.
+    refusal = {**document, "status": "FAILURE", "result": failure, "traceback": None, "children": []}
+    return json.dumps(refusal).encode()

@@ -1,0 +1,119 @@
+"""What the server makes of parameters, and when it asks the workers."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from server.bridge.errors import DeadlineExceeded, Disconnected
+from server.catalogue import BadParameter, Catalogue
+
+SCHEMAS = {
+    "flag": {"type": "integer", "minimum": 0, "maximum": 9},
+    "share": {"type": "number", "default": 0},
+    "name": {"type": "string", "maxLength": 5, "default": ""},
+    "open": {"type": "boolean", "default": False},
+}
+TOLD = [
+    {
+        "name": "users",
+        "description": "Some users.",
+        "parameters": {"type": "object", "properties": SCHEMAS},
+        "queue": "queries.fast",
+        "repeatable": True,
+    }
+]
+
+
+class Workers:
+    """Tell their queries, when they are asked."""
+
+    def __init__(self, told: Any = TOLD, delay: float = 0) -> None:
+        self.told = told
+        self.delay = delay
+        self.asked = 0
+        self.now = 0.0
+
+    async def __call__(self, timeout: float) -> Any:
+        self.asked += 1
+        await asyncio.sleep(self.delay)
+        if isinstance(self.told, Exception):
+            raise self.told
+        return self.told
+
+
+@pytest.mark.gen_test
+async def test_texts_become_values_of_the_parameters_types() -> None:
+    query = await Catalogue(Workers()).get("users", 1.0)
+    assert query is not None
+    given = {"flag": ["7"], "share": ["-1.5e2"], "name": ["ü"], "open": ["true"]}
+    assert query.parse(given) == {"flag": 7, "share": -150.0, "name": "ü", "open": True}
+    assert query.parse({"flag": ["0"]}) == {"flag": 0}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "flag: it is missing"),
+        ({"flag": ["1", "2"]}, "flag: one value is expected, not 2"),
+        ({"flag": ["1"], "other": ["1"]}, "other: there is no such parameter; there is flag, share, name, open"),
+        ({"flag": ["10"]}, "flag: 10 is greater than the maximum of 9"),
+        ({"flag": ["1.0"]}, "flag: an integer is expected"),
+        ({"flag": ["1_0"]}, "flag: an integer is expected"),
+        ({"flag": ["٣"]}, "flag: an integer is expected"),
+        ({"flag": ["9" * 5000]}, "flag: an integer is expected"),
+        ({"flag": ["1"], "share": ["nan"]}, "share: a number is expected"),
+        ({"flag": ["1"], "share": ["1e999"]}, "share: a number is expected"),
+        ({"flag": ["1"], "name": ["too long"]}, "name: 'too long' is too long"),
+        ({"flag": ["1"], "open": ["yes"]}, "open: true or false is expected"),
+    ],
+)
+async def test_a_text_that_is_no_value_is_refused(given: dict[str, list[str]], says: str) -> None:
+    query = await Catalogue(Workers()).get("users", 1.0)
+    assert query is not None
+    with pytest.raises(BadParameter) as caught:
+        query.parse(given)
+    assert says in str(caught.value)
+
+
+@pytest.mark.gen_test
+async def test_many_callers_ask_once_and_the_answer_is_kept() -> None:
+    workers = Workers(delay=0.05)
+    catalogue = Catalogue(workers, lambda: workers.now)
+    found = await asyncio.gather(*(catalogue.get("users", 5.0) for _ in range(20)))
+    assert [query.name for query in found if query] == ["users"] * 20
+    assert await catalogue.get("nobody", 5.0) is None
+    assert workers.asked == 1
+    workers.now = 61.0
+    assert len(await catalogue.all(5.0)) == 1
+    assert workers.asked == 2
+
+
+@pytest.mark.gen_test
+async def test_a_new_query_is_known_soon() -> None:
+    workers = Workers(told=[])
+    catalogue = Catalogue(workers, lambda: workers.now)
+    assert await catalogue.get("users", 5.0) is None
+    workers.told, workers.now = TOLD, 3.0
+    assert await catalogue.get("users", 5.0) is not None
+
+
+@pytest.mark.gen_test
+async def test_a_caller_with_little_time_gives_up_and_the_next_gets_the_answer() -> None:
+    workers = Workers(delay=0.3)
+    catalogue = Catalogue(workers)
+    with pytest.raises(DeadlineExceeded):
+        await catalogue.all(0.01)
+    assert len(await catalogue.all(5.0)) == 1
+    assert workers.asked == 1
+
+
+@pytest.mark.gen_test
+async def test_a_failure_is_told_and_not_kept() -> None:
+    workers = Workers(told=Disconnected("away"))
+    catalogue = Catalogue(workers)
+    for _ in range(2):
+        with pytest.raises(Disconnected):
+            await catalogue.all(5.0)
+    assert workers.asked == 2

@@ -1,0 +1,75 @@
+"""Several server processes behind one port."""
+
+import os
+import signal
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from deploy.local.process import Process, free_port
+from deploy.local.services import Services
+from tests.conftest import Start, printed, ready, services_settings
+from tests.http import fetch
+from tests.system.conftest import Volley, soon, wait_until
+
+
+def children(server: Process) -> set[int]:
+    return {child.pid for child in psutil.Process(server.pid).children()}
+
+
+@pytest.fixture
+def several(start: Start, services: Services, worker: Process) -> tuple[Process, str]:
+    """A server of two processes, and its URL."""
+    port = free_port()
+    server = start("server", "server", port=port, demo=1, processes=2, **services_settings(services))
+    url = ready(server, port)
+    wait_until(lambda: printed(server).count("broker: connected") == 2)
+    return server, url
+
+
+def test_one_that_dies_is_replaced_and_the_others_serve_meanwhile(several: tuple[Process, str]) -> None:
+    server, url = several
+    before = children(server)
+    assert len(before) == 2
+    victim = before.pop()
+    os.kill(victim, signal.SIGKILL)
+    wait_until(lambda: victim not in children(server))
+    assert fetch(f"{url}/mysql_query/1").status == 200
+    wait_until(lambda: len(children(server)) == 2)
+    assert before < children(server)
+    wait_until(lambda: printed(server).count("broker: connected") == 3)
+    assert server.stop() == 0
+
+
+@pytest.mark.gen_test
+async def test_sigterm_lets_all_of_them_end_their_requests(
+    several: tuple[Process, str], sleeping: Callable[[], int]
+) -> None:
+    server, url = several
+    volley = Volley()
+    volley.send(f"{url}/mysql_query/1?delay=2", times=20)
+    await soon(lambda: sleeping() == 20)
+    pids = children(server)
+    server.terminate()
+    assert [answer.status for _, answer in await volley.all()] == [200] * 20
+    await soon(lambda: server.returncode == 0)
+    assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+def test_they_end_when_whoever_started_them_is_killed(several: tuple[Process, str]) -> None:
+    server, url = several
+    pids = children(server)
+    server.signal(signal.SIGKILL)
+    wait_until(lambda: not [pid for pid in pids if psutil.pid_exists(pid)])
+    assert fetch(url).status == 0
+
+
+def test_a_port_that_is_taken_ends_all_with_one_message_each(start: Start, services: Services) -> None:
+    port = free_port()
+    first = start("server", "server", port=port, **services_settings(services))
+    ready(first, port)
+    server = start("server", "server", port=port, processes=2, **services_settings(services))
+    wait_until(lambda: server.returncode == 1)
+    assert f"cannot listen on 127.0.0.1:{port}" in printed(server)
+    first.stop()

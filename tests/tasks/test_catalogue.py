@@ -1,0 +1,110 @@
+"""Folders of SQL files, good and bad."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.catalogue import BadParameters, CatalogueError, load
+from tasks.settings import Settings
+from tests.conftest import ROOT
+
+USERS = "SELECT * FROM users WHERE flag = :flag AND name LIKE :name"
+TABLE = """
+[users]
+queue = "queries.fast"
+time_limit = 1.5
+row_limit = 10
+repeatable = false
+[users.parameters.flag]
+type = "integer"
+minimum = 0
+[users.parameters.name]
+type = "string"
+maxLength = 5
+default = "%"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "users.sql").write_text(f"-- Some users.\n{USERS};\n")
+    (tmp_path / "users.toml").write_text(TABLE)
+    return tmp_path
+
+
+def test_the_sample_is_a_good_catalogue() -> None:
+    assert set(load(Settings.sql)) == {"users", "count_users"}
+
+
+def test_a_file_with_one_statement_is_a_query_of_its_name(folder: Path) -> None:
+    (query,) = load(folder).values()
+    assert (query.name, query.description, str(query.statement)) == ("users", "Some users.", USERS)
+    assert (query.queue, query.time_limit, query.row_limit, query.repeatable) == ("queries.fast", 1.5, 10, False)
+    assert "SELECT" not in str(query.document())
+
+
+def test_a_file_may_have_several_statements_and_no_table(tmp_path: Path) -> None:
+    (tmp_path / "several.sql").write_text("-- name: one()\nSELECT 1\n\n-- name: two()\n-- The second.\nSELECT 2\n")
+    queries = load(tmp_path)
+    assert {name: query.description for name, query in queries.items()} == {"one": "", "two": "The second."}
+    assert (queries["one"].queue, queries["one"].repeatable) == ("queries", True)
+
+
+def test_parameters_get_their_defaults(folder: Path) -> None:
+    assert load(folder)["users"].bind({"flag": 1}) == {"flag": 1, "name": "%"}
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {}, {"flag": "1"}, {"flag": True}, {"flag": None}, {"flag": -1}, {"flag": 1, "name": "too long"},
+        {"flag": 1, "more": 1}, {"flag": [1]}, [], "flag", 1, {"flag": float("nan")},
+    ],
+)  # fmt: skip
+def test_parameters_that_are_none_of_the_querys_are_refused(folder: Path, given: Any) -> None:
+    with pytest.raises(BadParameters, match="users"):
+        load(folder)["users"].bind(given)
+
+
+@pytest.mark.parametrize(
+    ("sql", "table", "says"),
+    [
+        (USERS, "", "the statement has flag, name, the table none"),
+        ("SELECT 1", TABLE, "the statement has none, the table flag, name"),
+        (USERS, TABLE.replace("minimum = 0", "minimum = 'x'"), "'x' is not"),
+        (USERS, TABLE.replace('"integer"', '"date"'), "'date' is not one of"),
+        (USERS, TABLE.replace("1.5", "0"), "time_limit"),
+        (USERS, TABLE.replace("row_limit", "rows_limit"), "rows_limit"),
+        (USERS, TABLE.replace('"%"', "7"), "7 is not of type 'string'"),
+        (USERS, TABLE + "[nobody]\n", "no statement is called nobody"),
+        (USERS, "[users", "Expected"),
+        ("SELECT 1; SELECT 2", "", "one statement"),
+        ("", "", "empty"),
+        ("-- name: 1st()\nSELECT 1", "", "invalid query name"),
+    ],
+)
+def test_a_query_that_cannot_be_served_is_named(tmp_path: Path, sql: str, table: str, says: str) -> None:
+    (tmp_path / "users.sql").write_text(sql)
+    (tmp_path / "users.toml").write_text(table)
+    with pytest.raises(CatalogueError, match=says) as caught:
+        load(tmp_path)
+    assert str(tmp_path / "users") in str(caught.value)
+
+
+def test_two_queries_of_one_name_are_refused(folder: Path) -> None:
+    (folder / "more.sql").write_text("-- name: users()\nSELECT 1")
+    with pytest.raises(CatalogueError, match="users: there is another query of that name"):
+        load(folder)
+
+
+@pytest.mark.parametrize(("sql", "says"), [("no-such-folder", "NOWAIT_SQL='no-such-folder' is not allowed"), (".", "")])
+def test_a_worker_with_a_bad_folder_ends_with_one_line(folder: Path, sql: str, says: str) -> None:
+    (folder / "users.toml").write_text("[nobody]")
+    command = [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[1]); import tasks.app", str(ROOT)]
+    done = subprocess.run(command, env={"NOWAIT_SQL": sql}, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert (says or "users") in line

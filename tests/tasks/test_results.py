@@ -1,0 +1,129 @@
+"""The workers' result backend: on its own, and in workers of every pool."""
+
+import asyncio
+import json
+import math
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from deploy.local.broker import Broker
+from server.bridge import Bridge, TaskFailed
+from tasks.results import MAX_REPLY, encode_reply
+from tests.bridge.conftest import running, until
+from tests.conftest import Start, celery_worker
+
+QUEUE = "tests"
+POOLS = [("prefork", 2), ("threads", 2), ("gevent", 100), ("solo", 1)]
+
+
+def document(result: Any) -> dict[str, Any]:
+    return {"task_id": "1", "status": "SUCCESS", "result": result, "traceback": None, "children": [], "run": 0.1}
+
+
+@pytest.mark.parametrize("result", [None, 1, 1.5, "ü 🐇", "\ud800", [1, {"a": None}], {"π": True}])
+def test_a_result_that_is_json_is_sent_as_it_is(result: Any) -> None:
+    assert json.loads(encode_reply(document(result))) == document(result)
+
+
+@pytest.mark.parametrize("result", [math.nan, math.inf, object(), [[math.nan]]])
+def test_a_result_that_is_no_json_becomes_a_failure(result: Any) -> None:
+    reply = json.loads(encode_reply(document(result)))
+    assert (reply["status"], reply["result"]["exc_type"], reply["task_id"]) == ("FAILURE", "ResultNotSerializable", "1")
+
+
+def test_a_result_that_contains_itself_becomes_a_failure() -> None:
+    result: list[Any] = []
+    result.append(result)
+    assert json.loads(encode_reply(document(result)))["status"] == "FAILURE"
+
+
+def test_a_result_that_is_too_large_becomes_a_failure_that_says_so() -> None:
+    reply = json.loads(encode_reply(document("x" * MAX_REPLY)))
+    assert reply["result"]["exc_type"] == "ResultTooLarge"
+    assert str(MAX_REPLY) in reply["result"]["exc_message"][0]
+
+
+@asynccontextmanager
+async def served(start: Start, vhost: str, pool: str, concurrency: int) -> AsyncIterator[Bridge]:
+    """A bridge to a worker with the backend."""
+    worker = celery_worker(
+        start, "tests.worker", "-P", pool, "-c", str(concurrency),
+        broker_url=vhost, test_backend="tasks.results:Results",
+    )
+    try:
+        async with running(vhost) as bridge:
+            yield bridge
+    finally:
+        worker.stop()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("pool", "concurrency"), POOLS)
+async def test_results_that_cannot_be_sent_fail_clearly_and_harm_no_other(
+    vhost: str, start: Start, pool: str, concurrency: int
+) -> None:
+    async with served(start, vhost, pool, concurrency) as bridge:
+        for kind, name in {
+            "not a number": "ResultNotSerializable",
+            "no JSON": "ResultNotSerializable",
+            "too deep": "ResultNotSerializable",
+            "too large": "ResultTooLarge",
+        }.items():
+            with pytest.raises(TaskFailed) as caught:
+                await bridge.send_task("test.bad_result", [kind], queue=QUEUE)
+            assert caught.value.exception == name
+        many = 100 if pool != "solo" else 10
+        calls = [bridge.send_task("test.echo", [number], queue=QUEUE) for number in range(many)]
+        assert await asyncio.gather(*calls) == list(range(many))
+        assert [progress.meta async for progress in bridge.send_task("test.progress", [2], queue=QUEUE)] == [
+            {"step": 0},
+            {"step": 1},
+        ]
+
+
+@pytest.mark.gen_test
+async def test_a_reply_is_sent_again_when_the_connection_was_lost(
+    vhost: str, private_broker: Broker, start: Start
+) -> None:
+    async with served(start, vhost, "threads", 4) as bridge:
+        assert await bridge.send_task("test.echo", [1], queue=QUEUE) == 1
+        # The task begins before the connections end, and is done when there are none.
+        call = bridge.send_task("test.sleep", [1.0], queue=QUEUE)
+        await until(lambda: bridge.statistics().unconfirmed == 0)
+        await asyncio.sleep(0.3)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, private_broker.control, "close_all_connections", "-p", name(vhost), "test")
+        assert await call == 1.0
+        assert call.run is None or call.run >= 1.0
+
+
+@pytest.mark.gen_test
+async def test_a_reply_says_how_long_its_task_ran(services: Any, worker: Any) -> None:
+    async with running(services.broker_url) as bridge:
+        call = bridge.send_task("task.query_users", [1, 0.2], queue="queries")
+        await call
+        assert call.run is not None and 0.2 <= call.run < 30
+
+
+@pytest.mark.gen_test
+async def test_a_child_that_is_killed_is_a_failure_and_the_next_one_works(vhost: str, start: Start) -> None:
+    async with served(start, vhost, "prefork", 1) as bridge:
+        child = await bridge.send_task("test.pid", queue=QUEUE)
+        call = bridge.send_task("test.sleep", [60], queue=QUEUE)
+        await until(lambda: bridge.statistics().unconfirmed == 0)
+        await asyncio.sleep(0.5)
+        os.kill(child, signal.SIGKILL)
+        with pytest.raises(TaskFailed) as caught:
+            await call
+        assert caught.value.exception == "WorkerLostError"
+        assert await bridge.send_task("test.pid", queue=QUEUE) != child
+
+
+def name(vhost: str) -> str:
+    """The virtual host of an URL."""
+    return vhost.rpartition("/")[2]
