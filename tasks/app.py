@@ -20,6 +20,7 @@ app = Celery(
     include=["tasks.queries"],
 )
 app.conf.update(
+    worker_consumer="tasks.consumer:StrictConsumer",
     task_default_queue="queries",
     task_queues=[Queue(name, Exchange(name), routing_key=name) for name in sorted(_LANES)],
     # JSON alone: nothing that a message says is ever turned into an object of its choice.

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 import time
 from typing import Any
 
@@ -11,6 +12,7 @@ from celery import Celery
 
 _CONNECT_TIMEOUT = 4.0  # seconds
 _WRITE_TIMEOUT = 30.0  # seconds
+LIMIT = 8  # channels of one process
 _PAUSE = 0.2  # seconds from a failed try to the next
 
 
@@ -21,8 +23,8 @@ class Undelivered(Exception):
 class Channels:
     """Channels, each on a connection of its own, and used by one at a time.
 
-    There are as many as were ever needed at once: at most the concurrency of the worker's pool. A
-    process that was forked makes its own.
+    There are as many as were ever needed at once, at most LIMIT: a message takes milliseconds, so
+    that hundreds of threads share a few. A process that was forked makes its own.
 
     Args:
         app: its broker is used.
@@ -31,6 +33,7 @@ class Channels:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._idle: list[amqp.Channel] = []
+        self._free = threading.Semaphore(LIMIT)
         self._pid = os.getpid()
 
     def publish(self, message: amqp.Message, routing_key: str, timeout: float) -> None:
@@ -44,6 +47,15 @@ class Channels:
         Raises Undelivered. A message that was published and not confirmed may be there twice.
         """
         deadline = time.monotonic() + timeout
+        self._leave_parent()
+        if not self._free.acquire(timeout=timeout):
+            raise Undelivered("all channels were busy")
+        try:
+            self._publish(message, routing_key, deadline)
+        finally:
+            self._free.release()
+
+    def _publish(self, message: amqp.Message, routing_key: str, deadline: float) -> None:
         while True:
             channel: amqp.Channel | None = None
             try:
@@ -65,14 +77,18 @@ class Channels:
 
     def _take(self) -> amqp.Channel:
         """An idle channel, or a new one."""
-        if self._pid != os.getpid():
-            inherited, self._idle, self._pid = self._idle, [], os.getpid()
-            for channel in inherited:
-                _forget(channel)
         try:
             return self._idle.pop()
         except IndexError:
             return self._open()
+
+    def _leave_parent(self) -> None:
+        """After a fork, have no channel of the parent's."""
+        if self._pid != os.getpid():
+            inherited, self._idle, self._pid = self._idle, [], os.getpid()
+            self._free = threading.Semaphore(LIMIT)
+            for channel in inherited:
+                _forget(channel)
 
     def _open(self) -> amqp.Channel:
         connection: Any = self._app.connection_for_write(
@@ -87,7 +103,7 @@ class Channels:
 def _publish(channel: amqp.Channel, message: amqp.Message, routing_key: str, timeout: float) -> bool:
     """Publish to a queue and wait for the confirm. Returns False for a nack."""
     answers: list[Any] = []
-    # As basic_publish, which also looks for other methods first: half of its cost.
+    # As basic_publish, but for its look at what came meanwhile: wait() looks anyway.
     channel.send_method(spec.Basic.Publish, "Bssbb", (0, "", routing_key, False, False), message)
     channel.wait([spec.Basic.Ack, spec.Basic.Nack], callback=lambda method, *_: answers.append(method), timeout=timeout)
     return answers == [spec.Basic.Ack]

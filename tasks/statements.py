@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import CursorResult, Engine, Executable
 from sqlalchemy.exc import DBAPIError
 
+from tasks.database import abandon
+
 # Error numbers of the server: https://mariadb.com/kb/en/mariadb-error-code-reference/. After a
 # deadlock the whole transaction is rolled back, after a lock wait the statement alone; here they are
 # the same.
@@ -66,9 +68,8 @@ def fetch(
                 result = connection.execution_options(**options).execute(statement, parameters)
                 try:
                     return _read(result, row_limit, byte_limit)
-                except TooLarge:
-                    # What the database still sends would be read to its end before another use.
-                    connection.invalidate()
+                except BaseException:
+                    abandon(connection)
                     raise
         except DBAPIError as error:
             if not repeatable:

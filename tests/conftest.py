@@ -28,6 +28,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.fixture(scope="session")
+def scale(pytestconfig: pytest.Config) -> float:
+    """How long the tests are: 0 for each fault once and short, 1 for the full table."""
+    return float(pytestconfig.getoption("--scale"))
+
+
 def pytest_configure() -> None:
     # SIGTERM ends the run as Ctrl-C does, through the ends of the fixtures.
     def interrupt(*_: Any) -> None:

@@ -1,7 +1,8 @@
 """The Celery application of the test workers: `celery -A tests.worker worker`.
 
 NOWAIT_TEST_RUNS names the file that test.record appends to, NOWAIT_TEST_QUEUE_TYPE the type of the
-queue: classic or quorum; NOWAIT_TEST_BACKEND the result backend, rpc:// unless it is given.
+queue: classic or quorum; NOWAIT_TEST_BACKEND the result backend, rpc:// unless it is given;
+NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given.
 """
 
 import math
@@ -19,6 +20,7 @@ app = Celery(
     backend=environment("NOWAIT_TEST_BACKEND", "rpc://"),
 )
 app.conf.update(
+    worker_consumer=environment("NOWAIT_TEST_CONSUMER", "celery.worker.consumer:Consumer"),
     task_default_queue="tests",
     task_queues=[Queue("tests", queue_arguments={"x-queue-type": environment("NOWAIT_TEST_QUEUE_TYPE", "classic")})],
     accept_content=["json"],

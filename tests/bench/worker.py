@@ -23,7 +23,8 @@ def _lean(site: Site, quick: bool, pool: str, concurrency: int) -> Ratio:
     backends = {"lean": "tasks.results:Results", "rpc": "rpc://"}
     for name, backend in backends.items():
         queue = f"bench.{pool}.{name}"
-        options = ("-P", pool, "-c", str(concurrency), "-Q", queue)
+        # Enough messages at hand that the worker is never without one.
+        options = ("-P", pool, "-c", str(concurrency), "-Q", queue, "--prefetch-multiplier", "16")
         site.worker("tests.worker", queue, *options, test_backend=backend)
     with OnLoop(site.services.broker_url, max_in_flight=calls, timeout=120.0) as on_loop:
 

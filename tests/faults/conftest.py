@@ -41,12 +41,6 @@ def figures(pytestconfig: pytest.Config) -> Figures:
     return pytestconfig.stash.setdefault(_FIGURES, Figures())
 
 
-@pytest.fixture(scope="session")
-def scale(pytestconfig: pytest.Config) -> float:
-    """How long the tests are: 0 for each fault once and short, 1 for the full table."""
-    return float(pytestconfig.getoption("--scale"))
-
-
 class Site:
     """A broker that listens with and without TLS, and one stock worker.
 
@@ -103,7 +97,14 @@ def site(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[Sit
         site.broker.stop()
 
 
-@pytest.fixture(params=["amqp", "amqps"])
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "app" in metafunc.fixturenames:
+        short = not metafunc.config.getoption("--scale")
+        plain = short and metafunc.definition.get_closest_marker("tls_in_full") is not None
+        metafunc.parametrize("app", ["amqp"] if plain else ["amqp", "amqps"], indirect=True)
+
+
+@pytest.fixture
 def app(request: pytest.FixtureRequest, site: Site) -> Celery:
     """An application of a server, without and with TLS."""
     return site.app(request.param)

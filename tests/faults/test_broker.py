@@ -15,7 +15,7 @@ from tests.faults.conftest import Site, assert_calm, assert_whole, control, last
 from tests.faults.figures import Figures
 from tests.faults.load import Load
 
-pytestmark = [pytest.mark.gen_test(timeout=1800), pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.tls_in_full, pytest.mark.gen_test(timeout=1800), pytest.mark.timeout(1800)]
 
 DETECTION = 2.5  # seconds, under load
 RECOVERY = 3.0  # seconds, from the broker's return

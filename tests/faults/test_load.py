@@ -9,7 +9,7 @@ from tests.faults.conftest import Site, assert_whole, serving, transport
 from tests.faults.figures import Figures
 from tests.faults.load import Load
 
-pytestmark = [pytest.mark.gen_test(timeout=36000), pytest.mark.timeout(36000)]
+pytestmark = [pytest.mark.tls_in_full, pytest.mark.gen_test(timeout=36000), pytest.mark.timeout(36000)]
 
 
 async def test_every_caller_gets_its_own_answer_and_nothing_grows(

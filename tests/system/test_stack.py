@@ -22,7 +22,7 @@ Sleeping = Callable[[], int]
 @pytest.mark.gen_test
 async def test_a_hundred_slow_queries_do_not_hold_up_a_fast_answer(server_url: str, sleeping: Sleeping) -> None:
     volley = Volley()
-    volley.send(f"{server_url}/mysql_query/1?delay=3", times=100)
+    volley.send(f"{server_url}/mysql_query/1?delay=8", times=100)
     await soon(lambda: sleeping() == 100)
     volley.send(f"{server_url}/i_want_you_now")
     done = await volley.all()
@@ -86,7 +86,7 @@ async def test_a_query_ends_in_the_database_when_nobody_waits_for_it_any_more(
 @pytest.mark.gen_test
 async def test_two_hundred_slow_queries_on_one_worker_run_at_once(server_url: str, sleeping: Sleeping) -> None:
     volley = Volley()
-    volley.send(f"{server_url}/mysql_query/1?delay=6", times=200)
+    volley.send(f"{server_url}/mysql_query/1?delay=10", times=200)
     await soon(lambda: sleeping() == 200)
     assert [answer.status for _, answer in await volley.all()] == [200] * 200
 

@@ -90,7 +90,7 @@ async def test_results_that_cannot_be_sent_fail_clearly_and_harm_no_other(
 async def test_a_reply_is_sent_again_when_the_connection_was_lost(
     vhost: str, private_broker: Broker, start: Start
 ) -> None:
-    async with served(start, vhost, "threads", 4) as bridge:
+    async with served(start, vhost, "prefork", 2) as bridge:
         assert await bridge.send_task("test.echo", [1], queue=QUEUE) == 1
         # The task begins before the connections end, and is done when there are none.
         call = bridge.send_task("test.sleep", [1.0], queue=QUEUE)

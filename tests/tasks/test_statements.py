@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from deploy.local.services import Services
 from tasks.database import make_engine
 from tasks.deadline import remaining
-from tasks.statements import OutOfTime, fetch
+from tasks.statements import OutOfTime, TooLarge, fetch
 
 
 @pytest.fixture
@@ -115,6 +115,20 @@ def test_a_lost_connection_is_replaced_once_when_the_statement_may_run_again(eng
         connection.execute(text(f"KILL {mine.pop()}"))
         thread.join()
     assert outcome == ([[{"done": 0}]] if repeatable else [True])
+
+
+@pytest.mark.parametrize("limits", [{"row_limit": 1000}, {"byte_limit": 100_000}])
+def test_a_result_over_its_limits_is_an_error_and_is_not_read_to_its_end(
+    engine: Engine, limits: dict[str, int]
+) -> None:
+    endless = text("SELECT REPEAT('x', 1000) AS x FROM seq_1_to_1000000000")
+    with pytest.raises(TooLarge, match="more than"):
+        fetch(engine, endless, {}, deadline=time.monotonic() + 60, **limits)
+    assert fetch(engine, text("SELECT 1 AS one"), {}) == [{"one": 1}]
+
+
+def test_a_result_at_its_limit_is_whole(engine: Engine) -> None:
+    assert len(fetch(engine, text("SELECT seq FROM seq_1_to_1000"), {}, row_limit=1000)) == 1000
 
 
 class Request:

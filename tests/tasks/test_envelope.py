@@ -1,0 +1,196 @@
+"""Messages that lie: refused before Celery reads them, buried with the reason, and nobody is harmed."""
+
+import json
+import random
+import zlib
+from typing import Any
+
+import amqp
+import kombu
+import psutil
+import pytest
+from celery import Celery
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.local.process import Process
+from server.bridge import Bridge
+from tasks.consumer import DEAD
+from tasks.envelope import MAX_BODY, Refused, check_body, check_envelope
+from tests.bridge.conftest import running, until
+from tests.conftest import Start, celery_worker
+
+TASKS = {"test.echo"}
+QUEUE = "tests"
+PLAIN = {"content_type": "application/json", "content_encoding": "utf-8"}
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(min_size=1, max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def good(**options: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
+    """Headers, properties and body of a message as Celery makes it."""
+    app = Celery("lies", broker="memory://", set_as_current=False)
+    made = app.amqp.as_task_v2("an-id", "test.echo", ["hello"], {}, reply_to="replies", **options)
+    return made.headers, made.properties, list(made.body)
+
+
+def check(headers: Any, properties: Any, body: Any, size: int = 10, **content: Any) -> None:
+    check_envelope(headers, properties, **{**PLAIN, **content}, size=size, tasks=TASKS)
+    check_body(body)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"countdown": 10, "expires": 20},
+        {"time_limit": 10, "soft_time_limit": 5.5},
+        {"group_id": "g", "group_index": 0, "root_id": "r", "parent_id": "p", "retries": 3},
+        {"shadow": "other", "ignore_result": True, "argsrepr": "(…)"},
+    ],
+)
+def test_what_celery_makes_is_run(options: dict[str, Any]) -> None:
+    check(*good(**options))
+
+
+def test_headers_of_others_are_no_matter() -> None:
+    headers, properties, body = good()
+    check({**headers, "traceparent": "00-ab-cd-01", "x-retry": {"a": 1}}, properties, body)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("task", None), ("task", ["test.echo"]), ("task", "os.system"), ("id", None), ("id", {}), ("id", ""),
+        ("id", "x" * 256), ("timelimit", 5), ("timelimit", [1]), ("timelimit", [1, "2"]), ("timelimit", [-1, None]),
+        ("eta", "tomorrow"), ("eta", 5), ("expires", {}), ("retries", -1), ("retries", "1"), ("retries", True),
+        ("group", []), ("stamps", {"a": 1}), ("stamped_headers", ["a"]), ("compression", "application/x-gzip"),
+        ("callbacks", [1]), ("hostname", "x"), ("delivery_info", {}), ("called_directly", True), ("ignore_result", 1),
+    ],
+)  # fmt: skip
+def test_a_header_that_is_not_what_it_should_be_is_named(name: str, value: Any) -> None:
+    headers, properties, body = good()
+    with pytest.raises(Refused, match=name):
+        check({**headers, name: value}, properties, body)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None, 5, "text", {}, [], [[1, 2], {}], [[], {}, {}, {}], [1, {}, {}], [[], [], {}], [[], {}, []],
+        [[], {}, {"callbacks": [{"task": "x"}]}], [[], {}, {"chain": ["x"]}], [[], {}, {"other": None}],
+    ],
+)  # fmt: skip
+def test_a_body_that_is_not_what_it_should_be_is_refused(body: Any) -> None:
+    headers, properties, _ = good()
+    with pytest.raises(Refused, match="body"):
+        check(headers, properties, body)
+
+
+def test_foreign_content_is_refused_unread() -> None:
+    for content in (
+        {"content_type": "application/x-python-serialize"}, {"content_type": None}, {"content_encoding": "binary"},
+        {"size": MAX_BODY + 1},
+    ):  # fmt: skip
+        with pytest.raises(Refused):
+            check(*good(), **content)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(good()[0])) | st.text(max_size=9), anything, max_size=4), anything)
+def test_no_message_raises_anything_but_refused(changed: dict[str, Any], body: Any) -> None:
+    headers, properties, _ = good()
+    try:
+        check({**headers, **changed}, properties, body)
+    except Refused:
+        pass
+
+
+def lies(count: int, seed: int) -> list[tuple[amqp.Message, str]]:
+    """Messages that no worker may run, each with what was done to it."""
+    dice = random.Random(seed)
+    values: list[Any] = [None, 5, -1, True, "x", [], ["x"], {"a": 1}, [None, [1]], "x" * 300]
+    bodies: list[Any] = [None, 5, "x", [], {}, [[1, 2], {}], [5, {}, {}], [[], {}, {"chain": [{"task": "test.echo"}]}]]
+    made: list[tuple[amqp.Message, str]] = []
+    while len(made) < count:
+        headers, properties, body = good()
+        what = dice.choice(["header", "missing", "body", "bytes", "type"])
+        content, content_type = json.dumps(body).encode(), "application/json"
+        if what == "header":
+            name = dice.choice([*headers, "callbacks", "hostname", "compression"])
+            headers = {**headers, name: dice.choice(values)}
+        elif what == "missing":
+            del headers[dice.choice(["task", "id"])]
+        elif what == "body":
+            content = json.dumps(dice.choice(bodies)).encode()
+        elif what == "bytes":
+            content = dice.randbytes(20) + b"\xff"
+        else:
+            content_type = dice.choice(["application/x-python-serialize", "text/plain", "application/x-yaml"])
+        try:
+            check(headers, properties, json.loads(content), content_type=content_type)
+        except ValueError:  # Refused, or no JSON at all
+            options = {"content_type": content_type, "content_encoding": "utf-8", "correlation_id": "an-id"}
+            made.append((amqp.Message(content, application_headers=headers, **options), what))
+    return made
+
+
+async def served(bridge: Bridge) -> None:
+    assert await bridge.send_task("test.echo", ["still there"], queue=QUEUE, timeout=10.0) == "still there"
+
+
+@pytest.fixture
+def strict(vhost: str, start: Start) -> Process:
+    """A worker that checks its messages."""
+    return celery_worker(
+        start, "tests.worker", "-P", "prefork", "-c", "1", broker_url=vhost,
+        test_consumer="tasks.consumer:StrictConsumer", test_backend="tasks.results:Results",
+    )  # fmt: skip
+
+
+@pytest.mark.gen_test(timeout=3600)
+@pytest.mark.timeout(3600)
+async def test_a_worker_survives_lies_and_buries_each(vhost: str, strict: Process, scale: float) -> None:
+    count, seed = round(10_000 * scale) or 300, random.randrange(2**32)
+    print(f"seed {seed}")
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare(DEAD, durable=True, auto_delete=False)
+        async with running(vhost) as bridge:
+            for number, (message, _) in enumerate(lies(count, seed)):
+                channel.basic_publish(message, routing_key=QUEUE)
+                if number % 10 == 0:
+                    await served(bridge)
+            await served(bridge)
+
+            def buried() -> int:
+                return int(channel.queue_declare(DEAD, passive=True).message_count)
+
+            await until(lambda: buried() == count)
+            letter = channel.basic_get(DEAD, no_ack=True)
+            assert letter.headers["x-refused"] and letter.headers["x-queue"] == QUEUE
+    assert strict.returncode is None
+    strict.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_bomb_and_a_huge_body_cost_no_memory(vhost: str, strict: Process) -> None:
+    headers, _, _ = good()
+    bomb = zlib.compress(b"[" + b" " * 400_000_000, 1)
+    worker = psutil.Process(strict.pid)
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare(DEAD, durable=True, auto_delete=False)
+        async with running(vhost) as bridge:
+            await served(bridge)
+            before = worker.memory_info().rss
+            for content, more in ((bomb, {"compression": "application/x-gzip"}), (b"x" * 5_000_000, {})):
+                options = {"content_type": "application/json", "content_encoding": "utf-8"}
+                message = amqp.Message(content, application_headers={**headers, **more}, **options)
+                channel.basic_publish(message, routing_key=QUEUE)
+                await served(bridge)
+            assert worker.memory_info().rss - before < 50_000_000
+    strict.stop()
