@@ -63,11 +63,16 @@ async def serve(settings: Settings, one_of_several: bool) -> None:
     log.info("stopped")
 
 
-async def supervise(settings: Settings) -> int:
-    """Run as many processes as the settings say until SIGTERM or SIGINT. Returns the exit status."""
+async def supervise(settings: Settings) -> None:
+    """Run as many processes as the settings say until SIGTERM or SIGINT.
+
+    Raises OSError when the address cannot be listened on, also when other such processes do.
+    """
+    for sock in bind_sockets(settings.port, settings.address):
+        sock.close()
     processes = Processes([sys.executable, "-m", "server", _ONE_OF_SEVERAL], settings.processes, settings.drain)
     _on_signal(processes.stop)
-    return await processes.run()
+    await processes.run()
 
 
 def _on_signal(stop: Callable[[], None]) -> None:
@@ -91,8 +96,9 @@ def main() -> int:
     )
     try:
         if settings.processes > 1 and not one_of_several:
-            return asyncio.run(supervise(settings))
-        asyncio.run(serve(settings, one_of_several))
+            asyncio.run(supervise(settings))
+        else:
+            asyncio.run(serve(settings, one_of_several))
     except OSError as error:
         print(f"cannot listen on {settings.address}:{settings.port}: {error.strerror}", file=sys.stderr)
         return 1

@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 from server.bridge.errors import DeadlineExceeded
 
 _MAX_AGE = 60.0  # seconds after which the workers are asked again
-_ASK_TIMEOUT = 10.0  # seconds
 _MIN_AGE = 2.0  # seconds before that, even for a name that nobody knows
+_ASK_TIMEOUT = 10.0  # seconds
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -104,6 +104,8 @@ class Catalogue:
             return
         if self._asking is None or self._asking.done():
             self._asking = asyncio.create_task(self._learn())
+            # Its failure is told to those who still wait, and to nobody when all have left.
+            self._asking.add_done_callback(lambda asking: asking.cancelled() or asking.exception())
         # A caller that leaves, or has less time, takes the answer from no other.
         done, _ = await asyncio.wait([self._asking], timeout=timeout)
         if not done:

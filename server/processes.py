@@ -12,11 +12,10 @@ log = logging.getLogger(__name__)
 
 _PAUSE = 0.5  # seconds from the end of a process to the start of the next one in its place
 _GRACE = 5.0  # seconds that a process may need beyond the drain
-_OWN_FAULT = (1, 2)  # statuses of a process that would only fail again: cannot listen, bad settings
 
 
 class Processes:
-    """So many processes of one command, until stop() is called or one cannot work.
+    """So many processes of one command, until stop() is called.
 
     A process ends by itself when its standard input does: so it does when this process is killed.
 
@@ -32,12 +31,10 @@ class Processes:
         self._timeout = drain + _GRACE
         self._running: set[asyncio.subprocess.Process] = set()
         self._stopping = asyncio.Event()
-        self._status = 0
 
-    async def run(self) -> int:
-        """Run them. Returns 0 after stop(), or the exit status of the one that cannot work."""
+    async def run(self) -> None:
+        """Run them; returns after stop()."""
         await asyncio.gather(*(self._keep() for _ in range(self._count)))
-        return self._status
 
     def stop(self) -> None:
         """Ask all to stop (SIGTERM); run() returns once they have ended."""
@@ -56,10 +53,6 @@ class Processes:
             status = await self._end(process)
             self._running.discard(process)
             if self._stopping.is_set():
-                return
-            if status in _OWN_FAULT:
-                self._status = status
-                self.stop()
                 return
             log.error("process %d ended with status %d: another one takes its place", process.pid, status)
             with contextlib.suppress(asyncio.TimeoutError):

@@ -15,7 +15,6 @@ file of the same name with the ending .toml has a table for each query, all of i
 
 import math
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +65,7 @@ class Query:
         name: its name.
         description: what it is for, "" when nobody said.
         statement: one SELECT with named parameters.
-        parameters: JSON Schema of an object with its parameters.
+        parameters: validator of an object with its parameters, for its JSON Schema.
         queue: the queue that its calls go to.
         time_limit: seconds that the statement may take.
         row_limit: rows that it may give.
@@ -76,7 +75,7 @@ class Query:
     name: str
     description: str
     statement: TextualSelect
-    parameters: Mapping[str, Any]
+    parameters: Draft202012Validator
     queue: str
     time_limit: float
     row_limit: int
@@ -84,23 +83,27 @@ class Query:
 
     def bind(self, given: Any) -> dict[str, Any]:
         """The parameters of one call, with defaults. Raises BadParameters."""
-        properties = self.parameters["properties"]
-        defaults = {name: schema["default"] for name, schema in properties.items() if "default" in schema}
-        bound = {**defaults, **given} if isinstance(given, dict) else given
-        error: ValidationError | None = next(Draft202012Validator(self.parameters).iter_errors(bound), None)
+        error: ValidationError | None = next(self.parameters.iter_errors(given), None)
         if error is not None:
             raise BadParameters(f"{self.name}: {'.'.join(map(str, error.path)) or 'parameters'}: {error.message[:200]}")
-        for name, value in bound.items():
+        for name, value in given.items():
             if isinstance(value, float) and not math.isfinite(value):  # JSON Schema knows no NaN
                 raise BadParameters(f"{self.name}: {name}: a number is expected")
-        return dict(bound)
+        properties = self.schema["properties"]
+        return {name: given[name] if name in given else schema["default"] for name, schema in properties.items()}
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """JSON Schema of an object with its parameters; those without a default are required."""
+        schema: Any = self.parameters.schema
+        return dict(schema)
 
     def document(self) -> dict[str, Any]:
         """What others may know of it, as JSON values; not its SQL."""
         return {
             "name": self.name,
             "description": self.description,
-            "parameters": dict(self.parameters),
+            "parameters": self.schema,
             "queue": self.queue,
             "time_limit": self.time_limit,
             "repeatable": self.repeatable,
@@ -169,7 +172,7 @@ def _query(path: Path, name: str, sql: str, description: str, settings: Any) -> 
     if ";" in sql:
         raise CatalogueError(f"{path}: {name}: one statement is expected, without ';'")
     statement = text(sql)
-    used = set(statement._bindparams)
+    used = set(statement.compile().params)
     if used != set(properties):
         raise CatalogueError(
             f"{where}: parameters: the statement has {_list(used)}, the table {_list(set(properties))}"
@@ -177,12 +180,12 @@ def _query(path: Path, name: str, sql: str, description: str, settings: Any) -> 
     parameters = {
         "type": "object",
         "properties": properties,
-        "required": sorted(properties),
+        "required": sorted(name for name, schema in properties.items() if "default" not in schema),
         "additionalProperties": False,
     }
     try:
         Draft202012Validator.check_schema(parameters)
-        for parameter, schema in properties.items():
+        for schema in properties.values():
             if "default" in schema:
                 Draft202012Validator(schema).validate(schema["default"])
     except (SchemaError, ValidationError) as error:
@@ -191,7 +194,7 @@ def _query(path: Path, name: str, sql: str, description: str, settings: Any) -> 
         name=name,
         description=description.strip(),
         statement=statement.columns(**{column: JSON() for column in settings.get("json_columns", [])}),
-        parameters=parameters,
+        parameters=Draft202012Validator(parameters),
         queue=settings.get("queue", _DEFAULT_QUEUE),
         time_limit=float(settings.get("time_limit", _DEFAULT_TIME_LIMIT)),
         row_limit=settings.get("row_limit", _DEFAULT_ROW_LIMIT),

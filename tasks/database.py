@@ -68,15 +68,20 @@ def make_engine(url: str) -> Engine:
     return engine
 
 
-def abandon(connection: Connection) -> None:
+def abandon(connection: Connection, raw: Any) -> None:
     """Close a connection in the middle of a result, instead of reading what the database still sends.
 
-    PyMySQL reads a result to its end before it lets go of it, and has no other way than this one.
+    PyMySQL reads a result to its end before it lets go of it, even from a connection that is lost,
+    and has no other way than this one.
+
+    Args:
+        connection: it may be lost already.
+        raw: PyMySQL's own connection behind it.
     """
-    raw: Any = connection.connection.driver_connection
-    if raw is not None and raw._result is not None:
+    if raw._result is not None:
         raw._result.unbuffered_active = False
-    connection.invalidate()
+    if not connection.invalidated:
+        connection.invalidate()
 
 
 def _limit_time(

@@ -28,6 +28,7 @@ _TIMEOUT = 30.0  # seconds that a reply may take to its queue
 _encode = JSONEncoder(allow_nan=False).encode
 
 
+# Generic for the type checker alone.
 class TimedTask(Task):  # type: ignore[type-arg]
     """A task that notes when it began, for the reply."""
 

@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import CursorResult, Engine, Executable
@@ -37,7 +36,6 @@ def fetch(
     repeatable: bool = False,
     row_limit: int | None = None,
     byte_limit: int = 16 * 1024 * 1024,
-    clock: Callable[[], float] = time.monotonic,
 ) -> list[dict[str, Any]]:
     """The rows of a statement, column name to database value.
 
@@ -45,12 +43,11 @@ def fetch(
         engine: made by `tasks.database.make_engine`.
         statement: one statement with named parameters.
         parameters: their values.
-        deadline: when the database is to give up, by `clock`; None for never.
+        deadline: when the database is to give up, by time.monotonic(); None for never.
         repeatable: the statement may run twice: it is tried again after a deadlock or a lock wait
             until the deadline, and once after a lost connection.
         row_limit: rows that it may give; None for any number.
         byte_limit: bytes that its texts may have together.
-        clock: seconds, never going back.
 
     Raises:
         OutOfTime: no time is left to begin.
@@ -59,17 +56,18 @@ def fetch(
     """
     fresh = False
     while True:
-        left = None if deadline is None else deadline - clock()
+        left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:
             raise OutOfTime("no time was left to begin the statement")
         try:
             with engine.connect() as connection:
                 options = {"time_limit": left, "stream_results": True, "max_row_buffer": _BATCH}
                 result = connection.execution_options(**options).execute(statement, parameters)
+                raw = connection.connection.driver_connection
                 try:
                     return _read(result, row_limit, byte_limit)
                 except BaseException:
-                    abandon(connection)
+                    abandon(connection, raw)
                     raise
         except DBAPIError as error:
             if not repeatable:

@@ -3,7 +3,8 @@
 Knows Celery and the broker, nothing of HTTP or Tornado.
 """
 
-from server.bridge.bridge import Bridge, Call, Progress, Statistics
+from server.bridge.bridge import Bridge, Statistics
+from server.bridge.call import Call, Progress
 from server.bridge.errors import (
     Blocked,
     BridgeError,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from server.bridge.bridge import Call
+from server.bridge.call import Call
 from server.bridge.calls import Calls
 from server.bridge.errors import BridgeError, DeadlineExceeded, Disconnected, Stopped, TaskFailed, Unroutable
 

@@ -1,6 +1,7 @@
 """The comparison routes: the same rows, queried by the server itself."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from typing import Any
 
 from server.bridge.errors import DeadlineExceeded
@@ -9,7 +10,7 @@ from server.handlers.base import BaseHandler, Context
 from server.handlers.users import FLAG, parse_delay, parse_flag, write_rows
 
 
-class ComparisonHandler(BaseHandler):
+class ComparisonHandler(BaseHandler, ABC):
     """Base of the three: parse, query, write."""
 
     def initialize(self, context: Context, comparison: Comparison | None = None) -> None:
@@ -25,9 +26,9 @@ class ComparisonHandler(BaseHandler):
             raise DeadlineExceeded("the query took too long") from error
         write_rows(self, number, rows)
 
+    @abstractmethod
     async def query(self, flag: int, delay: float) -> list[dict[str, Any]]:
         """The rows, by this variant's way. Raises TimeoutError at the request's deadline."""
-        raise NotImplementedError
 
 
 class BlockingHandler(ComparisonHandler):

@@ -110,6 +110,14 @@ async def test_a_caller_with_little_time_gives_up_and_the_next_gets_the_answer()
 
 
 @pytest.mark.gen_test
+async def test_a_failure_that_nobody_waits_for_any_more_is_no_matter() -> None:
+    workers = Workers(told=Disconnected("away"), delay=0.05)
+    with pytest.raises(DeadlineExceeded):
+        await Catalogue(workers).all(0.001)
+    await asyncio.sleep(0.2)  # the loop of the test fails it for an exception that is lost
+
+
+@pytest.mark.gen_test
 async def test_a_failure_is_told_and_not_kept() -> None:
     workers = Workers(told=Disconnected("away"))
     catalogue = Catalogue(workers)

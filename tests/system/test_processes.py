@@ -65,11 +65,12 @@ def test_they_end_when_whoever_started_them_is_killed(several: tuple[Process, st
     assert fetch(url).status == 0
 
 
-def test_a_port_that_is_taken_ends_all_with_one_message_each(start: Start, services: Services) -> None:
+@pytest.mark.parametrize("others", [1, 2])
+def test_a_port_that_is_taken_ends_them_with_one_message(start: Start, services: Services, others: int) -> None:
     port = free_port()
-    first = start("server", "server", port=port, **services_settings(services))
+    first = start("server", "server", port=port, processes=others, **services_settings(services))
     ready(first, port)
     server = start("server", "server", port=port, processes=2, **services_settings(services))
     wait_until(lambda: server.returncode == 1)
-    assert f"cannot listen on 127.0.0.1:{port}" in printed(server)
+    assert printed(server).splitlines() == [f"cannot listen on 127.0.0.1:{port}: Address already in use"]
     first.stop()

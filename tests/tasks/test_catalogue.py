@@ -54,7 +54,9 @@ def test_a_file_may_have_several_statements_and_no_table(tmp_path: Path) -> None
 
 
 def test_parameters_get_their_defaults(folder: Path) -> None:
-    assert load(folder)["users"].bind({"flag": 1}) == {"flag": 1, "name": "%"}
+    query = load(folder)["users"]
+    assert query.bind({"flag": 1}) == {"flag": 1, "name": "%"}
+    assert query.schema["required"] == ["flag"]
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,29 @@ def test_a_result_at_its_limit_is_whole(engine: Engine) -> None:
     assert len(fetch(engine, text("SELECT seq FROM seq_1_to_1000"), {}, row_limit=1000)) == 1000
 
 
+def test_a_connection_that_is_lost_in_the_middle_of_a_result_is_told_as_such(engine: Engine) -> None:
+    # Rows of 1000 bytes, every 20 ms: the first are being read when the connection ends.
+    slow = text("SELECT REPEAT('x', 1000) AS x, SLEEP(0.02) AS s FROM seq_1_to_10000")
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            fetch(engine, slow, {})
+        except Exception as error:
+            outcome.append(error)
+
+    with engine.connect() as connection:
+        thread = threading.Thread(target=run)
+        thread.start()
+        time.sleep(2)
+        found = text("SELECT id FROM information_schema.processlist WHERE info LIKE 'SELECT REPEAT%'")
+        (victim,) = connection.execute(found).scalars()
+        connection.execute(text(f"KILL {victim}"))
+        thread.join()
+    (error,) = outcome
+    assert isinstance(error, DBAPIError) and error.connection_invalidated
+
+
 class Request:
     def __init__(self, expires: Any) -> None:
         self.expires = expires
