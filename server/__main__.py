@@ -8,14 +8,14 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from celery import Celery
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from server.app import make_app
-from server.bridge import Bridge
+from server.broker import make_bridge
 from server.processes import Processes
 from server.settings import Settings, describe
+from server.watchdog import Watchdog
 
 log = logging.getLogger("server")
 
@@ -43,16 +43,18 @@ async def serve(settings: Settings, one_of_several: bool) -> None:
     _on_signal(stop.set)
     if one_of_several:
         asyncio.get_running_loop().add_reader(sys.stdin, stop.set)
-    celery_app = Celery("server", broker=settings.broker_url, set_as_current=False)
-    bridge = Bridge(celery_app, max_in_flight=settings.max_in_flight, timeout=settings.timeout)
+    bridge = make_bridge(settings)
     app = make_app(bridge, settings)
     http = HTTPServer(app, **HTTP_OPTIONS)
     sockets = bind_sockets(settings.port, settings.address, reuse_port=one_of_several)
     await bridge.start()
     http.add_sockets(sockets)
+    watchdog = Watchdog()
+    watchdog.start()
     log.info("listening on %s:%d", settings.address, sockets[0].getsockname()[1])
 
     await stop.wait()
+    watchdog.stop()
     log.info("stopping: %d requests in flight", len(app.requests.open))
     http.stop()
     if not await app.requests.drain(settings.drain):
@@ -72,7 +74,10 @@ async def supervise(settings: Settings) -> None:
         sock.close()
     processes = Processes([sys.executable, "-m", "server", _ONE_OF_SEVERAL], settings.processes, settings.drain)
     _on_signal(processes.stop)
+    watchdog = Watchdog()
+    watchdog.start()
     await processes.run()
+    watchdog.stop()
 
 
 def _on_signal(stop: Callable[[], None]) -> None:

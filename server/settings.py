@@ -103,6 +103,9 @@ class Settings:
     drain: float = _setting(
         10.0, _seconds(0, 3600), "seconds that requests in flight get to end after SIGTERM; 0 for none"
     )
+    definitions: bool = _setting(
+        False, _flag, "1 for a broker that was set up by deploy/broker/definitions.json, 0 for any other"
+    )
     demo: bool = _setting(False, _flag, "1 turns on the comparison routes and ?delay=, 0 leaves them out")
     log_level: str = _setting(
         "info", _choice("debug", "info", "warning", "error"), "the least level that is logged"

@@ -36,12 +36,13 @@ class Channels:
         self._free = threading.Semaphore(LIMIT)
         self._pid = os.getpid()
 
-    def publish(self, message: amqp.Message, routing_key: str, timeout: float) -> None:
-        """Put a message into a queue, and return once the broker has it.
+    def publish(self, message: amqp.Message, exchange: str, routing_key: str, timeout: float) -> None:
+        """Publish a message, and return once the broker has it.
 
         Args:
             message: what to send.
-            routing_key: the queue's name.
+            exchange: where to; "" for the default one.
+            routing_key: with the default exchange, the queue's name.
             timeout: seconds, over all tries; a lost connection is replaced within them.
 
         Raises Undelivered. A message that was published and not confirmed may be there twice.
@@ -51,21 +52,23 @@ class Channels:
         if not self._free.acquire(timeout=timeout):
             raise Undelivered("all channels were busy")
         try:
-            self._publish(message, routing_key, deadline)
+            self._publish(message, exchange, routing_key, deadline)
         finally:
             self._free.release()
 
-    def _publish(self, message: amqp.Message, routing_key: str, deadline: float) -> None:
+    def _publish(self, message: amqp.Message, exchange: str, routing_key: str, deadline: float) -> None:
         while True:
             channel: amqp.Channel | None = None
             try:
                 channel = self._take()
-                acked = _publish(channel, message, routing_key, max(0.001, deadline - time.monotonic()))
+                acked = _publish(channel, message, exchange, routing_key, max(0.001, deadline - time.monotonic()))
+            except amqp.AccessRefused as error:
+                _drop(channel)
+                raise Undelivered(str(error)) from error
             except Exception as error:
                 # py-amqp and the socket raise a dozen unrelated types. The channel is of no use any
                 # more: a confirm that comes late would be taken for the next message's.
-                if channel is not None:
-                    _drop(channel)
+                _drop(channel)
                 if time.monotonic() + _PAUSE > deadline:
                     raise Undelivered(f"{type(error).__name__}: {error}") from error
                 time.sleep(_PAUSE)
@@ -100,19 +103,22 @@ class Channels:
         return channel
 
 
-def _publish(channel: amqp.Channel, message: amqp.Message, routing_key: str, timeout: float) -> bool:
-    """Publish to a queue and wait for the confirm. Returns False for a nack."""
+def _publish(
+    channel: amqp.Channel, message: amqp.Message, exchange: str, routing_key: str, timeout: float
+) -> bool:
+    """Publish and wait for the confirm. Returns False for a nack."""
     answers: list[Any] = []
     # As basic_publish, but for its look at what came meanwhile: wait() looks anyway.
-    channel.send_method(spec.Basic.Publish, "Bssbb", (0, "", routing_key, False, False), message)
+    channel.send_method(spec.Basic.Publish, "Bssbb", (0, exchange, routing_key, False, False), message)
     channel.wait([spec.Basic.Ack, spec.Basic.Nack], callback=lambda method, *_: answers.append(method), timeout=timeout)
     return answers == [spec.Basic.Ack]
 
 
-def _drop(channel: amqp.Channel) -> None:
+def _drop(channel: amqp.Channel | None) -> None:
     """Close a channel's connection without a word to the broker, which may not listen."""
     with contextlib.suppress(Exception):
-        channel.connection.collect()
+        if channel is not None:
+            channel.connection.collect()
 
 
 def _forget(channel: amqp.Channel) -> None:

@@ -10,25 +10,43 @@ from typing import Any
 
 import amqp
 from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
 from kombu import Message, Queue, compression
 
+from tasks.broker import DEAD, PLAIN, Routes
 from tasks.channels import Channels, Undelivered
 from tasks.envelope import Refused, check_body, check_envelope
+from tasks.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
-DEAD = "queries.dead"
 _TIMEOUT = 5.0  # seconds
 _LOUD = 10  # refusals that are logged as warnings; a flood of them is not to fill a disk
+_RETRY = 1  # seconds from one try to connect to the next
 
 
 class StrictConsumer(Consumer):
-    """Celery's consumer behind a check of each message."""
+    """Celery's consumer behind a check of each message.
+
+    Gossip and mingle, by which workers greet each other, are off; so are heartbeat events, unless
+    remote control is on. A broker that went away is tried every second.
+    """
+
+    hub: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._dead_letters = Channels(self.app)
+        app = kwargs["app"]
+        self._routes: Routes = app.conf.get("routes", PLAIN)
+        self._dead_letters = Channels(app)
         self._refused = 0
+        self._watchdog = Watchdog()
+        options = kwargs["worker_options"] = dict(kwargs.get("worker_options") or {})
+        options.update(without_gossip=True, without_mingle=True)
+        if not app.conf.worker_enable_remote_control:
+            options["without_heartbeat"] = True
+        super().__init__(*args, **kwargs)
+        if self.hub:
+            self.hub.call_repeatedly(1.0, self._watchdog.alive)
         # kombu inflates a message before anybody can look at its size.
         for content_type in compression.encoders():
             compression.register(_refuse, _refuse, content_type)
@@ -37,17 +55,42 @@ class StrictConsumer(Consumer):
         """The function that gets each message."""
         handle = super().create_task_handler(*args, **kwargs)
         connection: Any = self.connection
-        Queue(DEAD, channel=connection.default_channel).queue_declare()
+        if self._routes.declare:
+            Queue(DEAD, channel=connection.default_channel).queue_declare()
 
         def receive(message: Message) -> None:
             try:
-                _check(message, self.app.tasks)
+                _check(message, self.app.tasks, self._routes.sender)
             except Refused as error:
                 self._bury(message, str(error))
             else:
                 handle(message)
 
         return receive
+
+    def on_ready(self) -> None:
+        """Called whenever the worker begins to consume."""
+        super().on_ready()
+        self._watchdog.ready()
+
+    def perform_pending_operations(self) -> None:
+        """Called by the loop of the pools without an event loop, every 2 seconds or more often."""
+        super().perform_pending_operations()
+        self._watchdog.alive()
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Called with a connection that is to be opened: returns it open, however long that takes."""
+
+        def failed(error: Exception, _pause: float) -> None:
+            log.error("broker: %s is not connected: %s", conn.as_uri(), error)
+
+        def wait() -> None:
+            maybe_shutdown()
+            self._watchdog.alive()
+
+        return conn.ensure_connection(
+            failed, interval_start=_RETRY, interval_step=0, interval_max=_RETRY, callback=wait
+        )
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Called for a message that kombu could not read, in place of receive(); Celery drops it here."""
@@ -64,9 +107,10 @@ class StrictConsumer(Consumer):
             content_type="application/octet-stream",
             delivery_mode=2,
             application_headers={"x-refused": reason, "x-queue": queue},
+            **self._routes.stamp(),
         )
         try:
-            self._dead_letters.publish(letter, DEAD, _TIMEOUT)
+            self._dead_letters.publish(letter, self._routes.dead, DEAD, _TIMEOUT)
         except Undelivered as error:
             log.error("a refused message could not be put into %s, and goes back: %s", DEAD, error)
             message.requeue()
@@ -74,11 +118,13 @@ class StrictConsumer(Consumer):
             message.ack()
 
 
-def _check(message: Message, tasks: Any) -> None:
+def _check(message: Message, tasks: Any, sender: str | None) -> None:
     """Raise Refused for a message that is not to be run."""
     body = message.body
     size = len(body) if isinstance(body, (bytes, str, memoryview)) else 0
-    check_envelope(message.headers, message.properties, message.content_type, message.content_encoding, size, tasks)
+    check_envelope(
+        message.headers, message.properties, message.content_type, message.content_encoding, size, tasks, sender
+    )
     try:
         decoded = message.payload
     except Exception as error:  # json's, kombu's own, RecursionError

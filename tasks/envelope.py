@@ -77,7 +77,7 @@ _EMBEDDED = {"callbacks", "errbacks", "chain", "chord"}
 
 def check_envelope(
     headers: Any, properties: Mapping[str, Any], content_type: Any, content_encoding: Any, size: int,
-    tasks: Container[str],
+    tasks: Container[str], sender: str | None = None,
 ) -> None:
     """Look at all of a message but its body.
 
@@ -88,11 +88,15 @@ def check_envelope(
         content_encoding: of the body.
         size: of the body, in bytes.
         tasks: the names of the tasks that may be run.
+        sender: the broker's user that it has to come from, in `user_id`, which the broker has
+            verified; None for anybody.
 
     Raises Refused.
     """  # fmt: skip
     if content_type != "application/json" or content_encoding not in ("utf-8", "utf8"):
         raise Refused("the content is not JSON in UTF-8")
+    if sender is not None and properties.get("user_id") != sender:
+        raise Refused(f"it does not come from the user {sender}")
     if size > MAX_BODY:
         raise Refused(f"the body has {size} bytes, {MAX_BODY} are allowed")
     if not isinstance(headers, Mapping):

@@ -20,7 +20,12 @@ class UnknownQuery(LookupError):
     """There is no query of that name on this worker."""
 
 
-@app.task(name="task.run_query", bind=True)
+class MayHaveRun(Exception):
+    """Another worker had the task and was lost, and the query must not run twice."""
+
+
+# Acknowledged when they are done: the tasks of a worker that is lost go to another one at once.
+@app.task(name="task.run_query", bind=True, acks_late=True)
 def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) -> Rows:
     """The rows of a named query.
 
@@ -36,17 +41,18 @@ def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) ->
         BadParameters: a parameter is missing, unknown, or outside its type or limits.
         OutOfTime: the deadline has passed.
         TooLarge: there are more rows, or bytes, than the query may give.
+        MayHaveRun: a worker was lost with it, and it is not repeatable.
     """
     return _run(self.request, name, parameters)
 
 
-@app.task(name="task.list_queries")
+@app.task(name="task.list_queries", acks_late=True)
 def list_queries() -> list[dict[str, Any]]:
     """What may be known of each named query: name, description, parameters, queue, limits; no SQL."""
     return [query.document() for query in catalogue.values()]
 
 
-@app.task(name="task.query_users", bind=True)
+@app.task(name="task.query_users", bind=True, acks_late=True)
 def query_users(self: Any, flag: int, delay: float = 0) -> Rows:
     """The users with `flag` (0 to 2147483647), ordered by id: the named query `users`.
 
@@ -64,6 +70,8 @@ def _run(request: Any, name: Any, parameters: Any) -> Rows:
     if query is None:
         raise UnknownQuery(str(name)[:100])
     bound = query.bind({} if parameters is None else parameters)
+    if not query.repeatable and (request.delivery_info or {}).get("redelivered"):
+        raise MayHaveRun(query.name)
     left = remaining(request)
     seconds = query.time_limit if left is None else min(query.time_limit, left + _LINGER)
     rows = fetch(

@@ -18,6 +18,7 @@ from celery.backends.rpc import RPCBackend
 from celery.worker.request import Request
 from kombu.utils.json import JSONEncoder
 
+from tasks.broker import PLAIN, Routes
 from tasks.channels import Channels, Undelivered
 
 log = logging.getLogger(__name__)
@@ -42,12 +43,13 @@ class Results(RPCBackend):
     """Sends each state of a task to the queue that its message names in `reply_to`.
 
     Args:
-        app: the worker's application; its broker is used.
+        app: the worker's application; its broker is used, and its setting `routes`, if there is one.
     """
 
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
         super().__init__(app, *args, **kwargs)
         self._channels = Channels(app)
+        self._routes: Routes = app.conf.get("routes", PLAIN)
         self._aside: ThreadPoolExecutor | None = None
 
     def store_result(
@@ -66,11 +68,12 @@ class Results(RPCBackend):
             content_encoding="utf-8",
             correlation_id=correlation_id,
             delivery_mode=2 if self.persistent else 1,
+            **self._routes.stamp(),
         )
 
         def send() -> None:
             try:
-                self._channels.publish(message, routing_key, _TIMEOUT)
+                self._channels.publish(message, self._routes.replies, routing_key, _TIMEOUT)
             except Undelivered as error:
                 log.error("task %s: its state %s was not delivered: %s", task_id, state, error)
 

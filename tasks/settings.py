@@ -20,13 +20,18 @@ class Settings:
 
     Attributes:
         broker_url: AMQP URLs, several separated by `;`, tried in turn.
-        database_url: `mysql://user:password@host:port/name`.
+        database_url: `mysql://user:password@host:port/name`, with `?tls=1` where the database has to
+            show a certificate for its host name.
         sql: the folder of the named queries.
+        definitions: the broker was set up by deploy/broker/definitions.json.
+        remote_control: `celery inspect` and `celery control` reach the workers.
     """
 
     broker_url: str = "amqp://guest:guest@127.0.0.1:5672//"
     database_url: str = "mysql://nowait:nowait@127.0.0.1:3306/nowait"
     sql: Path = Path(__file__).parent / "sql"
+    definitions: bool = False
+    remote_control: bool = False
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
@@ -39,12 +44,20 @@ class Settings:
             _check("NOWAIT_BROKER_URL", url.strip(), _BROKER_SCHEMES, "amqp://user:password@host:port/vhost")
         database_url = environment.get("NOWAIT_DATABASE_URL") or cls.database_url
         _check("NOWAIT_DATABASE_URL", database_url, ("mysql",), "mysql://user:password@host:port/name")
+        if urlsplit(database_url).query not in ("", "tls=1"):
+            raise SettingsError("NOWAIT_DATABASE_URL has other parameters than tls=1, expected …/name?tls=1 or none")
         if not urlsplit(database_url).path.strip("/"):
             raise SettingsError("NOWAIT_DATABASE_URL names no database, expected mysql://user:password@host:port/name")
         sql = Path(environment.get("NOWAIT_SQL") or cls.sql)
         if not sql.is_dir():
             raise SettingsError(f"NOWAIT_SQL={str(sql)!r} is not allowed, expected a folder of SQL files")
-        return cls(broker_url=broker_url, database_url=database_url, sql=sql)
+        return cls(
+            broker_url=broker_url,
+            database_url=database_url,
+            sql=sql,
+            definitions=_flag(environment, "NOWAIT_DEFINITIONS"),
+            remote_control=_flag(environment, "NOWAIT_REMOTE_CONTROL"),
+        )
 
     @classmethod
     def load(cls) -> "Settings":
@@ -54,6 +67,13 @@ class Settings:
         except SettingsError as error:
             print(error, file=sys.stderr)
             raise SystemExit(2) from None
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    value = environment.get(name) or "0"
+    if value not in ("0", "1"):
+        raise SettingsError(f"{name}={value!r} is not allowed, expected 0 or 1")
+    return value == "1"
 
 
 def _check(name: str, url: str, schemes: tuple[str, ...], form: str) -> None:

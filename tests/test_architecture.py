@@ -12,13 +12,14 @@ OWN = ("server", "tasks", "deploy", "tests")
 ALLOWED: dict[str, set[str]] = {
     "server": set(),
     "server.__main__": {
-        "celery", "tornado", "server.app", "server.bridge", "server.processes", "server.settings",
+        "tornado", "server.app", "server.broker", "server.processes", "server.settings", "server.watchdog",
     },
     "server.app": {
         "tornado", "server.body", "server.catalogue", "server.comparison", "server.handlers", "server.handlers.base",
         "server.settings",
     },
     "server.body": {"tornado"},
+    "server.broker": {"celery", "server.bridge", "server.settings"},
     "server.catalogue": {"jsonschema", "server.bridge.errors"},
     "server.comparison": {"sqlalchemy"},
     "server.deadline": set(),
@@ -26,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.problem": {"server.bridge"},
     "server.processes": set(),
     "server.settings": set(),
+    "server.watchdog": set(),
     "server.handlers": set(),
     "server.handlers.base": {
         "tornado", "server", "server.body", "server.bridge.errors", "server.catalogue", "server.deadline",
@@ -58,18 +60,20 @@ ALLOWED: dict[str, set[str]] = {
     "server.bridge.protocol": set(),
     "server.bridge.stream": set(),
     "tasks": {"tasks.app"},
-    "tasks.app": {"celery", "kombu", "tasks.catalogue", "tasks.settings"},
+    "tasks.app": {"celery", "tasks.broker", "tasks.catalogue", "tasks.settings"},
+    "tasks.broker": {"kombu"},
     "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli"},
     "tasks.channels": {"amqp", "celery"},
-    "tasks.consumer": {"amqp", "celery", "kombu", "tasks.channels", "tasks.envelope"},
+    "tasks.consumer": {"amqp", "celery", "kombu", "tasks.broker", "tasks.channels", "tasks.envelope", "tasks.watchdog"},
     "tasks.database": {"sqlalchemy"},
     "tasks.deadline": {"celery"},
     "tasks.envelope": {"celery"},
     "tasks.queries": {"tasks.app", "tasks.database", "tasks.deadline", "tasks.statements", "tasks.values"},
     "tasks.statements": {"sqlalchemy", "tasks.database"},
-    "tasks.results": {"amqp", "celery", "kombu", "tasks.channels"},
+    "tasks.results": {"amqp", "celery", "kombu", "tasks.broker", "tasks.channels"},
     "tasks.settings": set(),
     "tasks.values": set(),
+    "tasks.watchdog": set(),
 }
 
 # Decisions without I/O: no socket, no loop, no clock.

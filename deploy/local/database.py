@@ -62,6 +62,7 @@ class Database:
                 programs.path("mariadbd"),
                 "--no-defaults",
                 f"--datadir={data}",
+                f"--tmpdir={self._temporary()}",
                 # Relative to the data folder: Linux limits the path to 107 bytes (unix(7)).
                 "--socket=database.sock",
                 f"--pid-file={self.directory / 'database.pid'}",
@@ -99,6 +100,7 @@ class Database:
                 programs.path("mariadb-install-db"),
                 "--no-defaults",
                 f"--datadir={unfinished}",
+                f"--tmpdir={self._temporary()}",
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 *_user(),
@@ -109,6 +111,12 @@ class Database:
         if done.returncode != 0:
             raise LocalError(f"mariadb-install-db failed:\n{(done.stdout + done.stderr)[-2000:]}")
         unfinished.rename(data)
+
+    def _temporary(self) -> Path:
+        """A folder of its own for temporary tables: a server that starts deletes those that it finds."""
+        folder = self.directory / "tmp"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def _answers(self) -> bool:
         try:

@@ -52,7 +52,7 @@ class Statistics:
         late: replies to calls that had given up.
         duplicate: replies to calls that were answered before.
         unknown: replies to no call of this process.
-        malformed: messages in the reply queue that are no reply.
+        malformed: messages in the reply queue that are no reply, or from the wrong user.
     """
 
     state: str
@@ -77,15 +77,28 @@ class Bridge:
             backend has to be `rpc://`, as its workers', or none; ValueError otherwise.
         max_in_flight: calls that may wait at once, 1 or more; above, Overloaded.
         timeout: seconds that a call may take when it does not say.
+        reply_exchange: a direct exchange, that has to be there, to bind the reply queue to, for
+            workers that may not publish to the default exchange; "" for the default one.
+        reply_user: the broker's user that replies have to come from, in `user_id`, which the broker
+            verifies; all others are ignored. None for anybody.
     """
 
-    def __init__(self, app: Celery, *, max_in_flight: int = 1000, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        app: Celery,
+        *,
+        max_in_flight: int = 1000,
+        timeout: float = 30.0,
+        reply_exchange: str = "",
+        reply_user: str | None = None,
+    ) -> None:
         self._timeout = timeout
+        self._reply_user = reply_user
         self._calls: Calls[Call] = Calls(max_in_flight)
         reply_queue = f"nowait.replies.{os.getpid()}.{uuid4().hex}"
         self._encoder = RequestEncoder(app, reply_queue)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
-        self._connector = Connector(app, reply_queue, self._executor)
+        self._connector = Connector(app, reply_queue, reply_exchange, self._executor)
         self._link: Link | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._stopping = False
@@ -273,6 +286,10 @@ class Bridge:
         if call is None:
             # Not read at all: nobody waits for what it says.
             self._calls.stray(call_id)
+            return
+        if self._reply_user is not None and reply.user_id != self._reply_user:
+            self._malformed += 1
+            log.warning("a reply for %s came from the user %r and is ignored", call_id, reply.user_id)
             return
         if reply.body is None:
             self._malformed += 1

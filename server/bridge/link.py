@@ -59,11 +59,14 @@ class Connector:
     Args:
         app: its broker settings are used.
         reply_queue: the name of the reply queue.
+        reply_exchange: an exchange that replies come through, by the queue's name; "" for the
+            default one.
         executor: runs what blocks.
     """
 
-    def __init__(self, app: Celery, reply_queue: str, executor: Executor) -> None:
+    def __init__(self, app: Celery, reply_queue: str, reply_exchange: str, executor: Executor) -> None:
         self._name = self._reply_queue = reply_queue
+        self._reply_exchange = reply_exchange
         self._executor = executor
         self._consumer = app.connection_for_read(heartbeat=HEARTBEAT, connect_timeout=_CONNECT_TIMEOUT)
         self._publisher = app.connection_for_write(heartbeat=HEARTBEAT, connect_timeout=_CONNECT_TIMEOUT)
@@ -72,7 +75,7 @@ class Connector:
         """A new link. Raises ConnectionLost; the next try goes to the next URL."""
         loop = asyncio.get_running_loop()
         consumer, publisher = await loop.run_in_executor(self._executor, self._open)
-        return Link(consumer, publisher, self._reply_queue, listener)
+        return Link(consumer, publisher, self._reply_queue, self._reply_exchange, listener)
 
     def _open(self) -> tuple[Opened, Opened]:
         try:
@@ -100,6 +103,8 @@ class Connector:
             # In a cluster, the queue may be on a node that is down, and its name with it.
             self._reply_queue = f"{self._name}.{uuid4().hex[:8]}"
             raise
+        if self._reply_exchange:
+            channel.queue_bind(self._reply_queue, self._reply_exchange, routing_key=self._reply_queue)
 
 
 class Link:
@@ -110,7 +115,9 @@ class Link:
         lost: done, with the reason, when the link is down.
     """
 
-    def __init__(self, consumer: Opened, publisher: Opened, reply_queue: str, listener: Listener) -> None:
+    def __init__(
+        self, consumer: Opened, publisher: Opened, reply_queue: str, reply_exchange: str, listener: Listener
+    ) -> None:
         self._listener = listener
         self._confirms = Confirms()
         self._delivered = 0  # the last delivery tag that was not acknowledged yet
@@ -121,7 +128,7 @@ class Link:
         self._consumer = Connection(consumer, self._consumed, self._lose)
         self._publisher = Connection(publisher, self._published, self._lose)
         self._consumer.write(protocol.consume(CHANNEL, reply_queue))
-        self._canary = canary(uuid4().hex, reply_queue)
+        self._canary = canary(uuid4().hex, reply_exchange, reply_queue)
         self._caught_up = False
         self._watch: asyncio.TimerHandle | None = None
         self._send_canary()

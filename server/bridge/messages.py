@@ -67,7 +67,7 @@ class Reply:
         return str(self.result.get("exc_type", "")), str(text)
 
 
-def canary(call_id: str, queue: str) -> Request:
+def canary(call_id: str, exchange: str, queue: str) -> Request:
     """A message to a queue of one's own: transient, of no use after ten seconds."""
     correlation_id, expiration = call_id.encode(), b"10000"
     flags = 1 << 12 | 1 << 10 | 1 << 8  # delivery mode, correlation id, expiration
@@ -81,7 +81,7 @@ def canary(call_id: str, queue: str) -> Request:
             expiration,
         )
     )
-    return Request(call_id, "", queue, properties, b"", replies=False)
+    return Request(call_id, exchange, queue, properties, b"", replies=False)
 
 
 class MalformedReply(ValueError):

@@ -24,11 +24,15 @@ class ProtocolError(Exception):
 
 @dataclass(frozen=True)
 class Delivery:
-    """basic.deliver with its content. `body` is None when it was larger than allowed."""
+    """basic.deliver with its content. `body` is None when it was larger than allowed.
+
+    `user_id` is the broker's user that sent it, verified by the broker; "" when it does not say.
+    """
 
     tag: int
     correlation_id: str
     content_type: str
+    user_id: str
     body: bytes | None
 
 
@@ -171,7 +175,7 @@ class Decoder:
         if content is None:
             raise ProtocolError("content header without a method")
         (content.size,) = struct.unpack_from(">Q", payload, 4)
-        content.content_type, content.correlation_id = _properties(payload)
+        content.content_type, content.correlation_id, content.user_id = _properties(payload)
         content.too_large = content.size > self._max_body
         return self._complete(content)
 
@@ -191,7 +195,7 @@ class Decoder:
         if content.reason is not None:
             return Returned(content.correlation_id, content.reason)
         body = None if content.too_large else b"".join(content.parts)
-        return Delivery(content.tag, content.correlation_id, content.content_type, body)
+        return Delivery(content.tag, content.correlation_id, content.content_type, content.user_id, body)
 
 
 class _Content:
@@ -202,6 +206,7 @@ class _Content:
         self.reason = reason
         self.content_type = ""
         self.correlation_id = ""
+        self.user_id = ""
         self.size = 0
         self.received = 0
         self.too_large = False
@@ -277,9 +282,9 @@ def _short_string(payload: bytes, at: int) -> tuple[str, int]:
     return payload[at + 1 : end].decode("utf-8", "replace"), end
 
 
-def _properties(payload: bytes) -> tuple[str, str]:
-    """Content type and correlation id of a content header, "" for those it lacks."""
-    content_type = correlation_id = ""
+def _properties(payload: bytes) -> tuple[str, str, str]:
+    """Content type, correlation id and user id of a content header, "" for those it lacks."""
+    content_type = correlation_id = user_id = ""
     (flags,) = struct.unpack_from(">H", payload, 12)
     at = 14
     if flags & 1 << 15:
@@ -291,4 +296,12 @@ def _properties(payload: bytes) -> tuple[str, str]:
     at += bool(flags & 1 << 12) + bool(flags & 1 << 11)  # delivery mode, priority
     if flags & 1 << 10:
         correlation_id, at = _short_string(payload, at)
-    return content_type, correlation_id
+    if flags & 1 << 4:
+        for bit in (9, 8, 7):  # reply to, expiration, message id
+            if flags & 1 << bit:
+                _, at = _short_string(payload, at)
+        at += 8 * bool(flags & 1 << 6)  # timestamp
+        if flags & 1 << 5:  # type
+            _, at = _short_string(payload, at)
+        user_id, at = _short_string(payload, at)
+    return content_type, correlation_id, user_id

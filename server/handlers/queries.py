@@ -4,7 +4,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from server.bridge.errors import TaskFailed
+from server.bridge.errors import OutcomeUnknown, TaskFailed
 from server.catalogue import BadParameter
 from server.handlers.base import BridgedHandler, Context, write_json
 
@@ -41,6 +41,8 @@ class QueryHandler(BridgedHandler):
                 raise HTTPError(404, "There is no query of that name.") from error
             if error.exception == "BadParameters":
                 raise HTTPError(400, "The query takes other parameters now.") from error
+            if error.exception == "MayHaveRun":
+                raise OutcomeUnknown("a worker was lost with the query, which must not run twice") from error
             raise
         write_json(self, {"query": name, "rows": rows})
 

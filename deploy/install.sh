@@ -1,0 +1,21 @@
+#!/bin/sh
+# Installs one part alone, with its pinned dependencies: install.sh server|worker FOLDER
+# FOLDER becomes a virtual environment; one that is there is replaced.
+set -eu
+[ $# = 2 ] || { echo "usage: $0 server|worker FOLDER" >&2; exit 2; }
+part=$1 folder=$2
+case $part in
+    server) package=server ;;
+    worker) package=tasks ;;
+    *) echo "usage: $0 server|worker FOLDER" >&2; exit 2 ;;
+esac
+root=$(cd "$(dirname "$0")/.." && pwd)
+
+sh "$root/deploy/local/venv.sh" "${PYTHON:-python3}" "$folder"
+pip="$folder/bin/python -m pip --disable-pip-version-check --quiet"
+$pip install --require-hashes -r "$root/deploy/requirements/$part.txt"
+# From a copy without the other package, which setup.cfg then does not find.
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/$package" "$copy"
+$pip install --no-deps "$copy"
