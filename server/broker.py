@@ -4,20 +4,28 @@ from typing import Any
 
 from celery import Celery
 
-from server.bridge import Bridge
+from server.bridge import Bridge, Call
 from server.settings import Settings
 
 
-def make_bridge(settings: Settings) -> Bridge:
-    """A bridge that is not started yet.
+class DefinedBridge(Bridge):
+    """A bridge to a broker that was set up by deploy/broker/definitions.json.
 
-    With the broker's definitions, deploy/broker/definitions.json, tasks leave through the exchange
-    `tasks` and replies come through `replies`, so that the user of the servers needs no right to any
-    task queue, nor the workers' one to any reply queue; each checks whom a message is from.
+    Tasks leave through the exchange `tasks` and replies come through `replies`, so that the user of
+    the servers needs no right to any task queue, nor the workers' one to any reply queue; and each
+    side looks whom a message is from.
     """
+
+    def __init__(self, app: Celery, **options: Any) -> None:
+        super().__init__(app, reply_exchange="replies", reply_user="worker", **options)
+
+    def send_task(self, name: str, *args: Any, queue: str = "queries", **options: Any) -> Call:
+        """As Bridge.send_task(), to a queue of the definitions."""
+        return super().send_task(name, *args, exchange="tasks", routing_key=queue, user_id="server", **options)
+
+
+def make_bridge(settings: Settings) -> Bridge:
+    """A bridge that is not started yet."""
     app = Celery("server", broker=settings.broker_url, set_as_current=False)
-    defined: dict[str, Any] = {}
-    if settings.definitions:
-        app.conf.task_routes = {"*": {"exchange": "tasks", "user_id": "server"}}
-        defined = {"reply_exchange": "replies", "reply_user": "worker"}
-    return Bridge(app, max_in_flight=settings.max_in_flight, timeout=settings.timeout, **defined)
+    kind = DefinedBridge if settings.definitions else Bridge
+    return kind(app, max_in_flight=settings.max_in_flight, timeout=settings.timeout)

@@ -1,7 +1,9 @@
 """Tells systemd that the server is ready and its loop turns: sd_notify(3). Nothing happens without systemd."""
 
 import asyncio
+import contextlib
 import os
+import re
 import socket
 
 
@@ -12,7 +14,8 @@ class Watchdog:
     """
 
     def __init__(self) -> None:
-        self._address = os.environ.get("NOTIFY_SOCKET", "")
+        # A name in Linux's abstract namespace is written with an @.
+        self._address = re.sub("^@", "\0", os.environ.get("NOTIFY_SOCKET", ""))
         self._pause = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 4  # seconds; 0 for no watchdog
 
     def start(self) -> None:
@@ -32,6 +35,6 @@ class Watchdog:
     def _say(self, state: str) -> None:
         if not self._address:
             return
-        # A name in Linux's abstract namespace is written with an @.
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.sendto(state.encode(), self._address.replace("@", "\0", 1))
+        # A systemd that does not listen is no reason to serve nobody.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.sendto(state.encode(), self._address)

@@ -39,7 +39,7 @@ class StrictConsumer(Consumer):
         self._routes: Routes = app.conf.get("routes", PLAIN)
         self._dead_letters = Channels(app)
         self._refused = 0
-        self._watchdog = Watchdog()
+        self._watchdog = Watchdog(app.conf.get("alive"))
         options = kwargs["worker_options"] = dict(kwargs.get("worker_options") or {})
         options.update(without_gossip=True, without_mingle=True)
         if not app.conf.worker_enable_remote_control:

@@ -24,6 +24,8 @@ class Settings:
             show a certificate for its host name.
         sql: the folder of the named queries.
         definitions: the broker was set up by deploy/broker/definitions.json.
+        alive: a file that is touched, at least every minute, while the worker takes messages or waits
+            for the broker; None for none.
         remote_control: `celery inspect` and `celery control` reach the workers.
     """
 
@@ -31,6 +33,7 @@ class Settings:
     database_url: str = "mysql://nowait:nowait@127.0.0.1:3306/nowait"
     sql: Path = Path(__file__).parent / "sql"
     definitions: bool = False
+    alive: Path | None = None
     remote_control: bool = False
 
     @classmethod
@@ -51,11 +54,15 @@ class Settings:
         sql = Path(environment.get("NOWAIT_SQL") or cls.sql)
         if not sql.is_dir():
             raise SettingsError(f"NOWAIT_SQL={str(sql)!r} is not allowed, expected a folder of SQL files")
+        alive = environment.get("NOWAIT_ALIVE")
+        if alive and not os.access(Path(alive).parent, os.W_OK):
+            raise SettingsError(f"NOWAIT_ALIVE={alive!r} is not allowed, expected a file whose folder can be written")
         return cls(
             broker_url=broker_url,
             database_url=database_url,
             sql=sql,
             definitions=_flag(environment, "NOWAIT_DEFINITIONS"),
+            alive=Path(alive) if alive else None,
             remote_control=_flag(environment, "NOWAIT_REMOTE_CONTROL"),
         )
 

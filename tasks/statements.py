@@ -13,9 +13,10 @@ from tasks.database import abandon
 # deadlock the whole transaction is rolled back, after a lock wait the statement alone; here they are
 # the same.
 _DEADLOCK, _LOCK_WAIT = 1213, 1205
+# Why a connection cannot be opened for now: the server is away, lost while it was greeted (both by the
+# client), full, or about to stop.
+_AWAY = {2003, 2013, 1040, 1053}
 _PAUSE = 0.05  # seconds before another try, with jitter
-
-
 _BATCH = 200  # rows that are read at a time
 
 
@@ -43,7 +44,8 @@ def fetch(
         engine: made by `tasks.database.make_engine`.
         statement: one statement with named parameters.
         parameters: their values.
-        deadline: when the database is to give up, by time.monotonic(); None for never.
+        deadline: when the database is to give up, by time.monotonic(); None for never, and for no
+            second try but the one below. Until then a database that cannot be reached is tried again.
         repeatable: the statement may run twice: it is tried again after a deadlock or a lock wait
             until the deadline, and once after a lost connection.
         row_limit: rows that it may give; None for any number.
@@ -60,7 +62,15 @@ def fetch(
         if left is not None and left <= 0:
             raise OutOfTime("no time was left to begin the statement")
         try:
-            with engine.connect() as connection:
+            connection = engine.connect()
+        except DBAPIError as error:
+            # Nothing has run yet: anything may be tried again.
+            if _number(error) not in _AWAY or deadline is None:
+                raise
+            _pause(4 * _PAUSE)
+            continue
+        try:
+            with connection:
                 options = {"time_limit": left, "stream_results": True, "max_row_buffer": _BATCH}
                 result = connection.execution_options(**options).execute(statement, parameters)
                 raw = connection.connection.driver_connection
@@ -72,12 +82,20 @@ def fetch(
         except DBAPIError as error:
             if not repeatable:
                 raise
-            number = error.orig.args[0] if error.orig is not None and error.orig.args else None
             if error.connection_invalidated and not fresh:
                 fresh = True
-            elif number not in (_DEADLOCK, _LOCK_WAIT) or deadline is None:
+            elif _number(error) not in (_DEADLOCK, _LOCK_WAIT) or deadline is None:
                 raise
-            time.sleep(_PAUSE * random.uniform(0.5, 1.5))
+            _pause(_PAUSE)
+
+
+def _number(error: DBAPIError) -> Any:
+    """The number of an error, of the server's or PyMySQL's own; None when it has none."""
+    return error.orig.args[0] if error.orig is not None and error.orig.args else None
+
+
+def _pause(seconds: float) -> None:
+    time.sleep(seconds * random.uniform(0.5, 1.5))
 
 
 def _read(result: CursorResult[Any], row_limit: int | None, byte_limit: int) -> list[dict[str, Any]]:

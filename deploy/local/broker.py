@@ -91,14 +91,14 @@ class Broker:
             self._epmd = Process(
                 "epmd",
                 [programs.path("epmd"), "-port", str(self._epmd_port), "-address", "127.0.0.1"],
-                env=self._environment(),
+                env=self.environment(),
                 output=self.directory / "epmd.log",
             )
             self._epmd.wait_until(lambda: listens(self._epmd_port), 10.0)
         self._server = Process(
             "broker",
             [programs.path("rabbitmq-server")],
-            env=self._environment(),
+            env=self.environment(),
             cwd=self.directory,
             output=self.directory / "broker.log",
         )
@@ -124,7 +124,7 @@ class Broker:
         """What `rabbitmqctl arguments` prints. Raises LocalError when it fails."""
         done = subprocess.run(
             [programs.path("rabbitmqctl"), "--quiet", *arguments],
-            env=self._environment(),
+            env=self.environment(),
             cwd=self.directory,
             capture_output=True,
             text=True,
@@ -134,7 +134,8 @@ class Broker:
             raise LocalError(f"rabbitmqctl {' '.join(arguments)}: {done.stderr.strip()}")
         return done.stdout
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """The whole environment of the node's programs, `rabbitmqctl` among them."""
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("RABBITMQ_", "ERL_"))}
         return inherited | {
             # The Erlang cookie lives there.

@@ -3,6 +3,7 @@
 import os
 import secrets
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pymysql
@@ -21,12 +22,20 @@ ALTER USER root@localhost IDENTIFIED BY '{password}';
 
 
 class Database:
-    """One MariaDB server under `directory`; its data outlives stop()."""
+    """One MariaDB server under `directory`; its data outlives stop().
+
+    Args:
+        directory: where it lives.
+        address: the IPv4 address to listen on.
+        options: further options of mariadbd; also an attribute, read at each start.
+    """
 
     programs = ("mariadbd", "mariadb-install-db", "my_print_defaults")
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, address: str = "127.0.0.1", options: Sequence[str] = ()) -> None:
         self.directory = directory.resolve()
+        self.options = options
+        self._address = address
         self.port = free_port()
         self._password = secrets.token_hex(16)
         self._server: Process | None = None
@@ -34,6 +43,11 @@ class Database:
     @property
     def url(self) -> str:
         return f"mysql://nowait:{self._password}@127.0.0.1:{self.port}/nowait"
+
+    @property
+    def root(self) -> list[str]:
+        """The options that let MariaDB's own client in as root, on this machine."""
+        return [f"--socket={self.directory / 'data' / 'database.sock'}", "--user=root", f"--password={self._password}"]
 
     @property
     def process(self) -> Process:
@@ -68,11 +82,12 @@ class Database:
                 f"--pid-file={self.directory / 'database.pid'}",
                 f"--port={self.port}",
                 f"--init-file={init}",
-                "--bind-address=127.0.0.1",
+                f"--bind-address={self._address}",
                 "--skip-name-resolve",
                 "--max-connections=600",
                 "--character-set-server=utf8mb4",
                 "--innodb-flush-log-at-trx-commit=2",
+                *self.options,
                 *_user(),
             ],
             output=self.directory / "database.log",

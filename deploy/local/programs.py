@@ -30,6 +30,8 @@ PACKAGES = {
     "mariadb-install-db": ("mariadb-server-core", "mariadb-server"),
     "wrk": ("wrk",),
     "hey": ("hey",),
+    "haproxy": ("haproxy",),
+    "mariadb": ("mariadb-client-core", "mariadb-client"),
     "my_print_defaults": ("mariadb-client-core", "mariadb-client"),  # mariadb-install-db calls it
 }
 

@@ -8,6 +8,9 @@ from deploy.local import programs
 from deploy.local.broker import Broker
 from deploy.local.database import Database
 
+# Bytes of one message; larger than any reply of a worker (16 MiB).
+_LIMIT = "max_message_size = 20971520\n"
+
 
 class Services:
     """A broker and a database to use.
@@ -27,7 +30,7 @@ class Services:
     def __init__(self, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
         given_broker = environment.get("NOWAIT_BROKER_URL")
         given_database = environment.get("NOWAIT_DATABASE_URL")
-        self.broker = None if given_broker else Broker(folder / "broker")
+        self.broker = None if given_broker else Broker(folder / "broker", config=_LIMIT)
         self.database = None if given_database else Database(folder / "database")
         self.broker_url = given_broker or (self.broker.url if self.broker else "")
         self.database_url = given_database or (self.database.url if self.database else "")

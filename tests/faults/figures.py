@@ -1,5 +1,6 @@
 """The table of figures that the fault tests print at the end."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from tests.faults.load import Load, Runs
@@ -12,6 +13,12 @@ class Figures:
     """One row for each fault."""
 
     rows: list[tuple[str, ...]] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+
+    def remark(self, fault: str, **figures: object) -> None:
+        """Add figures of a fault that stand below the table, by name; floats are seconds."""
+        told = ", ".join(f"{name.replace('_', ' ')} {_text(value)}" for name, value in figures.items())
+        self.remarks.append(f"{fault}: {told}")
 
     def add(self, fault: str, load: Load, runs: Runs, **besides: object) -> None:
         """Add the row of a fault.
@@ -36,7 +43,10 @@ class Figures:
         )
 
     def lines(self) -> list[str]:
-        """The table, in columns."""
+        """The table, in columns, and the remarks."""
+        return [*self._table(), *sorted(self.remarks)]
+
+    def _table(self) -> list[str]:
         if not self.rows:
             return []
         table = [("fault", *COLUMNS), *sorted(self.rows)]
@@ -51,4 +61,6 @@ class Figures:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, Counter):
+        return " ".join(f"{count}x{status}" for status, count in sorted(value.items()))
     return f"{value:.2f} s" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Three network namespaces in a row: client, router, broker. Needs root.
+"""Hosts in network namespaces of their own, behind one router. Needs root.
 
 Nothing of the machine's own network is touched; the namespaces end with the `with` block.
 """
@@ -12,35 +12,42 @@ from pathlib import Path
 from types import TracebackType
 
 _CLONE_NEWNET = 0x40000000  # <sched.h>
+_ROUTER = "router"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Network:
     """The namespaces, and the routes between them.
 
-    Attributes:
-        client: the client's address.
-        broker: the broker's address.
+    Args:
+        hosts: their names, each of ten letters at most.
     """
 
-    client, broker = "10.77.1.2", "10.77.2.2"
+    def __init__(self, *hosts: str) -> None:
+        self._hosts = hosts
+        self._names = {part: f"nowait-{os.getpid()}-{part}" for part in (*hosts, _ROUTER)}
 
-    def __init__(self) -> None:
-        self._names = {part: f"nowait-{os.getpid()}-{part}" for part in ("client", "router", "broker")}
+    def address(self, host: str) -> str:
+        """A host's IPv4 address."""
+        return f"10.77.{self._hosts.index(host) + 1}.2"
+
+    def name(self, host: str) -> str:
+        """The name of a host's namespace, as `ip netns` has it."""
+        return self._names[host]
 
     def __enter__(self) -> "Network":
-        client, router, broker = self._names.values()
+        router = self._names[_ROUTER]
         for name in self._names.values():
             _ip("netns", "add", name)
             _ip("-n", name, "link", "set", "lo", "up")
-        for number, name in ((1, client), (2, broker)):
-            inner, outer = f"n{number}", f"r{number}"
+        for number, host in enumerate(self._hosts, 1):
+            name, inner, outer = self._names[host], f"n{number}", f"r{number}"
             _ip("-n", router, "link", "add", outer, "type", "veth", "peer", "name", inner, "netns", name)
-            for where, device, host in ((router, outer, 1), (name, inner, 2)):
-                _ip("-n", where, "address", "add", f"10.77.{number}.{host}/24", "dev", device)
+            for where, device, last in ((router, outer, 1), (name, inner, 2)):
+                _ip("-n", where, "address", "add", f"10.77.{number}.{last}/24", "dev", device)
                 _ip("-n", where, "link", "set", device, "up")
             _ip("-n", name, "route", "add", "default", "via", f"10.77.{number}.1")
-        with self.inside("router"):
+        with self.inside(_ROUTER):
             Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
         return self
 
@@ -50,20 +57,20 @@ class Network:
         for name in self._names.values():
             subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL)
 
-    def cut(self) -> None:
-        """Let packets between client and broker vanish, in both directions."""
-        for address in (self.client, self.broker):
-            _ip("-n", self._names["router"], "route", "add", "blackhole", f"{address}/32")
+    def cut(self, *hosts: str) -> None:
+        """Let packets to these hosts vanish."""
+        for host in hosts:
+            _ip("-n", self._names[_ROUTER], "route", "add", "blackhole", f"{self.address(host)}/32")
 
-    def mend(self) -> None:
+    def mend(self, *hosts: str) -> None:
         """Let them pass again."""
-        for address in (self.client, self.broker):
-            _ip("-n", self._names["router"], "route", "delete", "blackhole", f"{address}/32")
+        for host in hosts:
+            _ip("-n", self._names[_ROUTER], "route", "delete", "blackhole", f"{self.address(host)}/32")
 
     @contextmanager
-    def inside(self, part: str) -> Iterator[None]:
-        """Put this thread, and the threads and processes that it starts, into a namespace."""
-        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self._names[part]}") as there:
+    def inside(self, host: str) -> Iterator[None]:
+        """Put this thread, and the threads and processes that it starts, onto a host."""
+        with open("/proc/thread-self/ns/net") as home, open(f"/run/netns/{self._names[host]}") as there:
             _enter(there.fileno())
             try:
                 yield

@@ -26,7 +26,7 @@ async def test_a_black_hole(tmp_path: Path, start: Start, scale: float, figures:
     file = tmp_path / "runs"
     file.touch()
     broker = Broker(tmp_path / "broker", address="0.0.0.0", config="loopback_users = none\n")
-    with Network() as network, ExitStack() as stack:
+    with Network("client", "broker") as network, ExitStack() as stack:
         with network.inside("broker"):
             stack.callback(broker.stop)
             broker.start()
@@ -36,19 +36,19 @@ async def test_a_black_hole(tmp_path: Path, start: Start, scale: float, figures:
             )
             stack.callback(worker.stop)
         with network.inside("client"):
-            url = f"amqp://guest:guest@{network.broker}:{broker.port}//"
+            url = f"amqp://guest:guest@{network.address('broker')}:{broker.port}//"
             app = Celery("server", broker=url, set_as_current=False)
             async with serving(app) as bridge:
-                network.cut()
+                network.cut("client", "broker")
                 idle = await lasts(bridge, "connecting")
-                network.mend()
+                network.mend("client", "broker")
                 await service(bridge)
                 async with Load(bridge, timeout=2.0) as load:
                     await asyncio.sleep(1)
-                    network.cut()
+                    network.cut("client", "broker")
                     loaded = await lasts(bridge, "connecting")
                     await asyncio.sleep(15 * scale or 3)
-                    network.mend()
+                    network.mend("client", "broker")
                     recovery = await lasts(bridge, "connected")
                     await asyncio.sleep(2)
                 await service(bridge)
