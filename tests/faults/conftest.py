@@ -1,10 +1,11 @@
 """Broker, worker and bridges for the fault tests: private ones, made to be maltreated."""
 
 import asyncio
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ import pytest
 import trustme
 from celery import Celery
 
+from deploy.local import programs
 from deploy.local.broker import Broker
+from deploy.local.database import Database
 from deploy.local.process import free_port
 from server.bridge import Bridge, BridgeError
 from tests.bridge.conftest import until
 from tests.conftest import Start, celery_worker
+from tests.faults.deployment import HOSTS, Deployment
 from tests.faults.figures import Figures
 from tests.faults.load import QUEUE, Load
+from tests.faults.network import Network
 
 _FIGURES = pytest.StashKey[Figures]()
 
@@ -95,6 +100,20 @@ def site(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[Sit
         worker.stop()
     finally:
         site.broker.stop()
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Deployment]:
+    """The hosts of the README, whole after each test."""
+    if os.geteuid() != 0:
+        pytest.skip("network namespaces need root")
+    programs.require(["haproxy", "mariadb", *Broker.programs, *Database.programs])
+    with ExitStack() as stack:
+        network = stack.enter_context(Network(*HOSTS))
+        shared = not pytestconfig.getoption("--scale")
+        deployment = Deployment(network, tmp_path_factory.mktemp("hosts"), shared)
+        deployment.start(stack)
+        yield deployment
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
