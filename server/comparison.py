@@ -20,7 +20,6 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 _THREADS = 32
-_CONNECTIONS = 100  # of the async driver
 _CONNECT_TIMEOUT = 5  # seconds
 
 _USERS = text(
@@ -35,9 +34,10 @@ class Comparison:
 
     Args:
         database_url: `mysql://user:password@host:port/name`.
+        connections: of the async driver, at most.
     """
 
-    def __init__(self, database_url: str) -> None:
+    def __init__(self, database_url: str, connections: int = 100) -> None:
         connect_args = {
             "charset": "utf8mb4",
             "connect_timeout": _CONNECT_TIMEOUT,
@@ -53,7 +53,7 @@ class Comparison:
         )
         self._async_engine = create_async_engine(
             urlunsplit(url._replace(scheme="mysql+aiomysql")),
-            pool_size=_CONNECTIONS,
+            pool_size=connections,
             max_overflow=0,
             pool_pre_ping=True,
             connect_args=connect_args,

@@ -15,7 +15,7 @@ from kombu import Message, Queue, compression
 
 from tasks.broker import DEAD, PLAIN, Routes
 from tasks.channels import Channels, Undelivered
-from tasks.envelope import Refused, check_body, check_envelope
+from tasks.envelope import MAX_BODY, Refused, check_body, check_envelope
 from tasks.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class StrictConsumer(Consumer):
         body = message.body
         queue = str((message.delivery_info or {}).get("routing_key", ""))[:255]
         letter = amqp.Message(
-            body if isinstance(body, (bytes, str)) else b"",
+            body[:MAX_BODY] if isinstance(body, (bytes, str)) else b"",
             content_type="application/octet-stream",
             delivery_mode=2,
             application_headers={"x-refused": reason, "x-queue": queue},

@@ -15,7 +15,6 @@ from typing import Any
 import amqp
 from celery import Celery, Task
 from celery.backends.rpc import RPCBackend
-from celery.worker.request import Request
 from kombu.utils.json import JSONEncoder
 
 from tasks.broker import PLAIN, Routes
@@ -48,6 +47,7 @@ class Results(RPCBackend):
 
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
         super().__init__(app, *args, **kwargs)
+        self._app: Any = app
         self._channels = Channels(app)
         self._routes: Routes = app.conf.get("routes", PLAIN)
         self._aside: ThreadPoolExecutor | None = None
@@ -77,7 +77,7 @@ class Results(RPCBackend):
             except Undelivered as error:
                 log.error("task %s: its state %s was not delivered: %s", task_id, state, error)
 
-        if isinstance(request, Request):
+        if self._app.current_worker_task is None:
             # The main process of a pool tells of a child that died or was too slow. It serves all
             # others, and must not wait for a broker that takes no messages.
             self._run_aside(send)

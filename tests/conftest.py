@@ -8,8 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
+import pymysql
 import pytest
 from tornado.ioloop import IOLoop
 
@@ -65,6 +67,8 @@ def io_loop() -> Iterator[IOLoop]:
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Broker and database: the environment's, else private ones; with the sample data."""
     services = Services(tmp_path_factory.mktemp("services"))
+    if services.broker is not None:
+        services.broker.config = ""  # no limit: what one lets through is tested, too
     try:
         services.start()
         sample.load(services.database_url)
@@ -174,3 +178,23 @@ def ready(server: Process, port: int) -> str:
 def services_settings(services: Services) -> dict[str, str]:
     """The settings that make a program use the services."""
     return {"broker_url": services.broker_url, "database_url": services.database_url}
+
+
+@pytest.fixture(scope="session")
+def sleeping(services: Services) -> Callable[[], int]:
+    """How many sample queries sleep in the database at this moment."""
+    parts = urlsplit(services.database_url)
+
+    def count() -> int:
+        connection = pymysql.connect(
+            host=parts.hostname,
+            port=parts.port or 3306,
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+        )
+        with connection, connection.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User sleep'")
+            (found,) = cursor.fetchone()
+            return int(found)
+
+    return count

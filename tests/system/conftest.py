@@ -1,33 +1,9 @@
 import asyncio
 import time
 from collections.abc import Callable
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-import pymysql
-import pytest
-
-from deploy.local.services import Services
 from tests.http import Answer, fetch
-
-
-@pytest.fixture(scope="session")
-def sleeping(services: Services) -> Callable[[], int]:
-    """How many sample queries sleep in the database at this moment."""
-    parts = urlsplit(services.database_url)
-
-    def count() -> int:
-        connection = pymysql.connect(
-            host=parts.hostname,
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-        )
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User sleep'")
-            (found,) = cursor.fetchone()
-            return int(found)
-
-    return count
 
 
 def wait_until(happened: Callable[[], bool], timeout: float = 60.0) -> None:

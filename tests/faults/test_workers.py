@@ -1,0 +1,153 @@
+"""Workers that are killed, kept from answering, or added."""
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.broker import Broker
+from deploy.local.process import Process
+from deploy.local.services import Services
+from server.bridge import Bridge, TaskFailed
+from tests.bridge.conftest import running, until
+from tests.conftest import Start, celery_worker, services_settings
+from tests.faults.conftest import control
+from tests.faults.figures import Figures
+
+pytestmark = [pytest.mark.gen_test(timeout=300), pytest.mark.timeout(300)]
+
+QUEUE = "queries"
+SLOW = "[{name}]\nrepeatable = {repeatable}\n[{name}.parameters.delay]\ntype = 'number'\n"
+
+
+@pytest.fixture
+def settings(vhost: str, services: Services, tmp_path: Path) -> dict[str, Any]:
+    """The settings of workers that have two slow queries, one of which must not run twice."""
+    for name, repeatable in (("again", "true"), ("once", "false")):
+        (tmp_path / f"{name}.sql").write_text("SELECT SLEEP(:delay) AS slept")
+        (tmp_path / f"{name}.toml").write_text(SLOW.format(name=name, repeatable=repeatable))
+    return {**services_settings(services), "broker_url": vhost, "sql": tmp_path}
+
+
+async def with_idle_second(bridge: Bridge, start: Start, settings: dict[str, Any], query: str, asleep: Any) -> Any:
+    """A call whose worker is killed while another one has nothing to do; and when that was."""
+    options = ("-P", "threads", "-c", "1")
+    doomed = celery_worker(start, "tasks", *options, **settings)
+    before = asleep()
+    call = bridge.send_task("task.run_query", [query, {"delay": 2}], queue=QUEUE, timeout=60)
+    await until(lambda: asleep() > before)
+    celery_worker(start, "tasks", *options, **settings)
+    # A statement whose client is gone still sleeps.
+    running = asleep()
+    killed = time.monotonic()
+    doomed.kill()
+    return call, killed, running
+
+
+async def test_the_task_of_a_worker_that_is_killed_goes_to_another_at_once(
+    vhost: str, settings: dict[str, Any], start: Start, sleeping: Callable[[], int], figures: Figures
+) -> None:
+    async with running(vhost) as bridge:
+        call, killed, asleep = await with_idle_second(bridge, start, settings, "again", sleeping)
+        await until(lambda: sleeping() > asleep or call.done())
+        taken = time.monotonic() - killed
+        assert await call == [{"slept": 0}]
+    figures.remark("a worker killed, taken by another", after=taken)
+    assert taken < 1.0
+
+
+async def test_a_query_that_must_not_run_twice_is_told_to_be_lost(
+    vhost: str, settings: dict[str, Any], start: Start, sleeping: Callable[[], int]
+) -> None:
+    async with running(vhost) as bridge:
+        call, _, _ = await with_idle_second(bridge, start, settings, "once", sleeping)
+        with pytest.raises(TaskFailed) as caught:
+            await call
+    assert caught.value.exception == "MayHaveRun"
+
+
+async def test_an_alarm_does_not_keep_a_worker_whose_task_is_over_its_limit(
+    private_broker: Broker, vhost: str, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The worker tells a systemd that it is alive, from the loop of its main process.
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(path))
+        systemd.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+        worker = celery_worker(
+            start, "tests.worker", "-P", "prefork", "-c", "1", broker_url=vhost,
+            test_consumer="tasks.consumer:StrictConsumer", test_backend="tasks.results:Results",
+        )  # fmt: skip
+
+        def heard() -> list[str]:
+            said = []
+            while True:
+                try:
+                    said.append(systemd.recv(1000).decode())
+                except BlockingIOError:
+                    return said
+
+        async with running(vhost) as bridge:
+            call = bridge.send_task("test.sleep", [60], queue="tests", time_limit=2, timeout=60)
+            await until(lambda: bridge.statistics().unconfirmed == 0)
+            try:
+                await control(private_broker, "set_vm_memory_high_watermark", "absolute", "1MB")
+                await asyncio.sleep(2.5)
+                assert "READY=1" in heard()
+                # The limit has passed: the failure is on its way, and the main process goes on.
+                for _ in range(3):
+                    await asyncio.sleep(2)
+                    assert "WATCHDOG=1" in heard()
+                assert not call.done()
+            finally:
+                await control(private_broker, "set_vm_memory_high_watermark", "0.4")
+            with pytest.raises(TaskFailed) as caught:
+                await call
+            assert caught.value.exception == "TimeLimitExceeded"
+            assert await bridge.send_task("test.echo", ["next"], queue="tests", timeout=60) == "next"
+        worker.stop()
+
+
+async def test_throughput_grows_with_the_workers(
+    vhost: str, settings: dict[str, Any], start: Start, scale: float, figures: Figures
+) -> None:
+    threads, rounds = 4, round(200 * scale) or 20
+    workers: list[Process] = []
+    rates: dict[int, float] = {}
+
+    async def ask(bridge: Bridge) -> None:
+        await bridge.send_task("task.run_query", ["again", {"delay": 0.1}], queue=QUEUE, timeout=100)
+
+    async with running(vhost) as bridge:
+        for count in (1, 2, 4):
+            while len(workers) < count:
+                workers.append(celery_worker(start, "tasks", "-P", "threads", "-c", str(threads), **settings))
+            # As many callers as threads, and one more for each, so that none ever has nothing to do.
+            callers, calls = 2 * threads * count, rounds * threads * count
+            await asyncio.gather(*(ask(bridge) for _ in range(callers)))
+            waiting = iter(range(calls))
+
+            async def caller() -> None:
+                for _ in waiting:
+                    await ask(bridge)
+
+            started = time.monotonic()
+            await asyncio.gather(*(caller() for _ in range(callers)))
+            rates[count] = calls / (time.monotonic() - started)
+    for worker in workers:
+        worker.stop()
+    figures.remark(
+        "throughput of a 100 ms query, workers with 4 threads",
+        **{f"with_{count}": f"{rate:.0f}/s" for count, rate in rates.items()},
+        of_linear=f"{rates[2] / rates[1] / 2:.2f} and {rates[4] / rates[1] / 4:.2f}",
+    )
+    # Only the full run measures; a short one runs beside anything else that the machine has to do.
+    least = 0.9 if scale else 0.5
+    assert rates[2] >= least * 2 * rates[1]
+    assert rates[4] >= least * 4 * rates[1]
