@@ -35,6 +35,7 @@ class Watchdog:
     def _say(self, state: str) -> None:
         if not self._address:
             return
-        # A systemd that does not listen is no reason to serve nobody.
+        # A systemd that does not listen, or not now, is no reason to serve nobody.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+            sock.setblocking(False)
             sock.sendto(state.encode(), self._address)

@@ -24,6 +24,7 @@ app = Celery(
 app.conf.update(
     # Read by the consumer and the result backend.
     routes=routes,
+    canvas=settings.canvas,
     alive=settings.alive,
     worker_consumer="tasks.consumer:StrictConsumer",
     # Whoever may publish to it could stop the workers.

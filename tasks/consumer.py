@@ -60,7 +60,7 @@ class StrictConsumer(Consumer):
 
         def receive(message: Message) -> None:
             try:
-                _check(message, self.app.tasks, self._routes.sender)
+                self._check(message)
             except Refused as error:
                 self._bury(message, str(error))
             else:
@@ -96,6 +96,24 @@ class StrictConsumer(Consumer):
         """Called for a message that kombu could not read, in place of receive(); Celery drops it here."""
         self._bury(message, f"it cannot be read: {type(exc).__name__}")
 
+    def _check(self, message: Message) -> None:
+        """Raise Refused for a message that is not to be run."""
+        body = message.body
+        check_envelope(
+            message.headers,
+            message.properties,
+            message.content_type,
+            message.content_encoding,
+            size=len(body) if isinstance(body, (bytes, str, memoryview)) else 0,
+            tasks=self.app.tasks,
+            sender=self._routes.sender,
+        )
+        try:
+            decoded = message.payload
+        except Exception as error:  # json's, kombu's own, RecursionError
+            raise Refused("the body is not JSON") from error
+        check_body(decoded, self.app.conf.get("canvas", False))
+
     def _bury(self, message: Message, reason: str) -> None:
         """Put a message into the dead-letter queue, and take it off its own."""
         self._refused += 1
@@ -116,20 +134,6 @@ class StrictConsumer(Consumer):
             message.requeue()
         else:
             message.ack()
-
-
-def _check(message: Message, tasks: Any, sender: str | None) -> None:
-    """Raise Refused for a message that is not to be run."""
-    body = message.body
-    size = len(body) if isinstance(body, (bytes, str, memoryview)) else 0
-    check_envelope(
-        message.headers, message.properties, message.content_type, message.content_encoding, size, tasks, sender
-    )
-    try:
-        decoded = message.payload
-    except Exception as error:  # json's, kombu's own, RecursionError
-        raise Refused("the body is not JSON") from error
-    check_body(decoded)
 
 
 def _refuse(_content: Any) -> Any:

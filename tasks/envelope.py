@@ -119,12 +119,19 @@ def check_envelope(
             raise Refused(f"the property {name} is not what it should be")
 
 
-def check_body(body: Any) -> None:
-    """Look at a decoded body. Raises Refused."""
+def check_body(body: Any, canvas: bool = False) -> None:
+    """Look at a decoded body.
+
+    Args:
+        body: `[args, kwargs, embed]`.
+        canvas: it may name further tasks to send: callbacks, a chain, a chord.
+
+    Raises Refused.
+    """
     if not isinstance(body, (list, tuple)) or len(body) != 3:
         raise Refused("the body is not [args, kwargs, embed]")
     args, kwargs, embed = body
     if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping) or not isinstance(embed, Mapping):
         raise Refused("the body is not [args, kwargs, embed]")
-    if not embed.keys() <= _EMBEDDED or any(embed.values()):
+    if not embed.keys() <= _EMBEDDED or (any(embed.values()) and not canvas):
         raise Refused("the body names other tasks to send")

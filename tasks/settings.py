@@ -24,6 +24,7 @@ class Settings:
             show a certificate for its host name.
         sql: the folder of the named queries.
         definitions: the broker was set up by deploy/broker/definitions.json.
+        canvas: tasks may name further tasks to send: callbacks, chains, chords.
         alive: a file that is touched, at least every minute, while the worker takes messages or waits
             for the broker; None for none.
         remote_control: `celery inspect` and `celery control` reach the workers.
@@ -33,6 +34,7 @@ class Settings:
     database_url: str = "mysql://nowait:nowait@127.0.0.1:3306/nowait"
     sql: Path = Path(__file__).parent / "sql"
     definitions: bool = False
+    canvas: bool = False
     alive: Path | None = None
     remote_control: bool = False
 
@@ -62,6 +64,7 @@ class Settings:
             database_url=database_url,
             sql=sql,
             definitions=_flag(environment, "NOWAIT_DEFINITIONS"),
+            canvas=_flag(environment, "NOWAIT_CANVAS"),
             alive=Path(alive) if alive else None,
             remote_control=_flag(environment, "NOWAIT_REMOTE_CONTROL"),
         )

@@ -43,6 +43,7 @@ class Watchdog:
         if self._file is not None:
             self._file.touch()
         if self._address:
-            # A systemd that does not listen is no reason to work for nobody.
+            # A systemd that does not listen, or not now, is no reason to work for nobody.
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)
                 sock.sendto(state.encode(), self._address)

@@ -1,7 +1,7 @@
 """Two sides measured in turn, and their ratio."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -41,6 +41,26 @@ class Ratio:
             f"ratio {statistics.median(self.ratios):.2f} ({min(self.ratios):.2f} to {max(self.ratios):.2f} in "
             f"{len(self.rounds)} rounds), {how} {limit:g}: {'yes' if self.holds else 'NO'}"
         )
+
+
+@dataclass(frozen=True)
+class Table:
+    """Figures of several sides, measured in turn.
+
+    Attributes:
+        what: what was measured.
+        columns: the names of the figures, with their units.
+        rows: the figures of each side.
+    """
+
+    what: str
+    columns: Sequence[str]
+    rows: Mapping[str, Sequence[float]]
+
+    def __str__(self) -> str:
+        lines = [self.what, " | ".join(("", *self.columns))]
+        lines += [" | ".join((name, *(f"{figure:.4g}" for figure in figures))) for name, figures in self.rows.items()]
+        return "\n".join(lines)
 
 
 def alternate(rounds: int, first: Callable[[], float], second: Callable[[], float]) -> list[tuple[float, float]]:

@@ -88,6 +88,12 @@ class Site:
             connection.default_channel.queue_purge(queue)
 
 
+def memory(process: Process) -> float:
+    """Megabytes that a process and its children have for themselves, and their shares of what they share."""
+    main = psutil.Process(process.pid)
+    return float(sum(one.memory_full_info().pss for one in (main, *main.children(recursive=True)))) / 1e6
+
+
 def cpu(process: Process) -> float:
     """Seconds of CPU that a process has used."""
     times = psutil.Process(process.pid).cpu_times()

@@ -23,12 +23,13 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_TIMEOUT": "2.5",
         "NOWAIT_MAX_IN_FLIGHT": "7",
         "NOWAIT_DRAIN": "0",
+        "NOWAIT_DEFINITIONS": "1",
         "NOWAIT_DEMO": "1",
         "NOWAIT_LOG_LEVEL": "error",
     }
     settings = Settings.from_environment(given)
     assert dataclasses.astuple(settings) == (
-        given["NOWAIT_BROKER_URL"], given["NOWAIT_DATABASE_URL"], "::", 81, 4, 2.5, 7, 0.0, True, "error",
+        given["NOWAIT_BROKER_URL"], given["NOWAIT_DATABASE_URL"], "::", 81, 4, 2.5, 7, 0.0, True, True, "error",
     )
     assert len(given) == len(dataclasses.fields(Settings))
 
@@ -87,6 +88,9 @@ def run(*command: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         (["server"], "BROKER_URL", "http://127.0.0.1"),
         (["celery", "-A", "tasks", "worker"], "BROKER_URL", "http://127.0.0.1"),
         (["celery", "-A", "tasks", "worker"], "DATABASE_URL", "mysql://127.0.0.1:3306/"),
+        (["celery", "-A", "tasks", "worker"], "DATABASE_URL", "mysql://127.0.0.1:3306/name?ssl=1"),
+        (["celery", "-A", "tasks", "worker"], "DEFINITIONS", "yes"),
+        (["celery", "-A", "tasks", "worker"], "ALIVE", "/nowhere/alive"),
     ],
 )
 def test_a_program_with_a_bad_setting_says_so_in_one_line_and_ends_with_2(

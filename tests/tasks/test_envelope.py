@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from deploy.local.process import Process
 from server.bridge import Bridge
-from tasks.consumer import DEAD
+from tasks.broker import DEAD
 from tasks.envelope import MAX_BODY, Refused, check_body, check_envelope
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker
@@ -41,6 +41,25 @@ def good(**options: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
 def check(headers: Any, properties: Any, body: Any, size: int = 10, **content: Any) -> None:
     check_envelope(headers, properties, **{**PLAIN, **content}, size=size, tasks=TASKS)
     check_body(body)
+
+
+def test_a_body_may_name_further_tasks_only_where_that_is_allowed() -> None:
+    body = [[], {}, {"callbacks": [{"task": "test.echo"}], "errbacks": None, "chain": None, "chord": None}]
+    check_body(body, canvas=True)
+    with pytest.raises(Refused, match="other tasks"):
+        check_body(body)
+
+
+def test_a_task_has_to_come_from_the_sender_where_one_is_named() -> None:
+    headers, _, _ = good()
+    for user, right in (("server", True), ("worker", False), ("", False), (None, False)):
+        properties = {} if user is None else {"user_id": user}
+        arguments = {**PLAIN, "size": 10, "tasks": TASKS, "sender": "server"}
+        if right:
+            check_envelope(headers, properties, **arguments)  # type: ignore[arg-type]
+        else:
+            with pytest.raises(Refused, match="does not come from"):
+                check_envelope(headers, properties, **arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

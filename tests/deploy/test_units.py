@@ -1,0 +1,104 @@
+"""The files for real hosts: what can be said of them without one."""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tornado.ioloop import IOLoop
+
+from server.watchdog import Watchdog as ServerWatchdog
+from tasks.app import app
+from tasks.watchdog import Watchdog as WorkerWatchdog
+from tests.bridge.conftest import until
+from tests.conftest import ROOT
+
+DEPLOY = ROOT / "deploy"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_finds_nothing_wrong_with_a_unit(unit: Path, tmp_path: Path) -> None:
+    # Its program is not installed here.
+    text = re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", unit.read_text(), flags=re.MULTILINE)
+    copy = tmp_path / unit.name.replace("@", "@1")
+    copy.write_text(text)
+    done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """What systemd hears from a service with a watchdog of 0.4 seconds."""
+    path = tmp_path / "notify@1"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.bind(str(path))
+        sock.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "400000")
+        yield sock
+
+
+@pytest.mark.gen_test
+async def test_a_server_says_that_it_is_ready_alive_and_stopping(systemd: socket.socket, io_loop: IOLoop) -> None:
+    watchdog = ServerWatchdog()
+    watchdog.start()
+    assert [systemd.recv(100) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
+    systemd.setblocking(False)
+    heard: list[bytes] = []
+
+    def hear() -> bool:
+        try:
+            heard.append(systemd.recv(100))
+        except BlockingIOError:
+            pass
+        return len(heard) == 2
+
+    await until(hear)
+    watchdog.stop()
+    systemd.setblocking(True)
+    while (said := systemd.recv(100)) != b"STOPPING=1":
+        assert said == b"WATCHDOG=1"
+
+
+def test_a_worker_says_that_it_is_ready_and_alive(systemd: socket.socket, tmp_path: Path) -> None:
+    file = tmp_path / "alive"
+    watchdog = WorkerWatchdog(file)
+    watchdog.alive()
+    assert not file.exists(), "it is not alive before it is ready"
+    watchdog.ready()
+    watchdog.ready()
+    assert file.exists()
+    assert systemd.recv(100) == b"READY=1"
+    file.unlink()
+    while not file.exists():
+        watchdog.alive()
+    assert systemd.recv(100) == b"WATCHDOG=1"
+
+
+@pytest.mark.parametrize("kind", [ServerWatchdog, WorkerWatchdog])
+def test_a_systemd_that_is_gone_harms_nobody(kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in (str(tmp_path / "nobody"), "@nobody", ""):
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        kind()._say("READY=1") if kind is ServerWatchdog else kind().ready()
+
+
+@pytest.mark.parametrize("kind", [ServerWatchdog, WorkerWatchdog])
+def test_a_systemd_that_does_not_read_keeps_nobody(kind: type, systemd: socket.socket) -> None:
+    # Linux keeps ten messages for it (unix(7), max_dgram_qlen).
+    for _ in range(100):
+        kind()._say("READY=1") if kind is ServerWatchdog else kind().ready()
+    assert systemd.recv(100) == b"READY=1"
+
+
+def test_the_definitions_have_every_lane_of_the_workers() -> None:
+    definitions = json.loads((DEPLOY / "broker/definitions.json").read_text())
+    lanes = {queue.name for queue in app.conf.task_queues}
+    bound = {binding["destination"] for binding in definitions["bindings"] if binding["source"] == "tasks"}
+    assert lanes == bound
+    assert lanes < {queue["name"] for queue in definitions["queues"]}
