@@ -39,9 +39,15 @@ STREAM = b"".join(
         method(60, 80, "Lb", 7, True),
         protocol.HEARTBEAT,
         method(60, 120, "Lbb", 9, False, False),
-        delivery(2, b"x" * 9000, correlation_id="b", application_headers={"h": [1, {"k": "v"}]}, priority=3),
+        delivery(
+            2, b"x" * 9000, correlation_id="b", application_headers={"h": [1, {"k": "v"}]}, priority=3,
+            user_id="worker", app_id="app",
+        ),
         method(60, 50, "Bsss", 312, "NO_ROUTE", "", "nowhere") + content(b"{}", correlation_id="c"),
-        delivery(3, b"", delivery_mode=2, content_encoding="utf-8", correlation_id="d", reply_to="r", expiration="5"),
+        delivery(
+            3, b"", delivery_mode=2, content_encoding="utf-8", correlation_id="d", reply_to="r", expiration="5",
+            message_id="m", timestamp=1_700_000_000, type="t", user_id="server",
+        ),
         method(10, 60, "s", "low on memory"),
         method(10, 61),
         method(60, 21, "s", "consumer"),
@@ -49,12 +55,12 @@ STREAM = b"".join(
     ]
 )
 EVENTS = [
-    protocol.Delivery(1, "a", "application/json", b'{"status": "SUCCESS"}'),
+    protocol.Delivery(1, "a", "application/json", "", b'{"status": "SUCCESS"}'),
     protocol.Settled(7, True, True),
     protocol.Settled(9, False, False),
-    protocol.Delivery(2, "b", "", b"x" * 9000),
+    protocol.Delivery(2, "b", "", "worker", b"x" * 9000),
     protocol.Returned("c", "NO_ROUTE"),
-    protocol.Delivery(3, "d", "", b""),
+    protocol.Delivery(3, "d", "", "server", b""),
     protocol.Blocked("low on memory"),
     protocol.Unblocked(),
     protocol.Cancelled(),
@@ -86,8 +92,8 @@ def test_byte_by_byte_it_is_the_same() -> None:
 def test_a_body_that_is_too_large_is_dropped_and_the_next_one_arrives() -> None:
     stream = delivery(1, b"x" * 9000, correlation_id="a") + delivery(2, b"y", correlation_id="b")
     large, small = decoder(max_body=8999).feed(stream)
-    assert large == protocol.Delivery(1, "a", "", None)
-    assert small == protocol.Delivery(2, "b", "", b"y")
+    assert large == protocol.Delivery(1, "a", "", "", None)
+    assert small == protocol.Delivery(2, "b", "", "", b"y")
 
 
 @pytest.mark.parametrize(
