@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from uuid import uuid4
 
 _CLONE_NEWNET = 0x40000000  # <sched.h>
 _ROUTER = "router"
@@ -25,7 +26,8 @@ class Network:
 
     def __init__(self, *hosts: str) -> None:
         self._hosts = hosts
-        self._names = {part: f"nowait-{os.getpid()}-{part}" for part in (*hosts, _ROUTER)}
+        mark = uuid4().hex[:8]
+        self._names = {part: f"nowait-{mark}-{part}" for part in (*hosts, _ROUTER)}
 
     def address(self, host: str) -> str:
         """A host's IPv4 address."""
