@@ -4,12 +4,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
+PEERS := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requirements.in))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If make is killed, what it runs is told to stop (see prctl(2), PR_SET_PDEATHSIG).
 EXEC := @exec setpriv --pdeathsig TERM
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults bench check lint types server worker beat lock clean
+.PHONY: help run test faults bench bench-compare check lint types server worker beat lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -23,8 +24,11 @@ test: $(VENV)/test $(VENV)/celery-5.3/made ## The whole suite against a private 
 faults: $(VENV)/test ## The long fault tests with their table of figures; SCALE=10 for ten times the length
 	$(EXEC) $(BIN)/python -m pytest tests/faults -v --scale $(or $(SCALE),1) $(ARGS)
 
-bench: $(VENV)/test ## Ratios of the bridge to other ways, measured in turn; QUICK=1, ONLY=sending,whole
+bench: $(VENV)/test ## The comparison, with a report in bench/; QUICK=1, ONLY=bridge,threads picks
 	$(EXEC) $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))
+
+bench-compare: $(VENV)/test ## This revision against another one, measured in turn: BASE=main, QUICK=1
+	$(EXEC) $(BIN)/python -m tests.bench.compare $(if $(QUICK),--quick) $(or $(BASE),main)
 
 check: lint types test ## What CI runs: lint, types, tests
 
@@ -45,7 +49,7 @@ beat: $(VENV)/run ## Celery's scheduler alone, from the settings
 	$(EXEC) $(BIN)/celery -A tasks beat --schedule .local/beat-schedule $(ARGS)
 
 lock: $(VENV)/lock ## Pin the newest allowed versions of all dependencies, with their hashes
-	@for set in server worker 'run server worker demo' 'test server worker demo test'; do \
+	@for set in server worker 'run server worker demo' 'test server worker demo test bench'; do \
 	    set -- $$set; name=$$1; [ $$# -eq 1 ] || shift; \
 	    $(VENV)/lock/bin/uv pip compile setup.cfg $$(printf -- '--extra %s ' "$$@") --upgrade --universal \
 	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
@@ -54,6 +58,11 @@ lock: $(VENV)/lock ## Pin the newest allowed versions of all dependencies, with 
 	@printf 'celery==5.3.*\ngevent\n' | $(VENV)/lock/bin/uv pip compile - --upgrade --universal \
 	    --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
 	    -o $(REQUIREMENTS)/celery-5.3.txt
+	@for peer in $(PEERS); do \
+	    $(VENV)/lock/bin/uv pip compile $$peer/requirements.in --upgrade --universal \
+	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
+	        -o $$peer/requirements.txt || exit; \
+	done
 
 clean: ## Remove the virtual environment and all local data
 	@rm -rf $(VENV) .local

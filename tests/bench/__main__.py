@@ -1,54 +1,156 @@
-"""The benchmark: `python -m tests.bench --help`."""
+"""The comparison: `python -m tests.bench --help`."""
 
 import argparse
-import platform
 import signal
 import sys
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from deploy.local.errors import LocalError
-from tests.bench import bridge, worker
-from tests.bench.site import Site
+from tests.bench import bridge, peer, report, variants, worker
+from tests.bench.ratio import Ratio, Table
+from tests.bench.results import Results, Step, about
+from tests.bench.site import ROOT, Site
+from tests.bench.tools import LoadError
 
-_MEASUREMENTS = bridge.MEASUREMENTS + worker.MEASUREMENTS
+_MEASUREMENTS = {measurement.__name__: measurement for measurement in bridge.MEASUREMENTS + worker.MEASUREMENTS}
+_SECTIONS = ("peers", "variants")
+_OUTPUT = ROOT / "bench"
 
 
 def main() -> int:
-    """Measure and print. Returns the exit status: 0 when all was measured, 1 otherwise."""
-    names = [measurement.__name__ for measurement in _MEASUREMENTS]
+    """Measure and write the report. Returns the exit status: 0 when all was measured, 1 otherwise."""
+    names = [*_SECTIONS, *_MEASUREMENTS]
+    sides = list(dict.fromkeys([*variants.TITLES, *peer.TITLES]))
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
-        description="Ratios of two sides that are measured in turn, on this machine, now.",
-        epilog="\n".join(f"  {measurement.__name__:10} {measurement.__doc__}" for measurement in _MEASUREMENTS),
+        description="How ways to wait for a query compare, on this machine, now. Writes bench/report.md and .html.",
+        epilog="parts: peers, variants, or single figures:\n"
+        + "\n".join(f"  {name:12} {measurement.__doc__}" for name, measurement in _MEASUREMENTS.items())
+        + f"\nsides of the first two: {', '.join(sides)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--quick", action="store_true", help="few and short rounds")
-    parser.add_argument("--only", default=",".join(names), help="some of these, separated by commas")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds: under 2 minutes")
+    parser.add_argument("--only", default="", help="some parts, or some sides, separated by commas; all otherwise")
+    parser.add_argument("--output", type=Path, default=_OUTPUT, help="the folder of the report; bench/ otherwise")
     options = parser.parse_args()
-    chosen = [name for name in options.only.split(",") if name]
-    if unknown := set(chosen) - set(names):
-        parser.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    print(f"{platform.platform()}, Python {platform.python_version()}", flush=True)
+    chosen = {name for name in options.only.split(",") if name}
+    if unknown := chosen - {*names, *sides}:
+        parser.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join([*names, *sides])}")
+    parts = chosen & set(names) or set(_SECTIONS if chosen else names)
+    only = chosen & set(sides) or set(sides)
+    signal.signal(signal.SIGTERM, _interrupt)
+    results = Results(about(options.quick))
+    status = 1
     try:
         with tempfile.TemporaryDirectory(prefix="nowait-bench-") as folder, Site(Path(folder)) as site:
-            site.worker("tests.worker", "tests", "-P", "threads", "-c", "8")
-            site.worker(
-                "tests.worker", bridge.LEAN, "-P", "threads", "-c", "8", "-Q", bridge.LEAN,
-                test_backend="tasks.results:Results",
-            )  # fmt: skip
-            site.worker("tasks", "queries", "-P", "threads", "-c", "32")
-            with tqdm([m for m in _MEASUREMENTS if m.__name__ in chosen], unit="figure", leave=False) as bar:
-                for measurement in bar:
-                    bar.set_description(measurement.__name__)
-                    bar.write(str(measurement(site, options.quick)), file=sys.stdout)
-    except (LocalError, KeyboardInterrupt) as error:
-        print(str(error) or "interrupted", file=sys.stderr)
-        return 1
-    return 0
+            status = _run(steps(site, parts, only, options.quick), results)
+    except LocalError as error:
+        print(error, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted: the report has what was done", file=sys.stderr)
+    for figure in results.figures:
+        print(Table(**figure) if "rows" in figure else Ratio.of(figure))
+    if results.peers or results.missing:
+        print(report.peers_table(results))
+    if results.isolation:
+        print(report.isolation_table(results))
+    print(f"report: {report.write(results, options.output)}, and as HTML beside it")
+    return status
+
+
+def steps(site: Site, parts: set[str], only: set[str], quick: bool) -> list[Step]:
+    """What is to be done, in its order."""
+    found: list[Step] = []
+    if "peers" in parts:
+        found += _peer_steps(site, [name for name in peer.TITLES if name in only], quick)
+    if parts & {"variants", "pools", "isolation", "serving"}:
+        found.append(
+            Step("worker", 3.0, lambda _: _queries_worker(site))
+        )
+    if "variants" in parts:
+        own = variants.Variants(site, [name for name in variants.TITLES if name in only], quick)
+        found += own.isolation() + own.throughput() + own.classic() + own.latency()
+    figures = [name for name in _MEASUREMENTS if name in parts]
+    if figures:
+        found.append(Step("workers", 3.0, lambda _: bridge.start_workers(site)))
+    return found + [_figure_step(site, name, quick) for name in figures]
+
+
+def _figure_step(site: Site, name: str, quick: bool) -> Step:
+    def run(results: Results) -> None:
+        results.figures.append(_MEASUREMENTS[name](site, quick).document())
+
+    return Step(name, 12.0 if quick else 45.0, run)
+
+
+def _peer_steps(site: Site, names: Sequence[str], quick: bool) -> list[Step]:
+    """Start all, warm up and check each, then measure them in turn; stop them at the end."""
+    starts = peer.Peers(site).sides(quick)
+    running: dict[str, peer.Side] = {}
+    seconds, rounds = (2, 2) if quick else (4, 5)
+
+    def start(name: str) -> Callable[[Results], None]:
+        def run(results: Results) -> None:
+            try:
+                side = starts[name]()
+                wrong = peer.check(side)
+                if wrong:
+                    raise peer.Missing(f"{wrong} of 400 answers were wrong, late or none")
+                peer.measure(site, side, 1)
+            except (peer.Missing, LoadError) as error:
+                results.missing[name] = str(error)
+            else:
+                running[name] = side
+                results.how[name] = side.how
+
+        return run
+
+    def measure(name: str) -> Callable[[Results], None]:
+        def run(results: Results) -> None:
+            if name in running:
+                results.peers.setdefault(name, []).append(peer.measure(site, running[name], seconds).document())
+
+        return run
+
+    def stop(_: Results) -> None:
+        for side in running.values():
+            for process in (side.server, *side.workers):
+                process.stop()
+
+    found = [Step(f"{name}: start", 8.0 if quick else 14.0, start(name)) for name in names]
+    for number in range(rounds):
+        found += [Step(f"{name}: round {number}", seconds + 0.3, measure(name)) for name in names]
+    return [*found, Step("peers: stop", 3.0, stop)]
+
+
+def _run(todo: Sequence[Step], results: Results) -> int:
+    """Take one step after the other; a bar tells how far it is. What fails is noted, and left out."""
+    form = "{percentage:3.0f} %|{bar}| {elapsed} of about {postfix}"
+    with tqdm(total=sum(step.seconds for step in todo), bar_format="{desc:32} " + form, leave=False) as bar:
+        for step in todo:
+            bar.set_description_str(step.name)
+            rate = bar.format_dict["elapsed"] / bar.n if bar.n else 1.0
+            bar.set_postfix_str(tqdm.format_interval(bar.total * max(rate, 0.2)))
+            try:
+                step.run(results)
+            except (LoadError, LocalError) as error:
+                results.failed[step.name] = str(error)[:500]
+            bar.update(step.seconds)
+    for what, why in results.failed.items():
+        print(f"{what}: {why}", file=sys.stderr)
+    return 1 if results.failed else 0
+
+
+def _queries_worker(site: Site) -> None:
+    site.worker("tasks", "queries", "-P", "threads", "-c", "100")
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

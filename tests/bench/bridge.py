@@ -16,10 +16,18 @@ from celery import Celery
 from server.bridge import Bridge
 from tests.bench.ratio import Ratio, alternate
 from tests.bench.site import Site, cpu
-from tests.bench.tools import p99, wrk
+from tests.bench.tools import NOW, good, p99, wrk
 
 _MICRO = 1e6
 LEAN = "bench.lean"  # the queue of a worker with the lean result backend
+
+
+def start_workers(site: Site) -> None:
+    """The workers of the task that returns its argument: a stock one, and one with the lean backend."""
+    site.worker("tests.worker", "tests", "-P", "threads", "-c", "8")
+    site.worker(
+        "tests.worker", LEAN, "-P", "threads", "-c", "8", "-Q", LEAN, test_backend="tasks.results:Results"
+    )  # fmt: skip
 
 
 class OnLoop:
@@ -94,43 +102,48 @@ def whole_lean(site: Site, quick: bool) -> Ratio:
 
 
 def _whole(site: Site, quick: bool, worker: str, settings: dict[str, str], bound: float) -> Ratio:
-    seconds = 2.0 if quick else 5.0
+    seconds = 2 if quick else 4
     ours, our_url = site.server("echo-bridge", "/echo/1", "tests.bench.echo", "bridge", "PORT", **settings)
     best, best_rate = 0, 0.0
     for count in (4, 16) if quick else (4, 8, 16, 32):
         server, url = site.server(f"echo-{count}", "/echo/1", "tests.bench.echo", "threads", "PORT", str(count))
-        wrk(f"{url}/echo/1", connections=50, seconds=1)
-        rate = wrk(f"{url}/echo/1", connections=50, seconds=seconds).per_second
+        _echoes(url, 1)
+        rate = _echoes(url, seconds // 2)
         if rate > best_rate:
             best, best_rate = count, rate
         server.stop()
     recipe, url = site.server("echo-best", "/echo/1", "tests.bench.echo", "threads", "PORT", str(best))
-    wrk(f"{our_url}/echo/1", connections=50, seconds=1)
-    figures = alternate(
-        2 if quick else 6,
-        lambda: wrk(f"{our_url}/echo/1", connections=50, seconds=seconds).per_second,
-        lambda: wrk(f"{url}/echo/1", connections=50, seconds=seconds).per_second,
-    )
+    _echoes(our_url, 1)
+    figures = alternate(2 if quick else 5, lambda: _echoes(our_url, seconds), lambda: _echoes(url, seconds))
     for server in (ours, recipe):
         server.stop()
     sides = (f"bridge, {worker}", f"run_in_executor(get), {best} threads")
     return Ratio("whole requests, 50 connections", sides, "requests/s", figures, ("at least", bound))
 
 
+def _echoes(url: str, seconds: int) -> float:
+    """Requests per second."""
+    return good(wrk(f"{url}/echo/1", connections=50, seconds=seconds, expected="1")).per_second
+
+
 def serving(site: Site, quick: bool) -> Ratio:
     """CPU of the server for a bridged request, against that of one that has nothing to do."""
-    seconds = 2.0 if quick else 5.0
+    seconds = 2 if quick else 4
     server, url = site.server("server-cpu", "/readyz", "server", demo=1)
 
-    def per_request(path: str) -> float:
+    def per_request(path: str, expected: str) -> float:
         before = cpu(server)
-        requests = wrk(url + path, connections=50, seconds=seconds).requests
+        requests = good(wrk(url + path, connections=50, seconds=seconds, expected=expected)).requests
         return (cpu(server) - before) / requests * _MICRO
 
-    per_request("/mysql_query/77"), per_request("/i_want_you_now")
-    figures = alternate(
-        2 if quick else 6, lambda: per_request("/mysql_query/77"), lambda: per_request("/i_want_you_now")
-    )
+    def bridged() -> float:
+        return per_request("/mysql_query/77", '{"flag":77,"rows":[]}')
+
+    def now() -> float:
+        return per_request("/i_want_you_now", NOW)
+
+    bridged(), now()
+    figures = alternate(2 if quick else 5, bridged, now)
     server.stop()
     return Ratio("CPU of the server per request", ("bridged", "/i_want_you_now"), "µs", figures, ("at most", 1.8))
 
@@ -176,10 +189,10 @@ def _slow(site: Site, url: str, count: int) -> Iterator[None]:
 def isolation(site: Site, quick: bool) -> Ratio:
     """Latency of what has nothing to do while many slow queries are in flight, against when idle."""
     server, url = site.server("server-slow", "/readyz", "server", demo=1, max_in_flight=2000, timeout=600)
-    seconds, rate = (2.0, 200) if quick else (8.0, 200)
+    seconds, rate = (2.0, 200) if quick else (6.0, 200)
 
     def idle() -> float:
-        return p99(f"{url}/i_want_you_now", rate=rate, seconds=seconds)
+        return p99(f"{url}/i_want_you_now", rate=rate, seconds=seconds, expected=NOW)
 
     def busy() -> float:
         with _slow(site, url, 1000):

@@ -2,7 +2,8 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Ratio:
     rounds: Sequence[tuple[float, float]]
     bound: tuple[str, float]
 
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> "Ratio":
+        """The ratio that was written as this document."""
+        return cls(**{name: document[name] for name in ("what", "sides", "unit", "rounds", "bound")})
+
     @property
     def ratios(self) -> list[float]:
         return [first / second for first, second in self.rounds]
@@ -32,6 +38,10 @@ class Ratio:
         how, limit = self.bound
         median = statistics.median(self.ratios)
         return median <= limit if how == "at most" else median >= limit
+
+    def document(self) -> dict[str, Any]:
+        """For the report, as JSON."""
+        return {**asdict(self), "ratio": statistics.median(self.ratios), "ratios": self.ratios, "holds": self.holds}
 
     def __str__(self) -> str:
         first, second = (statistics.median(figures) for figures in zip(*self.rounds))
@@ -56,6 +66,10 @@ class Table:
     what: str
     columns: Sequence[str]
     rows: Mapping[str, Sequence[float]]
+
+    def document(self) -> dict[str, Any]:
+        """For the report, as JSON."""
+        return asdict(self)
 
     def __str__(self) -> str:
         lines = [self.what, " | ".join(("", *self.columns))]

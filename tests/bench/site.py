@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +31,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stack = ExitStack()
+        self._runs = 0
         self.services = Services(folder)
 
     def __enter__(self) -> "Site":
@@ -46,28 +48,36 @@ class Site:
     ) -> None:
         self._stack.close()
 
-    def start(self, name: str, *command: str, **settings: Any) -> Process:
-        """`python -m command` with these NOWAIT_ settings, until stop() or the end."""
-        environment = {**os.environ, **self.services.environment()}
-        environment |= {f"NOWAIT_{key.upper()}": str(value) for key, value in settings.items()}
+    def start(self, name: str, *command: str, root: Path = ROOT, **settings: Any) -> Process:
+        """`python -m command` in a folder, with these NOWAIT_ settings, until stop() or the end."""
+        environment = {f"NOWAIT_{key.upper()}": str(value) for key, value in settings.items()}
+        return self.run(name, [sys.executable, "-m", *command], environment, root)
+
+    def run(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Process:
+        """A program that knows the services, until stop() or the end."""
+        self._runs += 1
         process = Process(
-            name, [sys.executable, "-m", *command], env=environment, cwd=ROOT, output=self._folder / f"{name}.log"
+            name,
+            command,
+            env={**os.environ, **self.services.environment(), **environment},
+            cwd=folder,
+            output=self._folder / f"{self._runs}-{name}.log",
         )
         self._stack.callback(process.stop)
         return process
 
-    def worker(self, app: str, queue: str, *arguments: str, **settings: Any) -> Process:
+    def worker(self, app: str, queue: str, *arguments: str, root: Path = ROOT, **settings: Any) -> Process:
         """A worker that consumes a queue."""
         command = f"celery -A {app} worker -l WARNING --without-gossip --without-mingle -n {queue}@bench".split()
-        worker = self.start(f"worker-{queue}", *command, *arguments, **settings)
+        worker = self.start(f"worker-{queue}", *command, *arguments, root=root, **settings)
         worker.wait_until(lambda: self.depth(queue)[1] > 0, _START_TIMEOUT)
         return worker
 
-    def server(self, name: str, path: str, *command: str, **settings: Any) -> tuple[Process, str]:
+    def server(self, name: str, path: str, *command: str, root: Path = ROOT, **settings: Any) -> tuple[Process, str]:
         """A server, and its URL once it answers 200 at `path`; PORT in the command is its port."""
         port = free_port()
         arguments = [str(port) if argument == "PORT" else argument for argument in command]
-        process = self.start(name, *arguments, port=port, **settings)
+        process = self.start(name, *arguments, root=root, port=port, **settings)
         url = f"http://127.0.0.1:{port}"
         process.wait_until(lambda: fetch(url + path).status == 200, _START_TIMEOUT)
         return process, url
@@ -94,7 +104,12 @@ def memory(process: Process) -> float:
     return float(sum(one.memory_full_info().pss for one in (main, *main.children(recursive=True)))) / 1e6
 
 
-def cpu(process: Process) -> float:
-    """Seconds of CPU that a process has used."""
-    times = psutil.Process(process.pid).cpu_times()
-    return float(times.user + times.system)
+def cpu(*processes: Process) -> float:
+    """Seconds of CPU that processes and their children have used."""
+    used = 0.0
+    for process in processes:
+        main = psutil.Process(process.pid)
+        for one in (main, *main.children(recursive=True)):
+            times = one.cpu_times()
+            used += times.user + times.system
+    return used

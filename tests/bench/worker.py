@@ -20,7 +20,7 @@ def lean_prefork(site: Site, quick: bool) -> Ratio:
 
 
 def _lean(site: Site, quick: bool, pool: str, concurrency: int) -> Ratio:
-    calls = 500 if quick else 3000
+    calls = 500 if quick else 2000
     backends = {"lean": "tasks.results:Results", "rpc": "rpc://"}
     for name, backend in backends.items():
         queue = f"bench.{pool}.{name}"
@@ -39,7 +39,7 @@ def _lean(site: Site, quick: bool, pool: str, concurrency: int) -> Ratio:
             return calls / (time.perf_counter() - started)
 
         rate("lean"), rate("rpc")
-        figures = alternate(3 if quick else 7, lambda: rate("lean"), lambda: rate("rpc"))
+        figures = alternate(2 if quick else 5, lambda: rate("lean"), lambda: rate("rpc"))
     return Ratio(f"tasks, pool {pool}", ("lean backend", "rpc://"), "tasks/s", figures, ("at least", 1.3))
 
 
@@ -61,7 +61,7 @@ def pools(site: Site, quick: bool) -> Table:
 
         for queue in workers:
             on_loop.loop.run_until_complete(run(queue, [77], 50))
-        for _ in range(1 if quick else 5):
+        for _ in range(1 if quick else 3):
             for queue in workers:
                 for load, arguments in loads.items():
                     count = counts[load] // (8 if load == "100 ms" and queue.endswith((".1", ".2")) else 1)

@@ -1,0 +1,237 @@
+"""This bridge and every other way to await a task, side by side: the task returns its argument."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deploy.local import programs
+from deploy.local.errors import LocalError
+from deploy.local.process import Process, free_port, listens
+from tests.bench.site import ROOT, Site, cpu, memory
+from tests.bench.tools import Arrivals, Closed, wrk
+from tests.http import fetch
+
+FOLDER = Path(__file__).parent / "peers"
+ENVIRONMENTS = ROOT / ".venv" / "peers"
+# The sides, by what they are called on the command line.
+TITLES = {
+    "bridge": "this bridge, stock Celery worker",
+    "lean": "this bridge, Nowait's worker",
+    "executor": "Celery, run_in_executor(get)",
+    "polling": "Celery, polling ready()",
+    "flower": "Flower's apply",
+    "taskiq": "FastAPI, taskiq, Redis",
+    "faststream": "Tornado, FastStream RPC",
+    "aio-pika": "Tornado, aio-pika RPC",
+}
+_CONNECTIONS = 50
+_THREADS = "8"  # of each Celery worker
+_WORKER = ("-P", "threads", "-c", _THREADS)
+# What each has to be beaten by: the factor that this project wants to reach.
+BOUNDS = {"executor": 4.0, "polling": 4.0, "flower": 4.0, "taskiq": 2.0, "faststream": 2.0, "aio-pika": 1.5}
+
+
+class Missing(Exception):
+    """A peer that cannot be measured here; the text says why."""
+
+
+@dataclass
+class Side:
+    """A server and a worker that answer GET /echo/1, or Flower's way of it, with 1.
+
+    Attributes:
+        url: what is asked for.
+        server: the process that answers.
+        workers: those behind it, but for the broker.
+        expected: the body of an answer, see check.lua.
+        body: what is posted; None for a GET.
+        how: its settings, in words.
+    """
+
+    url: str
+    server: Process
+    workers: Sequence[Process]
+    expected: str = "1"
+    body: str | None = None
+    how: str = ""
+
+
+@dataclass
+class Round:
+    """One measurement of a side: microseconds of CPU by request, and megabytes."""
+
+    measured: Closed
+    cpu: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, float] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """For the report, as JSON."""
+        return {**asdict(self.measured), "cpu": self.cpu, "memory": self.memory}
+
+
+def environment(name: str) -> Path:
+    """The Python of a peer's environment, which is made when it is not there.
+
+    Raises Missing.
+    """
+    folder, made = ENVIRONMENTS / name, ENVIRONMENTS / name / "made"
+    wanted = FOLDER / name / "requirements.txt"
+    if not made.exists() or made.stat().st_mtime < wanted.stat().st_mtime:
+        print(f"installing {name} into {folder.relative_to(ROOT)}", flush=True)
+        pip = [str(folder / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
+        for command in (
+            [sys.executable, "-m", "venv", "--clear", str(folder)],
+            [*pip, "install", "--require-hashes", "-r", str(wanted)],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise Missing(f"it cannot be installed: {(done.stdout + done.stderr).strip()[-300:]}")
+        made.touch()
+    return folder / "bin"
+
+
+def _await(process: Process, ready: Callable[[], bool]) -> None:
+    try:
+        process.wait_until(ready, 30.0)
+    except LocalError as error:
+        raise Missing(f"it does not start: {str(error)[-300:]}") from error
+
+
+class Peers:
+    """Starts the sides.
+
+    Args:
+        site: where they run.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._celery: tuple[Path, Process] | None = None
+
+    def sides(self, quick: bool) -> dict[str, Callable[[], Side]]:
+        """What starts each side, by its name."""
+        threads = ("8",) if quick else ("4", "8", "16", "32")
+        pauses = ("0.005",) if quick else ("0.002", "0.005", "0.01", "0.02")
+        return {
+            "bridge": lambda: self._bridge("tests", {}),
+            "lean": lambda: self._bridge(
+                "peer.lean",
+                {"test_backend": "tasks.results:Results", "test_consumer": "tasks.consumer:StrictConsumer"},
+            ),
+            "executor": lambda: self._best("executor", threads, "threads"),
+            "polling": lambda: self._best("polling", pauses, "s between two looks"),
+            "flower": self._flower,
+            "taskiq": self._taskiq,
+            "faststream": lambda: self._tornado("faststream", ["bin/faststream", "run", "worker:app"]),
+            "aio-pika": lambda: self._tornado("aio_pika", ["bin/python", "worker.py"]),
+        }
+
+    def _bridge(self, queue: str, settings: dict[str, str]) -> Side:
+        worker = self._site.worker("tests.worker", queue, *_WORKER, "-Q", queue, **settings)
+        command = ("tests.bench.echo", "bridge", "PORT")
+        server, url = self._site.server("peer-bridge", "/echo/1", *command, test_queue=queue)
+        return Side(f"{url}/echo/1", server, [worker])
+
+    def _stock(self) -> tuple[Path, Process]:
+        """The programs of the Celery environment, and a stock worker."""
+        if self._celery is None:
+            programs_ = environment("celery")
+            command = [str(programs_ / "celery"), "-A", "worker", "worker", "-l", "WARNING", *_WORKER]
+            command += ["--without-gossip", "--without-mingle", "-n", "peer@bench"]
+            worker = self._site.run("peer-celery", command, {"QUEUE": "peer.celery"}, FOLDER / "celery")
+            _await(worker, lambda: self._site.depth("peer.celery")[1] > 0)
+            self._celery = programs_, worker
+        return self._celery
+
+    def _best(self, kind: str, choices: Sequence[str], what: str) -> Side:
+        """A recipe, at the best of several settings."""
+        programs_, worker = self._stock()
+        best: Side | None = None
+        best_rate = 0.0
+        for choice in choices:
+            port = free_port()
+            command = [str(programs_ / "python"), "server.py", kind, str(port), choice]
+            server = self._site.run(f"peer-{kind}", command, {"QUEUE": "peer.celery"}, FOLDER / "celery")
+            url = f"http://127.0.0.1:{port}/echo/1"
+            _await(server, lambda: fetch(url).status == 200)
+            side = Side(url, server, [worker], how=f"{choice} {what}")
+            rate = 0.0
+            if len(choices) > 1:
+                wrk(url, connections=_CONNECTIONS, seconds=1, expected="1")
+                rate = wrk(url, connections=_CONNECTIONS, seconds=2, expected="1").per_second
+            if best is None or rate > best_rate:
+                if best is not None:
+                    best.server.stop()
+                best, best_rate = side, rate
+            else:
+                server.stop()
+        assert best is not None
+        return best
+
+    def _flower(self) -> Side:
+        programs_, worker = self._stock()
+        port = free_port()
+        command = [str(programs_ / "celery"), "-A", "worker", "flower", "--address=127.0.0.1", f"--port={port}"]
+        given = {"QUEUE": "peer.celery", "FLOWER_UNAUTHENTICATED_API": "true"}
+        server = self._site.run("peer-flower", [*command, "--logging=error"], given, FOLDER / "celery")
+        url, body = f"http://127.0.0.1:{port}/api/task/apply/echo", json.dumps({"args": [1]})
+        _await(server, lambda: fetch(url, "POST", {"Content-Type": "application/json"}, body.encode()).status == 200)
+        return Side(url, server, [worker], expected='~"result": 1', body=body)
+
+    def _taskiq(self) -> Side:
+        programs_, folder = environment("taskiq"), FOLDER / "taskiq"
+        try:
+            programs.require(["redis-server"])
+        except LocalError as error:
+            raise Missing(str(error)) from error
+        redis_port, port = free_port(), free_port()
+        redis = self._site.run(
+            "peer-redis",
+            [programs.path("redis-server"), "--port", str(redis_port), "--bind", "127.0.0.1", "--save", ""],
+            {},
+            folder,
+        )
+        _await(redis, lambda: listens(redis_port))
+        given = {"REDIS_URL": f"redis://127.0.0.1:{redis_port}"}
+        command = [str(programs_ / "taskiq"), "worker", "app:broker", "--workers", "1", "--log-level", "ERROR"]
+        worker = self._site.run("peer-taskiq-worker", command, given, folder)
+        command = [str(programs_ / "uvicorn"), "app:server", "--port", str(port), "--log-level", "error"]
+        server = self._site.run("peer-taskiq", command, given, folder)
+        url = f"http://127.0.0.1:{port}/echo/1"
+        _await(server, lambda: fetch(url).status == 200)
+        return Side(url, server, [worker, redis], how="results in Redis, 5 ms between two looks")
+
+    def _tornado(self, name: str, command: list[str]) -> Side:
+        programs_, folder, given = environment(name), FOLDER / name, {"QUEUE": f"peer.{name}"}
+        program = str(programs_.parent / command[0])
+        worker = self._site.run(f"peer-{name}-worker", [program, *command[1:]], given, folder)
+        port = free_port()
+        server = self._site.run(f"peer-{name}", [str(programs_ / "python"), "server.py", str(port)], given, folder)
+        url = f"http://127.0.0.1:{port}/echo/1"
+        _await(server, lambda: fetch(url).status == 200)
+        return Side(url, server, [worker])
+
+
+def check(side: Side) -> int:
+    """How many of 400 requests, each with a number of its own, were answered wrong or not at all."""
+    if side.body is not None:
+        return 0  # a POST: the bodies are compared under load alone
+    url = side.url.rpartition("/")[0]
+    came = Arrivals(url, rate=100, seconds=4, users=50, numbers=True).result()
+    return came.failed + came.unsent
+
+
+def measure(site: Site, side: Side, seconds: int) -> Round:
+    """Requests per second of one side, and what they cost."""
+    broker = site.services.broker
+    parts = {"server": [side.server], "worker": list(side.workers), "broker": [broker.process] if broker else []}
+    before = {part: cpu(*processes) for part, processes in parts.items()}
+    measured = wrk(side.url, connections=_CONNECTIONS, seconds=seconds, expected=side.expected, body=side.body)
+    used = {part: cpu(*processes) - before[part] for part, processes in parts.items()}
+    each = {part: seconds_ / max(1, measured.requests) * 1e6 for part, seconds_ in used.items()}
+    megabytes = {part: sum(map(memory, processes)) for part, processes in parts.items()}
+    return Round(measured, each, megabytes)

@@ -1,0 +1,193 @@
+"""The report of a run: Markdown, the same as HTML, and the raw figures."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import markdown
+
+from tests.bench import peer, plots, variants
+from tests.bench.results import Results
+
+_STYLE = """\
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #111 }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 14px }
+th, td { border-bottom: 1px solid #ccc; padding: .25rem .75rem; text-align: left }
+td { font-variant-numeric: tabular-nums }
+img { max-width: 100% }
+"""
+
+
+def write(results: Results, folder: Path) -> Path:
+    """Write report.md, report.html, report.json and the pictures; returns the first of them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    results.write(folder / "report.json")
+    text = "\n\n".join(_parts(results, plots.draw(results, folder))) + "\n"
+    file = folder / "report.md"
+    file.write_text(text)
+    body = markdown.markdown(text, extensions=["tables"])
+    (folder / "report.html").write_text(
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>Nowait: the comparison</title>\n'
+        f"<style>\n{_STYLE}</style>\n{body}\n</html>\n"
+    )
+    return file
+
+
+def _parts(results: Results, pictures: Sequence[tuple[str, str]]) -> Iterable[str]:
+    drawn = {name: f"![{caption}]({name})\n\n*{caption}*" for name, caption in pictures}
+    about = results.about
+    yield "# Nowait: the comparison"
+    yield (
+        f"{about['date']}, revision {about['revision']}, {about['run']} run. {about['machine']}, {about['system']}. "
+        + ", ".join(f"{name} {version}" for name, version in about["versions"].items() if version)
+        + "."
+    )
+    if results.peers or results.missing:
+        yield "## Ways to await a task"
+        yield (
+            "A task that returns its argument, 50 connections, wrk; the same broker, one worker process each. The "
+            "sides take turns; ratios are taken round by round: median (least to most). Each body is compared."
+        )
+        yield peers_table(results)
+        yield from (drawn[name] for name in ("peers.svg", "cpu.svg") if name in drawn)
+    if results.isolation:
+        yield "## What waits for whom"
+        yield (
+            "`/i_want_you_now`, which has nothing to do, is asked for 50 times a second; after "
+            f"{variants.BEFORE:g} seconds come five queries of one second each."
+        )
+        yield isolation_table(results)
+        yield drawn["isolation.svg"]
+    if results.cells:
+        yield "## The same query, four ways"
+        yield "Requests per second by wrk, by the seconds that the query sleeps and the number of connections."
+        yield _cells(results)
+        yield drawn["throughput.svg"]
+        bad = [cell for cell in results.cells if cell["failed"] or cell["wrong"] or cell["timeouts"]]
+        yield "Every answer was right." if not bad else _bad(bad)
+    if results.classic:
+        tools = list(next(iter(results.classic.values())))
+        yield "By the classic tools, with a query of 100 ms:"
+        rows = [
+            [variants.TITLES[name], *(f"{found[tool]:.1f}" for tool in tools)]
+            for name, found in results.classic.items()
+        ]
+        yield table(["requests per second", *tools], rows)
+    if results.latency:
+        yield "## How late"
+        yield "A query of 10 ms, 50 requests a second whatever comes back (k6); milliseconds."
+        ticks = [tick for tick in next(iter(results.latency.values())) if tick != "failed"]
+        rows = [
+            [variants.TITLES[name], *(f"{found[tick]:.1f}" for tick in ticks), f"{found['failed']:.0f}"]
+            for name, found in results.latency.items()
+        ]
+        yield table(["", *(f"{tick} %" if tick != "100" else "most" for tick in ticks), "failed"], rows)
+        yield drawn["latency.svg"]
+    if results.figures:
+        yield "## The figures of bridge and worker"
+        yield _figures([figure for figure in results.figures if "rounds" in figure])
+        for figure in results.figures:
+            if "rows" in figure:
+                yield f"{figure['what']}:"
+                yield table(
+                    ["", *figure["columns"]],
+                    [[name, *(f"{value:.4g}" for value in values)] for name, values in figure["rows"].items()],
+                )
+    if results.failed:
+        yield "## What could not be measured"
+        yield "\n".join(f"- {what}: {why}" for what, why in results.failed.items())
+
+
+def peers_table(results: Results) -> str:
+    """One row for each peer, and how much faster the bridge is."""
+    ours = results.peers.get("bridge")
+    rows = []
+    for name, rounds in results.peers.items():
+        rates = [one["per_second"] for one in rounds]
+        cpu = sum(_median(rounds, "cpu", part) for part in ("server", "worker", "broker"))
+        memory = [_median(rounds, "memory", part) for part in ("server", "worker")]
+        wrong = sum(one["failed"] + one["wrong"] + one["timeouts"] for one in rounds)
+        ratio = wanted = ""
+        if ours and name not in ("bridge", "lean"):
+            ratios = [mine["per_second"] / max(0.1, rate) for mine, rate in zip(ours, rates)]
+            median = statistics.median(ratios)
+            ratio = f"{median:.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+            bound = peer.BOUNDS[name]
+            wanted = f"{bound:g}: {'yes' if median >= bound else 'no'}"
+        title = peer.TITLES[name] + (f", {results.how[name]}" if results.how.get(name) else "")
+        p99 = statistics.median(one["p99"] for one in rounds)
+        rows.append(
+            [title, f"{statistics.median(rates):,.0f}", ratio, wanted, f"{p99:.0f}", f"{cpu:,.0f}",
+             f"{memory[0]:.0f} + {memory[1]:.0f}", str(wrong)]
+        )  # fmt: skip
+    rows += [[peer.TITLES[name], f"missing: {why}", *[""] * 6] for name, why in results.missing.items()]
+    return table(
+        ["", "requests/s", "the bridge makes as many times", "wanted", "p99 ms", "CPU µs/request",
+         "MB, server + worker", "wrong"], rows,
+    )  # fmt: skip
+
+
+def _median(rounds: Sequence[dict[str, Any]], what: str, part: str) -> float:
+    return statistics.median(one[what].get(part, 0.0) for one in rounds)
+
+
+def isolation_table(results: Results) -> str:
+    """The worst of each variant, before and from the slow queries on."""
+    rows = []
+    for name, answers in results.isolation.items():
+        idle = [milliseconds for sent, milliseconds in answers if sent < variants.BEFORE - 0.5]
+        busy = [milliseconds for sent, milliseconds in answers if sent >= variants.BEFORE - 0.5]
+        figures = [_quantile(idle, 0.99), _quantile(busy, 0.99), max(busy, default=0.0)]
+        rows.append([variants.TITLES[name], *(f"{figure:,.1f}" for figure in figures)])
+    return table(["/i_want_you_now, ms", "p99 before", "p99 from then on", "slowest"], rows)
+
+
+def _quantile(values: Sequence[float], q: float) -> float:
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else 0.0
+
+
+def _cells(results: Results) -> str:
+    names = list(dict.fromkeys(cell["variant"] for cell in results.cells))
+    places = list(dict.fromkeys((cell["delay"], cell["connections"]) for cell in results.cells))
+    found = {(cell["variant"], cell["delay"], cell["connections"]): cell["per_second"] for cell in results.cells}
+    rows = [
+        [f"{delay:g} s", f"{count:,}", *(_rate(found.get((name, delay, count))) for name in names)]
+        for delay, count in places
+    ]
+    return table(["sleeps", "connections", *(variants.TITLES[name] for name in names)], rows)
+
+
+def _rate(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _bad(cells: Sequence[dict[str, Any]]) -> str:
+    return "Not answered, or not as they should be:\n\n" + "\n".join(
+        f"- {variants.TITLES[cell['variant']]}, {cell['delay']:g} s, {cell['connections']} connections: "
+        f"{cell['failed']} failed, {cell['wrong']} wrong, {cell['timeouts']} without an answer in time"
+        for cell in cells
+    )
+
+
+def _figures(figures: Sequence[dict[str, Any]]) -> str:
+    rows = []
+    for figure in figures:
+        first, second = (statistics.median(side) for side in zip(*figure["rounds"]))
+        how, limit = figure["bound"]
+        ratios = figure["ratios"]
+        rows.append(
+            [figure["what"], f"{figure['sides'][0]}: {first:.4g} {figure['unit']}",
+             f"{figure['sides'][1]}: {second:.4g} {figure['unit']}",
+             f"{figure['ratio']:.2f} ({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} rounds)",
+             f"{how} {limit:g}: {'yes' if figure['holds'] else 'no'}"]
+        )  # fmt: skip
+    return table(["", "one side", "the other", "ratio", "wanted"], rows)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    cells = [[cell.replace("|", "\\|").replace("\n", " ") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)

@@ -1,0 +1,177 @@
+"""The benchmark measures what it says, and tells what it found."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from deploy.local import programs
+from tests.bench import peer, report, tools, variants
+from tests.bench.__main__ import steps
+from tests.bench.ratio import Ratio, Table, alternate
+from tests.bench.results import Results, about
+from tests.conftest import ROOT
+
+
+class Handler(BaseHTTPRequestHandler):
+    """GET /right/N is N, /wrong/N now and then something else, /slow/N takes 0.2 seconds."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    numbers = count()
+
+    def do_GET(self) -> None:
+        _, kind, number = self.path.split("/")
+        if kind == "slow":
+            time.sleep(0.2)
+        body = b"?" if kind == "wrong" and next(self.numbers) % 4 == 0 else number.encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """Load generators hang up in the middle of an answer."""
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    programs.require(tools.PROGRAMS)
+    server = Server(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_wrk_counts_wrong_answers(url: str) -> None:
+    right = tools.wrk(f"{url}/right/1", connections=4, seconds=1, expected="1")
+    assert right.requests > 0
+    assert (right.failed, right.wrong) == (0, 0)
+    wrong = tools.wrk(f"{url}/wrong/1", connections=4, seconds=1, expected="1")
+    assert 0 < wrong.wrong < wrong.requests
+    with pytest.raises(tools.LoadError):
+        tools.good(wrong)
+
+
+def test_requests_that_come_at_a_constant_rate_do_not_wait_for_answers(url: str) -> None:
+    came = tools.Arrivals(f"{url}/slow", rate=50, seconds=2, users=50, numbers=True).result()
+    assert (came.failed, came.unsent) == (0, 0)
+    assert 90 <= len(came.answers) <= 101
+    median, most = came.percentiles(50, 100)
+    assert 200 <= median <= most
+    assert tools.Arrivals(f"{url}/wrong", rate=50, seconds=1, numbers=True).result().failed > 0
+
+
+def test_ab_and_siege_tell_their_rates(url: str) -> None:
+    assert tools.ab(f"{url}/slow/1", connections=5, requests=10) > 0
+    assert tools.siege(f"{url}/slow/1", connections=5, repetitions=2) > 0
+
+
+def test_sides_take_turns() -> None:
+    order: list[str] = []
+
+    def side(name: str) -> float:
+        order.append(name)
+        return len(order)
+
+    figures = alternate(3, lambda: side("a"), lambda: side("b"))
+    assert order == ["a", "b", "b", "a", "a", "b"]
+    assert figures == [(1, 2), (4, 3), (5, 6)]
+
+
+def test_a_ratio_is_taken_round_by_round() -> None:
+    ratio = Ratio("what", ("a", "b"), "s", [(2, 1), (9, 3), (8, 2)], ("at least", 3))
+    assert (ratio.ratios, ratio.holds) == ([2, 3, 4], True)
+    assert "ratio 3.00 (2.00 to 4.00 in 3 rounds), at least 3: yes" in str(ratio)
+    assert Ratio.of(json.loads(json.dumps(ratio.document()))).ratios == ratio.ratios
+
+
+def found() -> Results:
+    """Results of every kind."""
+    results = Results(about(quick=True))
+    rounds = [{"per_second": rate, "p99": 5.0, "failed": 0, "wrong": 0, "timeouts": 0,
+               "cpu": {"server": 500.0, "worker": 600.0, "broker": 300.0}, "memory": {"server": 50.0, "worker": 60.0}}
+              for rate in (100.0, 110.0)]  # fmt: skip
+    results.peers = {name: rounds for name in list(peer.TITLES)[:-1]}
+    results.missing = {"aio-pika": "it cannot be installed: no | network"}
+    for name in variants.TITLES:
+        results.cells += [
+            {"variant": name, "delay": delay, "connections": connections, "per_second": 10.0, "p50": 1.0, "p99": 2.0,
+             "failed": 0, "wrong": 0, "timeouts": 0} for delay in (0, 0.1) for connections in (1, 10)
+        ]  # fmt: skip
+        results.classic[name] = {"ab": 10.0, "siege": 11.0}
+        results.latency[name] = {tick: 12.0 for tick in ("50", "75", "90", "95", "99", "99.9", "100", "failed")}
+        results.isolation[name] = [(second / 10, 1.0) for second in range(100)]
+    results.figures = [
+        Ratio("CPU", ("a", "b"), "µs", [(1, 2)], ("at most", 1)).document(),
+        Table("pools", ["short/s"], {"threads": [3.0]}).document(),
+    ]
+    return results
+
+
+def test_a_report_has_every_table_and_picture(tmp_path: Path) -> None:
+    file = report.write(found(), tmp_path)
+    text = file.read_text()
+    for title in (*peer.TITLES.values(), *variants.TITLES.values(), "no \\| network", "| threads | 3 |", "0.50"):
+        assert title in text, title
+    pictures = ["cpu", "isolation", "latency", "peers", "throughput"]
+    assert sorted(path.stem for path in tmp_path.glob("*.svg")) == pictures
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<table>") == text.count("| --- |\n") > 5
+    assert all(f'src="{name}.svg"' in page for name in pictures)
+    assert json.loads((tmp_path / "report.json").read_text())["classic"]["bridge"]["ab"] == 10.0
+
+
+def test_a_report_of_nothing_can_be_written(tmp_path: Path) -> None:
+    assert "Nowait" in report.write(Results(about(quick=False)), tmp_path).read_text()
+
+
+def test_only_some_sides_are_measured_when_that_is_asked_for() -> None:
+    nowhere: Any = None
+    named = [step.name for step in steps(nowhere, {"peers", "variants"}, {"bridge", "threads"}, True)]
+    assert any("threads" in name for name in named) and any("bridge" in name for name in named)
+    assert not any(name.startswith(("blocking", "flower", "latency, blocking")) for name in named)
+
+
+def test_a_name_that_is_unknown_is_an_error_that_lists_all() -> None:
+    command = [sys.executable, "-m", "tests.bench", "--only", "nobody"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "there is no nobody; there are peers, variants, sending" in done.stderr
+
+
+def test_a_run_that_is_interrupted_leaves_its_report_and_no_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "sending,pools", "--output", str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
+        main = psutil.Process(running.pid)
+        deadline = time.monotonic() + 60
+        while not any("celery" in " ".join(child.cmdline()) for child in main.children(recursive=True)):
+            assert running.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        left = main.children(recursive=True)
+        running.send_signal(signal.SIGINT)
+        printed, _ = running.communicate(timeout=60)
+    assert running.returncode == 1
+    assert "interrupted" in printed
+    assert "Nowait" in (tmp_path / "report.md").read_text()
+    assert not psutil.wait_procs(left, timeout=10)[1]
