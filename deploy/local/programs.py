@@ -19,7 +19,10 @@ from deploy.local.errors import LocalError
 _DIRECTORIES = ("/usr/lib/rabbitmq/bin", "/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin")
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _INIT = Path("/etc/init.d")
-_UNITS = ("rabbitmq-server.service", "mariadb.service", "epmd.service", "epmd.socket")
+_UNITS = (
+    "rabbitmq-server.service", "mariadb.service", "epmd.service", "epmd.socket", "haproxy.service",
+    "redis-server.service",
+)  # fmt: skip
 
 # For each program, the packages that hold it, the leanest first.
 PACKAGES = {
@@ -29,7 +32,9 @@ PACKAGES = {
     "mariadbd": ("mariadb-server-core", "mariadb-server"),
     "mariadb-install-db": ("mariadb-server-core", "mariadb-server"),
     "wrk": ("wrk",),
-    "hey": ("hey",),
+    "ab": ("apache2-utils",),
+    "siege": ("siege",),
+    "redis-server": ("redis-server",),
     "haproxy": ("haproxy",),
     "mariadb": ("mariadb-client-core", "mariadb-client"),
     "my_print_defaults": ("mariadb-client-core", "mariadb-client"),  # mariadb-install-db calls it

@@ -111,6 +111,7 @@ class Peers:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._celery: tuple[Path, Process] | None = None
+        self._redis: tuple[Process, str] | None = None
 
     def sides(self, quick: bool) -> dict[str, Callable[[], Side]]:
         """What starts each side, by its name."""
@@ -140,12 +141,29 @@ class Peers:
         """The programs of the Celery environment, and a stock worker."""
         if self._celery is None:
             programs_ = environment("celery")
-            command = [str(programs_ / "celery"), "-A", "worker", "worker", "-l", "WARNING", *_WORKER]
-            command += ["--without-gossip", "--without-mingle", "-n", "peer@bench"]
-            worker = self._site.run("peer-celery", command, {"QUEUE": "peer.celery"}, FOLDER / "celery")
-            _await(worker, lambda: self._site.depth("peer.celery")[1] > 0)
-            self._celery = programs_, worker
+            self._celery = programs_, self._celery_worker(programs_, {"QUEUE": "peer.celery"})
         return self._celery
+
+    def _celery_worker(self, programs_: Path, given: dict[str, str]) -> Process:
+        command = [str(programs_ / "celery"), "-A", "worker", "worker", "-l", "WARNING", *_WORKER]
+        command += ["--without-gossip", "--without-mingle", "-n", f"{given['QUEUE']}@bench"]
+        worker = self._site.run("peer-celery", command, given, FOLDER / "celery")
+        _await(worker, lambda: self._site.depth(given["QUEUE"])[1] > 0)
+        return worker
+
+    def _results(self) -> tuple[Process, str]:
+        """A Redis for results, and its URL."""
+        if self._redis is None:
+            try:
+                programs.require(["redis-server"])
+            except LocalError as error:
+                raise Missing(str(error)) from error
+            port = free_port()
+            command = [programs.path("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+            redis = self._site.run("peer-redis", command, {}, FOLDER)
+            _await(redis, lambda: listens(port))
+            self._redis = redis, f"redis://127.0.0.1:{port}"
+        return self._redis
 
     def _best(self, kind: str, choices: Sequence[str], what: str) -> Side:
         """A recipe, at the best of several settings."""
@@ -173,30 +191,22 @@ class Peers:
         return best
 
     def _flower(self) -> Side:
-        programs_, worker = self._stock()
+        programs_ = environment("celery")
+        # With rpc:// it loses the results of calls that are in flight at the same time.
+        redis, redis_url = self._results()
+        given = {"QUEUE": "peer.flower", "RESULTS": redis_url, "FLOWER_UNAUTHENTICATED_API": "true"}
+        worker = self._celery_worker(programs_, given)
         port = free_port()
         command = [str(programs_ / "celery"), "-A", "worker", "flower", "--address=127.0.0.1", f"--port={port}"]
-        given = {"QUEUE": "peer.celery", "FLOWER_UNAUTHENTICATED_API": "true"}
         server = self._site.run("peer-flower", [*command, "--logging=error"], given, FOLDER / "celery")
         url, body = f"http://127.0.0.1:{port}/api/task/apply/echo", json.dumps({"args": [1]})
         _await(server, lambda: fetch(url, "POST", {"Content-Type": "application/json"}, body.encode()).status == 200)
-        return Side(url, server, [worker], expected='~"result": 1', body=body)
+        return Side(url, server, [worker, redis], expected='~"result": 1', body=body, how="results in Redis")
 
     def _taskiq(self) -> Side:
         programs_, folder = environment("taskiq"), FOLDER / "taskiq"
-        try:
-            programs.require(["redis-server"])
-        except LocalError as error:
-            raise Missing(str(error)) from error
-        redis_port, port = free_port(), free_port()
-        redis = self._site.run(
-            "peer-redis",
-            [programs.path("redis-server"), "--port", str(redis_port), "--bind", "127.0.0.1", "--save", ""],
-            {},
-            folder,
-        )
-        _await(redis, lambda: listens(redis_port))
-        given = {"REDIS_URL": f"redis://127.0.0.1:{redis_port}"}
+        redis, redis_url = self._results()
+        port, given = free_port(), {"REDIS_URL": redis_url}
         command = [str(programs_ / "taskiq"), "worker", "app:broker", "--workers", "1", "--log-level", "ERROR"]
         worker = self._site.run("peer-taskiq-worker", command, given, folder)
         command = [str(programs_ / "uvicorn"), "app:server", "--port", str(port), "--log-level", "error"]
@@ -209,6 +219,7 @@ class Peers:
         programs_, folder, given = environment(name), FOLDER / name, {"QUEUE": f"peer.{name}"}
         program = str(programs_.parent / command[0])
         worker = self._site.run(f"peer-{name}-worker", [program, *command[1:]], given, folder)
+        _await(worker, lambda: self._site.depth(given["QUEUE"])[1] > 0)
         port = free_port()
         server = self._site.run(f"peer-{name}", [str(programs_ / "python"), "server.py", str(port)], given, folder)
         url = f"http://127.0.0.1:{port}/echo/1"
@@ -216,12 +227,12 @@ class Peers:
         return Side(url, server, [worker])
 
 
-def check(side: Side) -> int:
-    """How many of 400 requests, each with a number of its own, were answered wrong or not at all."""
+def check(side: Side, seconds: int) -> int:
+    """How many of 100 requests a second, each with a number of its own, were answered wrong or not at all."""
     if side.body is not None:
         return 0  # a POST: the bodies are compared under load alone
     url = side.url.rpartition("/")[0]
-    came = Arrivals(url, rate=100, seconds=4, users=50, numbers=True).result()
+    came = Arrivals(url, rate=100, seconds=seconds, users=50, numbers=True).result()
     return came.failed + came.unsent
 
 

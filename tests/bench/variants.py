@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from deploy.local import programs
+from deploy.local.process import Process
 from tests.bench.results import Results, Step
 from tests.bench.site import Site
 from tests.bench.tools import NOW, Arrivals, ab, siege, wrk
@@ -21,7 +22,7 @@ _PATHS = {"blocking": "/blocking", "threads": "/threads", "aiomysql": "/aiomysql
 _PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 100.0)
 _RATE = 50  # requests a second of the open loads
 _SLOW = 5  # slow queries at once, of one second each
-BEFORE, AFTER = 3.0, 10.0  # seconds of the isolation: until the slow queries, and from them to the end
+BEFORE = 2.0  # seconds of the isolation until the slow queries
 
 
 class Variants:
@@ -37,21 +38,31 @@ class Variants:
         self._site = site
         self._names = names
         self._quick = quick
+        self._running: tuple[Process, str] | None = None
 
     @contextmanager
-    def _server(self) -> Iterator[str]:
-        """A server for one measurement: what one leaves behind must not wait for the next."""
-        server, url = self._site.server("server-variants", "/readyz", "server", demo=1, max_in_flight=2000, timeout=60)
+    def _server(self, last: bool = True) -> Iterator[str]:
+        """A server for a measurement, its `last` one if it leaves behind what must not wait for the next."""
+        if self._running is None:
+            settings = {"demo": 1, "max_in_flight": 2000, "timeout": 60}
+            self._running = self._site.server("server-variants", "/readyz", "server", **settings)
         try:
-            yield url
+            yield self._running[1]
         finally:
-            server.kill()
+            if last:
+                self.stop()
+
+    def stop(self, _: Results | None = None) -> None:
+        """Stop the server, and forget what it has sent."""
+        if self._running is not None:
+            self._running[0].kill()
+            self._running = None
             self._site.purge("queries")
 
     def throughput(self) -> list[Step]:
         """Requests per second, by delay and number of connections."""
-        delays = (0.0, 0.1) if self._quick else (0.0, 0.01, 0.1, 1.0)
-        connections = (1, 50) if self._quick else (1, 10, 100, 1000)
+        delays = (0.1,) if self._quick else (0.0, 0.01, 0.1, 1.0)
+        connections = (50,) if self._quick else (1, 10, 100, 1000)
         return [
             self._step(f"{name}, {delay:g} s, {count} connections", self._cell, name, delay, count)
             for delay in delays
@@ -64,11 +75,13 @@ class Variants:
 
     def _cell(self, results: Results, name: str, delay: float, connections: int) -> None:
         seconds = 1 if self._quick else 3 if delay == 1 else 2
-        with self._server() as url:
+        # A second's worth of queries waits behind the last of them.
+        with self._server(last=delay * connections >= (0.5 if name == "blocking" else 20)) as url:
             expected = fetch(f"{url}/threads/mysql_query/0").body.decode()
             path = f"{url}{_PATHS[name]}/mysql_query/0"
-            # Connections and pools are there before it counts.
-            wrk(path, connections=min(connections, 50), seconds=1, expected=expected)
+            if connections > 1 and not self._quick:
+                # Connections and pools are there before it counts.
+                wrk(path, connections=min(connections, 50), seconds=1, expected=expected)
             found = wrk(f"{path}?delay={delay:g}", connections=connections, seconds=seconds, expected=expected)
         results.cells.append(
             {"variant": name, "delay": delay, "connections": connections, "per_second": found.per_second,
@@ -109,13 +122,13 @@ class Variants:
 
     def isolation(self) -> list[Step]:
         """The latency of what has nothing to do while slow queries run, second by second."""
-        return [self._step(f"isolation, {name}", self._isolation, name, seconds=18.0) for name in self._names]
+        seconds = 9.0 if self._quick else 16.0
+        return [self._step(f"isolation, {name}", self._isolation, name, seconds=seconds) for name in self._names]
 
     def _isolation(self, results: Results, name: str) -> None:
         with self._server() as url:
-            arrivals = Arrivals(
-                f"{url}/i_want_you_now", rate=_RATE, seconds=BEFORE + AFTER, users=600, expected=NOW
-            )
+            seconds = BEFORE + (4.0 if self._quick else 10.0)
+            arrivals = Arrivals(f"{url}/i_want_you_now", rate=_RATE, seconds=seconds, users=600, expected=NOW)
             time.sleep(BEFORE)
             path = f"{url}{_PATHS[name]}/mysql_query/0?delay=1"
             command = [programs.path("ab"), "-q", "-n", str(_SLOW), "-c", str(_SLOW), "-s", "60", path]

@@ -9,7 +9,7 @@ broker = RabbitBroker(os.environ["NOWAIT_BROKER_URL"], default_channel=Channel(p
 app = FastStream(broker)
 
 
-@broker.subscriber(os.environ["QUEUE"], max_workers=100)
+@broker.subscriber(os.environ["QUEUE"])
 async def echo(number: int) -> int:
     """What it was given."""
     return number
