@@ -134,12 +134,10 @@ def _peer_steps(site: Site, names: Sequence[str], quick: bool) -> list[Step]:
 
 def _run(todo: Sequence[Step], results: Results) -> int:
     """Take one step after the other; a bar tells how far it is. What fails is noted, and left out."""
-    form = "{percentage:3.0f} %|{bar}| {elapsed} of about {postfix}"
-    with tqdm(total=sum(step.seconds for step in todo), bar_format="{desc:32} " + form, leave=False) as bar:
+    form = "{desc:36} {percentage:3.0f} %|{bar}| {elapsed} gone, {remaining} left"
+    with tqdm(total=sum(step.seconds for step in todo), bar_format=form, leave=False, smoothing=0) as bar:
         for step in todo:
             bar.set_description_str(step.name)
-            rate = bar.format_dict["elapsed"] / bar.n if bar.n else 1.0
-            bar.set_postfix_str(tqdm.format_interval(bar.total * max(rate, 0.2)))
             try:
                 step.run(results)
             except (LoadError, LocalError) as error:

@@ -213,7 +213,7 @@ class Peers:
         server = self._site.run("peer-taskiq", command, given, folder)
         url = f"http://127.0.0.1:{port}/echo/1"
         _await(server, lambda: fetch(url).status == 200)
-        return Side(url, server, [worker, redis], how="results in Redis, 5 ms between two looks")
+        return Side(url, server, [worker, redis], how="5 ms between two looks")
 
     def _tornado(self, name: str, command: list[str]) -> Side:
         programs_, folder, given = environment(name), FOLDER / name, {"QUEUE": f"peer.{name}"}
