@@ -13,7 +13,7 @@ EXEC := @exec setpriv --pdeathsig TERM
 .PHONY: help run test faults bench bench-compare check lint types server worker beat lock clean
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
 run: $(VENV)/run ## Everything from nothing, in the foreground: broker, database, worker, server
 	$(EXEC) $(BIN)/python -m deploy.local

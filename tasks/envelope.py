@@ -25,7 +25,11 @@ def _text(value: Any) -> bool:
 
 
 def _id(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 255
+    # An AMQP short string: a reply to it has to be sent.
+    try:
+        return isinstance(value, str) and 0 < len(value.encode()) <= 255
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
 
 
 def _count(value: Any) -> bool:

@@ -40,6 +40,7 @@ def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
         ):
             if there:
                 paint(results)
+                pyplot.suptitle(caption, fontsize=12)
                 pyplot.savefig(folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
                 pyplot.close("all")
                 pictures.append((f"{name}.svg", caption))
@@ -90,13 +91,13 @@ def _isolation(results: Results) -> None:
         _line(axes, name, [second + 0.5 for second in seconds], [worst[second] for second in seconds])
     axes.axvline(variants.BEFORE, color="#999999", linewidth=1)
     axes.annotate(
-        " five queries of 1 s begin", (variants.BEFORE, 1), xycoords=("data", "axes fraction"), xytext=(0, -12),
+        " five queries of 1 s begin", (variants.BEFORE, 0), xycoords=("data", "axes fraction"), xytext=(0, 5),
         textcoords="offset points", fontsize=9,
     )  # fmt: skip
     axes.set_yscale("log")
     axes.set_xlabel("seconds")
-    axes.set_ylabel("slowest answer sent in that second, ms")
-    axes.legend()
+    axes.set_ylabel("slowest answer to what was sent in that second, ms")
+    axes.legend(loc="center right")
 
 
 def _throughput(results: Results) -> None:

@@ -213,3 +213,10 @@ async def test_a_bomb_and_the_largest_body_that_brokers_let_through_cost_no_memo
                 await served(bridge)
             assert worker.memory_info().rss - before < 50_000_000
     strict.stop()
+
+
+@pytest.mark.parametrize("text", ["", "x" * 256, "é" * 128, "\ud800", 5, None])
+def test_an_id_has_to_fit_into_an_amqp_short_string(text: Any) -> None:
+    headers, properties, _ = good()
+    with pytest.raises(Refused, match="header id"):
+        check_envelope({**headers, "id": text}, properties, **PLAIN, size=10, tasks=TASKS)  # type: ignore[arg-type]
