@@ -6,7 +6,8 @@ set -eu
 case $DATABASE in *[!A-Za-z0-9_]*) echo "DATABASE=$DATABASE: letters, digits and _ are expected" >&2; exit 2 ;; esac
 case $WORKER_DATABASE_PASSWORD in *[\'\\]*) echo "the password may have no ' and no \\" >&2; exit 2 ;; esac
 
-mariadb <<END
-CREATE OR REPLACE USER worker@'%' IDENTIFIED BY '$WORKER_DATABASE_PASSWORD' REQUIRE SSL;
+"$(command -v mariadb || command -v mysql)" <<END
+CREATE USER IF NOT EXISTS worker@'%' IDENTIFIED BY '$WORKER_DATABASE_PASSWORD';
+ALTER USER worker@'%' IDENTIFIED BY '$WORKER_DATABASE_PASSWORD' REQUIRE SSL;
 GRANT SELECT ON \`$DATABASE\`.* TO worker@'%';
 END

@@ -88,7 +88,7 @@ def _figure_step(site: Site, name: str, quick: bool) -> Step:
     def run(results: Results) -> None:
         results.figures.append(_MEASUREMENTS[name](site, quick).document())
 
-    return Step(name, 12.0 if quick else 45.0, run)
+    return Step(name, 12.0 if quick else 130.0 if name == "pools" else 45.0, run)
 
 
 def _peer_steps(site: Site, names: Sequence[str], quick: bool) -> list[Step]:

@@ -97,7 +97,7 @@ def _isolation(results: Results) -> None:
     axes.set_yscale("log")
     axes.set_xlabel("seconds")
     axes.set_ylabel("slowest answer to what was sent in that second, ms")
-    axes.legend(loc="center right")
+    axes.legend(loc="upper right")
 
 
 def _throughput(results: Results) -> None:
@@ -113,7 +113,7 @@ def _throughput(results: Results) -> None:
         axes.set_title(f"query sleeps {delay * 1000:g} ms" if delay else "query sleeps not", fontsize=10)
         axes.set_xlabel("connections")
     grid[0][0].set_ylabel("requests per second")
-    grid[0][0].legend(fontsize=8)
+    pyplot.figlegend(*grid[0][0].get_legend_handles_labels(), loc="lower center", ncol=4, bbox_to_anchor=(0.5, -0.1))
 
 
 def _at_least(cell: dict[str, Any]) -> float:
@@ -126,7 +126,7 @@ def _latency(results: Results) -> None:
     ticks = ["50", "75", "90", "95", "99", "99.9"]
     for name, found in results.latency.items():
         _line(axes, name, range(len(ticks)), [found[tick] for tick in ticks])
-    axes.set_yscale("log")
+    axes.set_ylim(bottom=0)
     axes.set_xticks(range(len(ticks)), [f"{tick} %" for tick in ticks])
     axes.set_xlabel("of the answers took at most")
     axes.set_ylabel("milliseconds")

@@ -74,7 +74,7 @@ class Variants:
         return Step(what, seconds, lambda results: measure(results, *arguments))
 
     def _cell(self, results: Results, name: str, delay: float, connections: int) -> None:
-        seconds = 1 if self._quick else 3 if delay == 1 else 2
+        seconds = 1 if self._quick else 5 if delay == 1 else 2
         # A second's worth of queries waits behind the last of them.
         with self._server(last=delay * connections >= (0.5 if name == "blocking" else 20)) as url:
             expected = fetch(f"{url}/threads/mysql_query/0").body.decode()
@@ -128,7 +128,7 @@ class Variants:
     def _isolation(self, results: Results, name: str) -> None:
         with self._server() as url:
             seconds = BEFORE + (4.0 if self._quick else 10.0)
-            arrivals = Arrivals(f"{url}/i_want_you_now", rate=_RATE, seconds=seconds, users=600, expected=NOW)
+            arrivals = Arrivals(f"{url}/i_want_you_now", rate=_RATE, seconds=seconds + 1, users=600, expected=NOW)
             time.sleep(BEFORE)
             path = f"{url}{_PATHS[name]}/mysql_query/0?delay=1"
             command = [programs.path("ab"), "-q", "-n", str(_SLOW), "-c", str(_SLOW), "-s", "60", path]
@@ -137,4 +137,5 @@ class Variants:
             slow.wait()
         if came.failed or came.unsent:
             results.failed[f"isolation, {name}"] = f"{came.failed} failed, {came.unsent} not sent"
-        results.isolation[name] = list(came.answers)
+        # The last second is that in which the load generator ends.
+        results.isolation[name] = [answer for answer in came.answers if answer[0] < seconds]
