@@ -2,12 +2,14 @@
 
 NOWAIT_TEST_RUNS names the file that test.record appends to, NOWAIT_TEST_QUEUE_TYPE the type of the
 queue: classic or quorum; NOWAIT_TEST_BACKEND the result backend, rpc:// unless it is given;
-NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given.
+NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given; NOWAIT_TEST_ALIVE the
+file of its signs of life.
 """
 
 import math
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
@@ -20,6 +22,7 @@ app = Celery(
     backend=environment("NOWAIT_TEST_BACKEND", "rpc://"),
 )
 app.conf.update(
+    alive=Path(environment("NOWAIT_TEST_ALIVE", "")) if environment("NOWAIT_TEST_ALIVE") else None,
     worker_consumer=environment("NOWAIT_TEST_CONSUMER", "celery.worker.consumer:Consumer"),
     task_default_queue="tests",
     task_queues=[Queue("tests", queue_arguments={"x-queue-type": environment("NOWAIT_TEST_QUEUE_TYPE", "classic")})],

@@ -15,7 +15,7 @@ from deploy.local.services import Services
 from server.bridge import Bridge, TaskFailed
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker, services_settings
-from tests.faults.conftest import control
+from tests.faults.conftest import control, service
 from tests.faults.figures import Figures
 
 pytestmark = [pytest.mark.gen_test(timeout=300), pytest.mark.timeout(300)]
@@ -112,6 +112,34 @@ async def test_an_alarm_does_not_keep_a_worker_whose_task_is_over_its_limit(
             assert caught.value.exception == "TimeLimitExceeded"
             assert await bridge.send_task("test.echo", ["next"], queue="tests", timeout=60) == "next"
         worker.stop()
+
+
+async def test_a_worker_finds_a_broker_that_comes_back_at_once(
+    start: Start, tmp_path: Path, figures: Figures
+) -> None:
+    broker = Broker(tmp_path / "broker")
+    try:
+        broker.start()
+        broker.wait_ready()
+        alive = tmp_path / "alive"
+        worker = celery_worker(
+            start, "tests.worker", "-P", "threads", "-c", "2", broker_url=broker.url,
+            test_consumer="tasks.consumer:StrictConsumer", test_backend="tasks.results:Results", test_alive=alive,
+        )  # fmt: skip
+        async with running(broker.url) as bridge:
+            assert await bridge.send_task("test.echo", [1], queue="tests") == 1
+            broker.process.kill()
+            alive.unlink()
+            # Celery would pause longer and longer, up to half a minute; to wait is to be alive.
+            await until(alive.exists)
+            broker.start()
+            await asyncio.get_running_loop().run_in_executor(None, broker.wait_ready)
+            took = await service(bridge)
+        worker.stop()
+    finally:
+        broker.stop()
+    figures.remark("broker back, worker too", after=took)
+    assert took < 10
 
 
 async def test_throughput_grows_with_the_workers(
