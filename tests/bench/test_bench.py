@@ -160,12 +160,20 @@ def test_a_name_that_is_unknown_is_an_error_that_lists_all() -> None:
     assert "there is no nobody; there are peers, variants, sending" in done.stderr
 
 
+def has_worker(main: psutil.Process) -> bool:
+    """True when a Celery worker is among the children of a process."""
+    try:
+        return any("celery" in " ".join(child.cmdline()) for child in main.children(recursive=True))
+    except psutil.NoSuchProcess:  # one that has ended since it was listed; a zombie is one, too
+        return False
+
+
 def test_a_run_that_is_interrupted_leaves_its_report_and_no_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "sending,pools", "--output", str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         main = psutil.Process(running.pid)
         deadline = time.monotonic() + 60
-        while not any("celery" in " ".join(child.cmdline()) for child in main.children(recursive=True)):
+        while not has_worker(main):
             assert running.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
         left = main.children(recursive=True)
