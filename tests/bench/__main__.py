@@ -69,9 +69,7 @@ def steps(site: Site, parts: set[str], only: set[str], quick: bool) -> list[Step
     if "peers" in parts:
         found += _peer_steps(site, [name for name in peer.TITLES if name in only], quick)
     if parts & {"variants", "pools", "isolation", "serving"}:
-        found.append(
-            Step("worker", 3.0, lambda _: _queries_worker(site))
-        )
+        found.append(Step("worker", 3.0, lambda _: site.worker("tasks", "queries", "-P", "threads", "-c", "100")))
     if "variants" in parts:
         own = variants.Variants(site, [name for name in variants.TITLES if name in only], quick)
         found += own.isolation() + own.throughput()
@@ -146,10 +144,6 @@ def _run(todo: Sequence[Step], results: Results) -> int:
     for what, why in results.failed.items():
         print(f"{what}: {why}", file=sys.stderr)
     return 1 if results.failed else 0
-
-
-def _queries_worker(site: Site) -> None:
-    site.worker("tasks", "queries", "-P", "threads", "-c", "100")
 
 
 def _interrupt(*_: object) -> None:

@@ -75,7 +75,7 @@ class Round:
 
 
 def environment(name: str) -> Path:
-    """The Python of a peer's environment, which is made when it is not there.
+    """The folder of the programs of a peer's environment, which is made when it is not there.
 
     Raises Missing.
     """

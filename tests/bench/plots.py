@@ -6,15 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib
+from matplotlib import pyplot
+from matplotlib.axes import Axes
 
-matplotlib.use("svg")
-
-from matplotlib import pyplot  # noqa: E402
-from matplotlib.axes import Axes  # noqa: E402
-
-from tests.bench import peer, variants  # noqa: E402
-from tests.bench.results import Results  # noqa: E402
+from tests.bench import peer, variants
+from tests.bench.results import Results
 
 # Colours of different brightness, told apart by all kinds of eyes (Okabe and Ito, 2008).
 _STYLES: dict[str, dict[str, Any]] = {
@@ -30,6 +26,7 @@ _FONT = {"font.size": 10, "axes.grid": True, "grid.alpha": 0.3, "svg.hashsalt": 
 def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
     """Draw what there are figures for. Returns each picture's file name and what it shows."""
     pictures = []
+    pyplot.switch_backend("svg")  # no window anywhere
     with pyplot.rc_context(_FONT):
         for name, caption, there, paint in (
             ("peers", "Requests per second of a task that returns its argument", results.peers, _peers),

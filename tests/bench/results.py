@@ -63,7 +63,7 @@ class Step:
 
     name: str
     seconds: float
-    run: Callable[[Results], None]
+    run: Callable[[Results], object]
 
 
 def about(quick: bool) -> dict[str, Any]:

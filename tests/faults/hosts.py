@@ -32,10 +32,9 @@ class Host:
         self.programs = self.folder / "programs"  # stand in front of the machine's
         self.units: list[Unit] = []
         shutil.copytree("/etc", self.etc, symlinks=True)
-        (self.folder / "opt").mkdir()
-        self._opt = opt
-        if opt is not None:
-            (self.folder / "opt").rmdir()
+        if opt is None:
+            (self.folder / "opt").mkdir()
+        else:
             (self.folder / "opt").symlink_to(opt)
         self.programs.mkdir()
 
@@ -64,8 +63,8 @@ class Host:
 
     def enable(self, unit: str) -> None:
         """`systemctl enable --now UNIT`"""
-        template, instance = re.fullmatch(r"(.*@)(.*)", unit).groups()  # type: ignore[union-attr]
-        file = self.etc / "systemd/system" / f"{template}.service"
+        template, _, instance = unit.partition("@")
+        file = self.etc / "systemd/system" / f"{template}@.service"
         started = Unit(file, instance, self.etc, self.folder, self.run)
         started.start()
         self.units.append(started)

@@ -196,13 +196,14 @@ async def test_a_reply_that_is_not_from_the_workers_is_ignored(deployment: Deplo
 
 
 def test_the_workers_account_may_read_one_database_over_tls_and_nothing_else(deployment: Deployment) -> None:
-    account = {"host": deployment.network.address("database"), "user": "worker", "password": "change-me-3"}
+    host = deployment.network.address("database")
+    connect = partial(pymysql.connect, host=host, user="worker", password="change-me-3")
     context = ssl.create_default_context(cafile=str(deployment.ca))
     context.check_hostname = False  # the account is tried here, not the name
     with deployment.network.inside("worker"):
         with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
-            pymysql.connect(**account, ssl_disabled=True)  # type: ignore[arg-type]
-        connection = pymysql.connect(**account, ssl=context)  # type: ignore[call-overload]
+            connect(ssl_disabled=True)
+        connection = connect(ssl=context)
     with connection, connection.cursor() as cursor:
         assert cursor.execute("SELECT id FROM nowait.users WHERE flag = 1") == 10
         for statement in (

@@ -117,11 +117,6 @@ def assert_served(clients: Clients) -> None:
     assert statuses.total() - statuses[200] < 0.01 * statuses.total(), statuses
 
 
-async def apart(step: object) -> None:
-    """Call something that blocks, while the loop turns."""
-    await asyncio.get_running_loop().run_in_executor(None, step)  # type: ignore[arg-type]
-
-
 async def test_a_database_that_is_killed_and_comes_back_fails_no_request(
     site: Site, scale: float, figures: Figures
 ) -> None:
@@ -132,7 +127,7 @@ async def test_a_database_that_is_killed_and_comes_back_fails_no_request(
             site.database.process.kill()
             await asyncio.sleep(0.5)
             site.database.start()
-            await apart(site.database.wait_ready)
+            await asyncio.get_running_loop().run_in_executor(None, site.database.wait_ready)
             await asyncio.sleep(1)
     figures.remark("database killed", answers=clients.statuses, slowest=clients.slowest)
     assert_served(clients)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -30,6 +32,16 @@ def connections(deployment: Deployment, host: Host) -> int:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
+@asynccontextmanager
+async def load(deployment: Deployment) -> AsyncIterator[Clients]:
+    """Clients that ask through the balancer for as long as the block lasts, and have all answers behind it."""
+    with deployment.network.inside("balancer"):
+        clients = Clients("http://127.0.0.1", *PATHS)
+        assert await clients.get("/queries") == 200
+        async with clients.load():
+            yield clients
+
+
 async def test_each_host_has_its_own_part_alone(deployment: Deployment) -> None:
     for host, mine, others in (
         (deployment.server, {"server", "tornado"}, {"tasks", "sqlalchemy", "pymysql"}),
@@ -44,16 +56,13 @@ async def test_each_host_has_its_own_part_alone(deployment: Deployment) -> None:
 async def test_both_workers_serve_and_one_takes_over_when_the_other_is_cut_off(
     deployment: Deployment, scale: float, figures: Figures
 ) -> None:
-    with deployment.network.inside("balancer"):
-        clients = Clients("http://127.0.0.1", *PATHS)
-        assert await clients.get("/queries") == 200
-        async with clients.load():
-            await until(lambda: clients.statuses[200] > 100)
-            assert all([connections(deployment, worker) for worker in deployment.workers])
-            deployment.network.cut("worker2")
-            await asyncio.sleep(60 * scale or 5)
-            deployment.network.mend("worker2")
-            await asyncio.sleep(2)
+    async with load(deployment) as clients:
+        await until(lambda: clients.statuses[200] > 100)
+        assert all([connections(deployment, worker) for worker in deployment.workers])
+        deployment.network.cut("worker2")
+        await asyncio.sleep(60 * scale or 5)
+        deployment.network.mend("worker2")
+        await asyncio.sleep(2)
     figures.remark("a worker host cut off", answers=clients.statuses, slowest=clients.slowest)
     # Those that it had are answered, too: the broker takes them back when it hears nothing any more.
     assert set(clients.statuses) == {200}, (clients.statuses, clients.slowest)
@@ -62,17 +71,14 @@ async def test_both_workers_serve_and_one_takes_over_when_the_other_is_cut_off(
 async def test_a_rolling_restart_of_everything_fails_no_request(
     deployment: Deployment, scale: float, figures: Figures
 ) -> None:
-    with deployment.network.inside("balancer"):
-        clients = Clients("http://127.0.0.1", *PATHS)
-        assert await clients.get("/queries") == 200
-        async with clients.load():
-            await asyncio.sleep(1)
-            for _ in range(round(10 * scale) or 1):
-                for host in (*deployment.workers, deployment.server):
-                    for unit in host.units:
-                        await deployment.apart(unit.restart)
-                        # The balancer asks twice a second who is ready.
-                        await asyncio.sleep(1.5)
+    async with load(deployment) as clients:
+        await asyncio.sleep(1)
+        for _ in range(round(10 * scale) or 1):
+            for host in (*deployment.workers, deployment.server):
+                for unit in host.units:
+                    await deployment.apart(unit.restart)
+                    # The balancer asks twice a second who is ready.
+                    await asyncio.sleep(1.5)
     figures.remark(
         "rolling restart", times=round(10 * scale) or 1, answers=clients.statuses, slowest=clients.slowest
     )
@@ -84,15 +90,12 @@ async def test_a_rolling_restart_of_everything_fails_no_request(
 
 async def test_a_worker_that_is_killed_hands_on_its_tasks_at_once(deployment: Deployment, figures: Figures) -> None:
     unit = deployment.workers[1].units[0]
-    with deployment.network.inside("balancer"):
-        clients = Clients("http://127.0.0.1", *PATHS)
-        assert await clients.get("/queries") == 200
-        async with clients.load():
-            await until(lambda: clients.statuses[200] > 40)
-            unit.process.kill()
-            await asyncio.sleep(3)
-            await deployment.apart(unit.start)
-            await deployment.apart(unit.ready)
+    async with load(deployment) as clients:
+        await until(lambda: clients.statuses[200] > 40)
+        unit.process.kill()
+        await asyncio.sleep(3)
+        await deployment.apart(unit.start)
+        await deployment.apart(unit.ready)
     figures.remark("a whole worker killed", answers=clients.statuses, slowest=clients.slowest)
     assert set(clients.statuses) == {200}, clients.statuses
     assert clients.slowest < 5
