@@ -33,8 +33,8 @@ bench-compare: $(VENV)/test ## This revision against another one, measured in tu
 check: lint types test ## What CI runs: lint, types, tests
 
 lint: $(VENV)/test ## Style and import order
-	@$(BIN)/flake8 server tasks tests deploy
-	@$(BIN)/isort --check --diff --quiet server tasks tests deploy
+	@$(BIN)/flake8 nowait server tasks tests deploy
+	@$(BIN)/isort --check --diff --quiet nowait server tasks tests deploy
 
 types: $(VENV)/test ## Types, strictly
 	@$(BIN)/mypy

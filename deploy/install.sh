@@ -14,8 +14,9 @@ root=$(cd "$(dirname "$0")/.." && pwd)
 sh "$root/deploy/local/venv.sh" "${PYTHON:-python3}" "$folder"
 pip="$folder/bin/python -m pip --disable-pip-version-check --quiet"
 $pip install --require-hashes -r "$root/deploy/requirements/$part.txt"
-# From a copy without the other package, which setup.cfg then does not find.
+# The library, from a copy: building leaves files behind. The application beside it.
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/$package" "$copy"
+cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/nowait" "$copy"
 $pip install --no-deps "$copy"
+cp -R "$root/$package" "$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"

@@ -11,11 +11,11 @@ from typing import Any
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from nowait.systemd import Watchdog
 from server.app import make_app
 from server.broker import make_bridge
 from server.processes import Processes
 from server.settings import Settings, describe
-from server.watchdog import Watchdog
 
 log = logging.getLogger("server")
 

@@ -6,10 +6,10 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
-from server.body import BodyLimit
 from server.catalogue import Catalogue
-from server.handlers import health, queries, users
-from server.handlers.base import Context, NotFoundHandler, Requests, Tasks, TooLargeHandler, log_request
+from server.http.handler import Context, NotFoundHandler, Requests, Tasks, TooLargeHandler, log_request
+from server.http.limits import BodyLimit
+from server.routes import health, queries, users
 from server.settings import Settings
 
 Close = Callable[[], Awaitable[None]]
@@ -55,9 +55,9 @@ def make_app(bridge: Tasks, settings: Settings) -> WebApplication:
     if settings.demo:
         # Imported here alone: a server without the demo needs no database driver.
         from server.comparison import Comparison
-        from server.handlers import comparison
+        from server.routes import demo
 
         compared = Comparison(settings.database_url)
-        routes += comparison.routes(context, compared)
+        routes += demo.routes(context, compared)
         close = compared.close
     return WebApplication(routes, context, close)

@@ -4,7 +4,7 @@ from typing import Any
 
 from celery import Celery
 
-from server.bridge import Bridge, Call
+from nowait.bridge import Bridge, Call
 from server.settings import Settings
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from server.bridge.errors import DeadlineExceeded
+from nowait.errors import DeadlineExceeded
 
 _MAX_AGE = 60.0  # seconds after which the workers are asked again
 _MIN_AGE = 2.0  # seconds before that, even for a name that nobody knows

@@ -2,7 +2,7 @@
 
 from celery import Celery
 
-from tasks.broker import DEFINED, PLAIN, verify_hosts
+from nowait.topology import DEFINED, PLAIN, verify_hosts
 from tasks.catalogue import load_or_exit
 from tasks.settings import Settings
 
@@ -17,8 +17,8 @@ routes = DEFINED if settings.definitions else PLAIN
 app = Celery(
     "tasks",
     broker=settings.broker_url,
-    backend="tasks.results:Results",
-    task_cls="tasks.results:TimedTask",
+    backend="nowait.worker:Results",
+    task_cls="nowait.worker.backend:TimedTask",
     include=["tasks.queries"],
 )
 app.conf.update(
@@ -26,7 +26,7 @@ app.conf.update(
     routes=routes,
     canvas=settings.canvas,
     alive=settings.alive,
-    worker_consumer="tasks.consumer:StrictConsumer",
+    worker_consumer="nowait.worker:Consumer",
     # Whoever may publish to it could stop the workers.
     worker_enable_remote_control=settings.remote_control,
     task_default_queue="queries",

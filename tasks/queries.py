@@ -3,9 +3,9 @@
 import time
 from typing import Any
 
+from nowait.worker.deadline import remaining
 from tasks.app import app, catalogue, settings
 from tasks.database import EnginePerProcess, make_engine
-from tasks.deadline import remaining
 from tasks.statements import fetch
 from tasks.values import to_json
 

@@ -150,8 +150,8 @@ def celery_worker(start: Start, app: str, *arguments: str, **settings: Any) -> P
 
 @pytest.fixture(scope="session")
 def test_worker(services: Services, start: Start) -> Process:
-    """A worker of `tests.worker`, on the queue "tests"."""
-    return celery_worker(start, "tests.worker", "-P", "threads", "-c", "20", **services_settings(services))
+    """A worker of `tests.celeryapp`, on the queue "tests"."""
+    return celery_worker(start, "tests.celeryapp", "-P", "threads", "-c", "20", **services_settings(services))
 
 
 @pytest.fixture(scope="session")

@@ -1,90 +1,120 @@
 """The arrows: which module may import which. A module that is not listed fails."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-OWN = ("server", "tasks", "deploy", "tests")
+OWN = ("nowait", "server", "tasks", "deploy", "tests")
 
 # Standard library apart, these are all imports of each module.
 ALLOWED: dict[str, set[str]] = {
+    "nowait": {"nowait.bridge", "nowait.errors"},
+    "nowait.amqp": set(),
+    "nowait.amqp.protocol": set(),
+    "nowait.bridge": {"nowait.bridge.bridge", "nowait.bridge.call"},
+    "nowait.bridge.bridge": {
+        "celery", "nowait.amqp", "nowait.bridge.call", "nowait.bridge.calls", "nowait.bridge.connection",
+        "nowait.bridge.link", "nowait.errors", "nowait.messages.encoder", "nowait.messages.reply",
+    },
+    "nowait.bridge.call": {"nowait.messages.encoder"},
+    "nowait.bridge.calls": {"nowait.errors"},
+    "nowait.bridge.confirms": set(),
+    "nowait.bridge.connection": {"amqp", "kombu", "nowait.amqp", "nowait.bridge.stream"},
+    "nowait.bridge.link": {
+        "amqp", "celery", "nowait.amqp", "nowait.bridge.confirms", "nowait.bridge.connection", "nowait.messages.reply",
+    },
+    "nowait.bridge.stream": set(),
+    "nowait.deadline": set(),
+    "nowait.errors": set(),
+    "nowait.messages": set(),
+    "nowait.messages.encoder": {"amqp", "celery", "kombu", "nowait.messages.reply"},
+    "nowait.messages.reply": set(),
+    "nowait.messages.validation": {"celery"},
+    "nowait.systemd": set(),
+    "nowait.testing": {"nowait.bridge.call", "nowait.bridge.calls", "nowait.errors"},
+    "nowait.topology": {"kombu"},
+    "nowait.worker": {"nowait.worker.backend", "nowait.worker.consumer"},
+    "nowait.worker.backend": {"amqp", "celery", "kombu", "nowait.topology", "nowait.worker.publisher"},
+    "nowait.worker.consumer": {
+        "amqp", "celery", "kombu", "nowait.messages.validation", "nowait.topology", "nowait.worker.publisher",
+        "nowait.worker.watchdog",
+    },
+    "nowait.worker.deadline": {"celery"},
+    "nowait.worker.publisher": {"amqp", "celery"},
+    "nowait.worker.watchdog": set(),
     "server": set(),
     "server.__main__": {
-        "tornado", "server.app", "server.broker", "server.processes", "server.settings", "server.watchdog",
+        "tornado", "nowait.systemd", "server.app", "server.broker", "server.processes", "server.settings",
     },
     "server.app": {
-        "tornado", "server.body", "server.catalogue", "server.comparison", "server.handlers", "server.handlers.base",
-        "server.settings",
+        "tornado", "server.catalogue", "server.comparison", "server.http.handler", "server.http.limits",
+        "server.routes", "server.settings",
     },
-    "server.body": {"tornado"},
-    "server.broker": {"celery", "server.bridge", "server.settings"},
-    "server.catalogue": {"jsonschema", "server.bridge.errors"},
+    "server.broker": {"celery", "nowait.bridge", "server.settings"},
+    "server.catalogue": {"jsonschema", "nowait.errors"},
     "server.comparison": {"sqlalchemy"},
-    "server.deadline": set(),
-    "server.prefer": set(),
-    "server.problem": {"server.bridge"},
+    "server.http": set(),
+    "server.http.handler": {
+        "tornado", "nowait.deadline", "nowait.errors", "server.catalogue", "server.http", "server.http.limits",
+    },
+    "server.http.limits": {"tornado"},
+    "server.http.prefer": set(),
+    "server.http.problem": {"nowait"},
     "server.processes": set(),
+    "server.routes": set(),
+    "server.routes.demo": {"nowait.errors", "server.comparison", "server.http.handler", "server.routes.users"},
+    "server.routes.health": {"nowait", "server.http.handler"},
+    "server.routes.queries": {"tornado", "nowait.errors", "server.catalogue", "server.http.handler"},
+    "server.routes.users": {"tornado", "server.http.handler"},
     "server.settings": set(),
-    "server.watchdog": set(),
-    "server.handlers": set(),
-    "server.handlers.base": {
-        "tornado", "server", "server.body", "server.bridge.errors", "server.catalogue", "server.deadline",
-    },
-    "server.handlers.comparison": {
-        "server.bridge.errors", "server.comparison", "server.handlers.base", "server.handlers.users",
-    },
-    "server.handlers.health": {"server.bridge", "server.handlers.base"},
-    "server.handlers.queries": {
-        "tornado", "server.bridge.errors", "server.catalogue", "server.handlers.base",
-    },
-    "server.handlers.users": {"tornado", "server.handlers.base"},
-    "server.bridge": {"server.bridge.bridge", "server.bridge.call", "server.bridge.errors"},
-    "server.bridge.bridge": {
-        "celery", "server.bridge", "server.bridge.call", "server.bridge.calls", "server.bridge.connection",
-        "server.bridge.errors", "server.bridge.link", "server.bridge.messages", "server.bridge.requests",
-    },
-    "server.bridge.call": {"server.bridge.requests"},
-    "server.bridge.calls": {"server.bridge.errors"},
-    "server.bridge.confirms": set(),
-    "server.bridge.connection": {"amqp", "kombu", "server.bridge", "server.bridge.stream"},
-    "server.bridge.errors": set(),
-    "server.bridge.fake": {"server.bridge.call", "server.bridge.calls", "server.bridge.errors"},
-    "server.bridge.link": {
-        "amqp", "celery", "server.bridge", "server.bridge.confirms", "server.bridge.connection",
-        "server.bridge.messages",
-    },
-    "server.bridge.messages": set(),
-    "server.bridge.requests": {"amqp", "celery", "kombu", "server.bridge.messages"},
-    "server.bridge.protocol": set(),
-    "server.bridge.stream": set(),
     "tasks": {"tasks.app"},
-    "tasks.app": {"celery", "tasks.broker", "tasks.catalogue", "tasks.settings"},
-    "tasks.broker": {"kombu"},
+    "tasks.app": {"celery", "nowait.topology", "tasks.catalogue", "tasks.settings"},
     "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli"},
-    "tasks.channels": {"amqp", "celery"},
-    "tasks.consumer": {"amqp", "celery", "kombu", "tasks.broker", "tasks.channels", "tasks.envelope", "tasks.watchdog"},
     "tasks.database": {"sqlalchemy"},
-    "tasks.deadline": {"celery"},
-    "tasks.envelope": {"celery"},
-    "tasks.queries": {"tasks.app", "tasks.database", "tasks.deadline", "tasks.statements", "tasks.values"},
-    "tasks.statements": {"sqlalchemy", "tasks.database"},
-    "tasks.results": {"amqp", "celery", "kombu", "tasks.broker", "tasks.channels"},
+    "tasks.queries": {"nowait.worker.deadline", "tasks.app", "tasks.database", "tasks.statements", "tasks.values"},
     "tasks.settings": set(),
+    "tasks.statements": {"sqlalchemy", "tasks.database"},
     "tasks.values": set(),
-    "tasks.watchdog": set(),
 }
 
 # Decisions without I/O: no socket, no loop, no clock.
-PURE = ("calls", "confirms", "errors", "messages", "protocol", "requests")
-IMPURE_LIBRARIES = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
+PURE = (
+    "nowait.amqp.protocol",
+    "nowait.bridge.calls",
+    "nowait.bridge.confirms",
+    "nowait.errors",
+    "nowait.messages.encoder",
+    "nowait.messages.reply",
+    "nowait.messages.validation",
+)
+IMPURE = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
+
+# Who never imports whom, directly or by way of others.
+NEVER = [
+    ("server", "tasks"),
+    ("tasks", "server"),
+    ("nowait", "server"),
+    ("nowait", "tasks"),
+    ("nowait", "tornado"),
+    ("nowait", "http"),
+    ("nowait", "sqlalchemy"),
+    ("nowait.bridge", "nowait.worker"),
+    ("nowait.worker", "nowait.bridge"),
+    ("nowait.messages", "nowait.bridge"),
+    ("nowait.messages", "nowait.worker"),
+    ("nowait.amqp", "nowait.messages"),
+    ("nowait.amqp", "amqp"),
+]
 
 
 def modules() -> dict[str, Path]:
-    """Every module of the two packages, by name."""
+    """Every module of the packages, by name."""
     found = {}
-    for package in ("server", "tasks"):
+    for package in ("nowait", "server", "tasks"):
         for path in (ROOT / package).rglob("*.py"):
             parts = path.relative_to(ROOT).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
@@ -103,37 +133,40 @@ def imports(path: Path) -> set[str]:
     return names
 
 
+def within(name: str, package: str) -> bool:
+    """Is `name` the package, or a part of it?"""
+    return f"{name}.".startswith(f"{package}.")
+
+
 def test_every_module_is_listed_and_every_listed_module_is_there() -> None:
     assert modules().keys() == ALLOWED.keys()
 
 
 @pytest.mark.parametrize("name", sorted(ALLOWED))
-def test_a_module_imports_only_what_it_may(name: str) -> None:
-    import sys
-
-    foreign = set()
+def test_a_module_imports_what_is_listed(name: str) -> None:
+    found = set()
     for imported in imports(modules()[name]):
         top = imported.partition(".")[0]
         if top in OWN:
-            foreign.add(imported)
+            found.add(imported)
         elif top not in sys.stdlib_module_names:
-            foreign.add(top)
-    assert foreign <= ALLOWED[name]
+            found.add(top)
+    assert found == ALLOWED[name]
 
 
-def test_server_and_tasks_never_import_each_other() -> None:
+@pytest.mark.parametrize(("package", "other"), NEVER)
+def test_a_package_never_imports_what_it_must_not_know(package: str, other: str) -> None:
     for name, path in modules().items():
-        other = "tasks" if name.startswith("server") else "server"
-        assert not {imported for imported in imports(path) if imported.partition(".")[0] == other}
+        if within(name, package):
+            assert not [imported for imported in imports(path) if within(imported, other)], name
 
 
 @pytest.mark.parametrize("name", PURE)
 def test_what_decides_does_no_io(name: str) -> None:
-    tops = {imported.partition(".")[0] for imported in imports(modules()[f"server.bridge.{name}"])}
-    assert not tops & IMPURE_LIBRARIES
+    assert not {imported.partition(".")[0] for imported in imports(modules()[name])} & IMPURE
 
 
-def test_the_bridge_knows_nothing_of_http() -> None:
-    for name, path in modules().items():
-        if name.startswith("server.bridge"):
-            assert not {imported for imported in imports(path) if imported.partition(".")[0] in ("tornado", "http")}
+@pytest.mark.parametrize(("module", "other"), [("nowait.bridge", "nowait.worker"), ("nowait.worker", "nowait.bridge")])
+def test_bridge_and_worker_are_loaded_one_without_the_other(module: str, other: str) -> None:
+    program = f"import sys, {module}; sys.exit({other!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

@@ -13,7 +13,6 @@ from deploy.local.services import Services
 from server.settings import PREFIX, Settings
 from tasks.catalogue import load
 from tests.conftest import ROOT
-from tests.test_architecture import modules
 
 README = (ROOT / "README.md").read_text()
 
@@ -71,9 +70,3 @@ def test_every_setting_is_in_the_table_with_its_default() -> None:
         default = int(field.default) if isinstance(field.default, bool) else field.default
         expected[PREFIX + field.name.upper()] = f"{default:g}" if isinstance(default, float) else str(default)
     assert rows == expected
-
-
-def test_every_module_is_in_the_layout() -> None:
-    listed = set(re.findall(r"^\| `((?:server|tasks)/[^`]*\.py)`", README, re.MULTILINE))
-    there = {str(path.relative_to(ROOT)) for path in modules().values() if path.name != "__init__.py"}
-    assert listed == there

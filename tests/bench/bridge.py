@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import kombu
 from celery import Celery
 
-from server.bridge import Bridge
+from nowait.bridge import Bridge
 from tests.bench.ratio import Ratio, alternate
 from tests.bench.site import Site, cpu
 from tests.bench.tools import NOW, good, p99, wrk
@@ -26,8 +26,8 @@ def start_workers(site: Site) -> None:
     """The workers of the task that returns its argument: a stock one, and one with the lean backend."""
     # Enough messages at hand for 50 callers, as Celery's manual says of short tasks.
     options = ("-P", "threads", "-c", "8", "--prefetch-multiplier", "16")
-    site.worker("tests.worker", "tests", *options)
-    site.worker("tests.worker", LEAN, *options, "-Q", LEAN, test_backend="tasks.results:Results")
+    site.worker("tests.celeryapp", "tests", *options)
+    site.worker("tests.celeryapp", LEAN, *options, "-Q", LEAN, test_backend="nowait.worker:Results")
 
 
 class OnLoop:

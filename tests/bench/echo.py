@@ -14,7 +14,7 @@ from typing import Any
 from celery import Celery
 from tornado.web import Application, RequestHandler
 
-from server.bridge import Bridge
+from nowait.bridge import Bridge
 
 Echo = Callable[[int], Awaitable[Any]]
 TASK, QUEUE = "test.echo", os.environ.get("NOWAIT_TEST_QUEUE", "tests")

@@ -122,7 +122,7 @@ class Peers:
             "bridge": lambda: self._bridge("tests", {}),
             "lean": lambda: self._bridge(
                 "peer.lean",
-                {"test_backend": "tasks.results:Results", "test_consumer": "tasks.consumer:StrictConsumer"},
+                {"test_backend": "nowait.worker:Results", "test_consumer": "nowait.worker:Consumer"},
             ),
             "executor": lambda: self._best("executor", threads, "threads"),
             "polling": lambda: self._best("polling", pauses, "s between two looks"),
@@ -133,7 +133,7 @@ class Peers:
         }
 
     def _bridge(self, queue: str, settings: dict[str, str]) -> Side:
-        worker = self._site.worker("tests.worker", queue, *_WORKER, "-Q", queue, **settings)
+        worker = self._site.worker("tests.celeryapp", queue, *_WORKER, "-Q", queue, **settings)
         command = ("tests.bench.echo", "bridge", "PORT")
         server, url = self._site.server("peer-bridge", "/echo/1", *command, test_queue=queue)
         return Side(f"{url}/echo/1", server, [worker])

@@ -21,12 +21,12 @@ def lean_prefork(site: Site, quick: bool) -> Ratio:
 
 def _lean(site: Site, quick: bool, pool: str, concurrency: int) -> Ratio:
     calls = 500 if quick else 2000
-    backends = {"lean": "tasks.results:Results", "rpc": "rpc://"}
+    backends = {"lean": "nowait.worker:Results", "rpc": "rpc://"}
     for name, backend in backends.items():
         queue = f"bench.{pool}.{name}"
         # Enough messages at hand that the worker is never without one.
         options = ("-P", pool, "-c", str(concurrency), "-Q", queue, "--prefetch-multiplier", "16")
-        site.worker("tests.worker", queue, *options, test_backend=backend)
+        site.worker("tests.celeryapp", queue, *options, test_backend=backend)
     with OnLoop(site.services.broker_url, max_in_flight=calls, timeout=120.0) as on_loop:
 
         async def run(queue: str) -> None:

@@ -8,7 +8,7 @@ from celery import Celery
 
 from deploy.local.process import Process
 from deploy.local.services import Services
-from server.bridge import Bridge
+from nowait.bridge import Bridge
 
 
 @asynccontextmanager
@@ -34,5 +34,5 @@ async def until(happened: Callable[[], bool], timeout: float = 30.0) -> None:
 
 @pytest.fixture
 def broker_url(services: Services, test_worker: Process) -> str:
-    """A broker that a worker of `tests.worker` serves."""
+    """A broker that a worker of `tests.celeryapp` serves."""
     return services.broker_url

@@ -9,7 +9,8 @@ import pytest
 from celery import Celery
 
 from deploy.local.broker import Broker
-from server.bridge import Bridge, DeadlineExceeded, Disconnected, OutcomeUnknown, TaskFailed, Unavailable
+from nowait.bridge import Bridge
+from nowait.errors import DeadlineExceeded, Disconnected, OutcomeUnknown, TaskFailed, Unavailable
 from tests.bridge.conftest import running, until
 
 QUEUE = "tests"

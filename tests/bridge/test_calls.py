@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.bridge.calls import Calls, Stray
-from server.bridge.errors import Overloaded
+from nowait.bridge.calls import Calls, Stray
+from nowait.errors import Overloaded
 
 
 def test_a_call_is_answered_once_and_its_second_reply_is_a_duplicate() -> None:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.bridge.confirms import Confirms
+from nowait.bridge.confirms import Confirms
 
 
 def test_one_tag_settles_one_message() -> None:

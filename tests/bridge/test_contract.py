@@ -7,16 +7,8 @@ from typing import Any
 
 import pytest
 
-from server.bridge import (
-    BridgeError,
-    DeadlineExceeded,
-    Overloaded,
-    Stopped,
-    TaskFailed,
-    Unavailable,
-    Unroutable,
-)
-from server.bridge.fake import FakeBridge
+from nowait.errors import BridgeError, DeadlineExceeded, Overloaded, Stopped, TaskFailed, Unavailable, Unroutable
+from nowait.testing import FakeBridge
 from tests.bridge.conftest import running, until
 
 Make = Callable[..., AbstractAsyncContextManager[Any]]

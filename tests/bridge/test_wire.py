@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.services import Services
-from server.bridge import Bridge
-from server.bridge.requests import RequestEncoder
+from nowait.bridge import Bridge
+from nowait.messages.encoder import RequestEncoder
 from tests.bridge.conftest import running, until
 
 LATER = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=1)

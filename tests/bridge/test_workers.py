@@ -5,7 +5,8 @@ import sys
 
 import pytest
 
-from server.bridge import Progress, TaskFailed
+from nowait.bridge import Progress
+from nowait.errors import TaskFailed
 from tests.bridge.conftest import running
 from tests.conftest import ROOT, Start, celery_worker
 
@@ -22,7 +23,7 @@ async def test_a_stock_worker_serves_the_bridge(
     vhost: str, start: Start, celery: str, pool: str, concurrency: int
 ) -> None:
     options = ("-P", pool, "-c", str(concurrency))
-    worker = celery_worker(start, "tests.worker", *options, python=PYTHONS[celery], broker_url=vhost)
+    worker = celery_worker(start, "tests.celeryapp", *options, python=PYTHONS[celery], broker_url=vhost)
     try:
         async with running(vhost) as bridge:
             calls = [bridge.send_task("test.echo", [{"number": number}], queue=QUEUE) for number in range(10)]

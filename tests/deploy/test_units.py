@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from tornado.ioloop import IOLoop
 
-from server.watchdog import Watchdog as ServerWatchdog
+from nowait.systemd import Watchdog as ServerWatchdog
+from nowait.worker.watchdog import Watchdog as WorkerWatchdog
 from tasks.app import app
-from tasks.watchdog import Watchdog as WorkerWatchdog
 from tests.bridge.conftest import until
 from tests.conftest import ROOT
 

@@ -17,7 +17,8 @@ from deploy.local import programs
 from deploy.local.broker import Broker
 from deploy.local.database import Database
 from deploy.local.process import free_port
-from server.bridge import Bridge, BridgeError
+from nowait.bridge import Bridge
+from nowait.errors import BridgeError
 from tests.bridge.conftest import until
 from tests.conftest import Start, celery_worker
 from tests.faults.deployment import HOSTS, Deployment
@@ -94,7 +95,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[Sit
         # Processes, not threads: those of Celery 5.7 acknowledge on a connection that the main thread
         # uses too, and may hang for ever when it is lost.
         worker = celery_worker(
-            start, "tests.worker", "-P", "prefork", "-c", "4", broker_url=site.broker.url, test_runs=site.runs
+            start, "tests.celeryapp", "-P", "prefork", "-c", "4", broker_url=site.broker.url, test_runs=site.runs
         )
         yield site
         worker.stop()

@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from uuid import uuid4
 
-from server.bridge import Bridge, BridgeError, DeadlineExceeded, OutcomeUnknown, Unavailable
+from nowait.bridge import Bridge
+from nowait.errors import BridgeError, DeadlineExceeded, OutcomeUnknown, Unavailable
 
 QUEUE = "tests"
 _GRACE = 0.5  # seconds behind its deadline within which a call has to be answered

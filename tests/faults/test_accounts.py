@@ -17,8 +17,8 @@ from celery import Celery
 from kombu import Connection
 from sqlalchemy.exc import OperationalError
 
+from nowait.topology import VerifyingTransport, verify_hosts
 from server.broker import DefinedBridge
-from tasks.broker import VerifyingTransport, verify_hosts
 from tasks.database import make_engine
 from tests.bridge.conftest import until
 from tests.faults.deployment import Deployment

@@ -38,7 +38,7 @@ async def test_the_leader_is_killed(
     # One beside each node. A Celery worker that knows all nodes waits up to 9 seconds for those that
     # are down whenever it connects, to prepare delayed delivery, while it serves nobody.
     workers = [
-        celery_worker(start, "tests.worker", "-P", "threads", "-c", "4", broker_url=node.url, **settings)
+        celery_worker(start, "tests.celeryapp", "-P", "threads", "-c", "4", broker_url=node.url, **settings)
         for node in cluster.nodes
     ]
     gaps = []

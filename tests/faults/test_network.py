@@ -32,7 +32,7 @@ async def test_a_black_hole(tmp_path: Path, start: Start, scale: float, figures:
             broker.start()
             broker.wait_ready()
             worker = celery_worker(
-                start, "tests.worker", "-P", "threads", "-c", "8", broker_url=broker.url, test_runs=file
+                start, "tests.celeryapp", "-P", "threads", "-c", "8", broker_url=broker.url, test_runs=file
             )
             stack.callback(worker.stop)
         with network.inside("client"):

@@ -7,7 +7,7 @@ import trustme
 from celery import Celery
 
 from deploy.local.process import free_port
-from server.bridge import Bridge
+from nowait.bridge import Bridge
 from tests.bridge.conftest import until
 from tests.conftest import Start, ready
 from tests.faults.conftest import Site

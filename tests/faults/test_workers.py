@@ -12,7 +12,8 @@ import pytest
 from deploy.local.broker import Broker
 from deploy.local.process import Process
 from deploy.local.services import Services
-from server.bridge import Bridge, TaskFailed
+from nowait.bridge import Bridge
+from nowait.errors import TaskFailed
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker, services_settings
 from tests.faults.conftest import control, service
@@ -81,8 +82,8 @@ async def test_an_alarm_does_not_keep_a_worker_whose_task_is_over_its_limit(
         monkeypatch.setenv("NOTIFY_SOCKET", str(path))
         monkeypatch.setenv("WATCHDOG_USEC", "1000000")
         worker = celery_worker(
-            start, "tests.worker", "-P", "prefork", "-c", "1", broker_url=vhost,
-            test_consumer="tasks.consumer:StrictConsumer", test_backend="tasks.results:Results",
+            start, "tests.celeryapp", "-P", "prefork", "-c", "1", broker_url=vhost,
+            test_consumer="nowait.worker:Consumer", test_backend="nowait.worker:Results",
         )  # fmt: skip
 
         def heard() -> list[str]:
@@ -123,8 +124,8 @@ async def test_a_worker_finds_a_broker_that_comes_back_at_once(
         broker.wait_ready()
         alive = tmp_path / "alive"
         worker = celery_worker(
-            start, "tests.worker", "-P", "threads", "-c", "2", broker_url=broker.url,
-            test_consumer="tasks.consumer:StrictConsumer", test_backend="tasks.results:Results", test_alive=alive,
+            start, "tests.celeryapp", "-P", "threads", "-c", "2", broker_url=broker.url,
+            test_consumer="nowait.worker:Consumer", test_backend="nowait.worker:Results", test_alive=alive,
         )  # fmt: skip
         async with running(broker.url) as bridge:
             assert await bridge.send_task("test.echo", [1], queue="tests") == 1

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.bridge.errors import DeadlineExceeded, Disconnected
+from nowait.errors import DeadlineExceeded, Disconnected
 from server.catalogue import BadParameter, Catalogue
 
 SCHEMAS = {

@@ -1,6 +1,6 @@
 import pytest
 
-from server import prefer
+from server.http import prefer
 
 
 @pytest.mark.parametrize(

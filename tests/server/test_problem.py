@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from server import problem
-from server.bridge import errors
+from nowait import errors
+from server.http import problem
 
 
 def leaves(cls: type[errors.BridgeError]) -> set[type[errors.BridgeError]]:

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from deploy.local.services import Services
-from server.bridge import DeadlineExceeded, TaskFailed
+from nowait.errors import DeadlineExceeded, TaskFailed
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker, services_settings
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from deploy.local.services import Services
+from nowait.worker.deadline import remaining
 from tasks.database import make_engine
-from tasks.deadline import remaining
 from tasks.statements import OutOfTime, TooLarge, fetch
 
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import amqp
 import kombu
 
-from server.bridge import protocol
-from server.bridge.stream import Stream
+from nowait.amqp import protocol
+from nowait.bridge.stream import Stream
 
 CHANNEL = 1
 HEARTBEAT = 4  # seconds between heartbeats that is asked for; a silence of twice that is the end

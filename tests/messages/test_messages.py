@@ -8,8 +8,8 @@ from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.bridge.messages import MalformedReply, Reply, Request, decode_reply
-from server.bridge.requests import RequestEncoder
+from nowait.messages.encoder import RequestEncoder
+from nowait.messages.reply import MalformedReply, Reply, Request, decode_reply
 
 
 @pytest.fixture(scope="module")

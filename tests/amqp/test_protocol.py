@@ -9,8 +9,8 @@ from amqp.serialization import dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.bridge import protocol
-from server.bridge.protocol import Decoder, ProtocolError
+from nowait.amqp import protocol
+from nowait.amqp.protocol import Decoder, ProtocolError
 
 FRAME_MAX = 4096
 

@@ -26,7 +26,7 @@ from celery.utils.time import maybe_iso8601
 from kombu import Producer
 from kombu.utils.json import JSONEncoder
 
-from server.bridge.messages import Request
+from nowait.messages.reply import Request
 
 Args = list[Any] | tuple[Any, ...] | None
 Kwargs = dict[str, Any] | None

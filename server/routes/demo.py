@@ -4,10 +4,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import Any
 
-from server.bridge.errors import DeadlineExceeded
+from nowait.errors import DeadlineExceeded
 from server.comparison import Comparison
-from server.handlers.base import BaseHandler, Context
-from server.handlers.users import FLAG, parse_delay, parse_flag, write_rows
+from server.http.handler import BaseHandler, Context
+from server.routes.users import FLAG, parse_delay, parse_flag, write_rows
 
 
 class ComparisonHandler(BaseHandler, ABC):

@@ -9,9 +9,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from server.bridge.call import Call
-from server.bridge.calls import Calls
-from server.bridge.errors import BridgeError, DeadlineExceeded, Disconnected, Stopped, TaskFailed, Unroutable
+from nowait.bridge.call import Call
+from nowait.bridge.calls import Calls
+from nowait.errors import BridgeError, DeadlineExceeded, Disconnected, Stopped, TaskFailed, Unroutable
 
 
 class FakeBridge:

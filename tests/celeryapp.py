@@ -1,4 +1,4 @@
-"""The Celery application of the test workers: `celery -A tests.worker worker`.
+"""The Celery application of the test workers: `celery -A tests.celeryapp worker`.
 
 NOWAIT_TEST_RUNS names the file that test.record appends to, NOWAIT_TEST_QUEUE_TYPE the type of the
 queue: classic or quorum; NOWAIT_TEST_BACKEND the result backend, rpc:// unless it is given;

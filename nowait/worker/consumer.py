@@ -14,10 +14,10 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message, Queue, compression
 
-from tasks.broker import DEAD, PLAIN, Routes
-from tasks.channels import Channels, Undelivered
-from tasks.envelope import MAX_BODY, Refused, check_body, check_envelope
-from tasks.watchdog import Watchdog
+from nowait.messages.validation import MAX_BODY, Refused, check_body, check_envelope
+from nowait.topology import DEAD, PLAIN, Routes
+from nowait.worker.publisher import Channels, Undelivered
+from nowait.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from server.bridge.errors import OutcomeUnknown, TaskFailed
+from nowait.errors import OutcomeUnknown, TaskFailed
 from server.catalogue import BadParameter
-from server.handlers.base import BridgedHandler, Context, write_json
+from server.http.handler import BridgedHandler, Context, write_json
 
 QUEUE = "queries"
 

@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.process import Process
-from server.bridge import Bridge
-from tasks.broker import DEAD
-from tasks.envelope import MAX_BODY, Refused, check_body, check_envelope
+from nowait.bridge import Bridge
+from nowait.messages.validation import MAX_BODY, Refused, check_body, check_envelope
+from nowait.topology import DEAD
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker
 
@@ -166,8 +166,8 @@ async def served(bridge: Bridge) -> None:
 def strict(vhost: str, start: Start) -> Process:
     """A worker that checks its messages."""
     return celery_worker(
-        start, "tests.worker", "-P", "prefork", "-c", "1", broker_url=vhost,
-        test_consumer="tasks.consumer:StrictConsumer", test_backend="tasks.results:Results",
+        start, "tests.celeryapp", "-P", "prefork", "-c", "1", broker_url=vhost,
+        test_consumer="nowait.worker:Consumer", test_backend="nowait.worker:Results",
     )  # fmt: skip
 
 

@@ -12,9 +12,9 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from nowait.testing import FakeBridge
 from server.__main__ import HTTP_OPTIONS
 from server.app import WebApplication, make_app
-from server.bridge.fake import FakeBridge
 from server.settings import Settings
 from tests.bridge.conftest import until
 

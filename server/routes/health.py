@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from server.bridge import errors
-from server.handlers.base import BaseHandler, Context
+from nowait import errors
+from server.http.handler import BaseHandler, Context
 
 _WHY_NOT = {"stopped": errors.Stopped, "blocked": errors.Blocked}
 

@@ -13,11 +13,12 @@ from uuid import uuid4
 
 from celery import Celery
 
-from server.bridge import protocol
-from server.bridge.call import Call, Progress
-from server.bridge.calls import Calls
-from server.bridge.connection import ConnectionLost
-from server.bridge.errors import (
+from nowait.amqp import protocol
+from nowait.bridge.call import Call, Progress
+from nowait.bridge.calls import Calls
+from nowait.bridge.connection import ConnectionLost
+from nowait.bridge.link import Connector, Link
+from nowait.errors import (
     Blocked,
     BridgeError,
     DeadlineExceeded,
@@ -28,9 +29,8 @@ from server.bridge.errors import (
     TaskFailed,
     Unroutable,
 )
-from server.bridge.link import Connector, Link
-from server.bridge.messages import MalformedReply, decode_reply
-from server.bridge.requests import Args, Kwargs, RequestEncoder
+from nowait.messages.encoder import Args, Kwargs, RequestEncoder
+from nowait.messages.reply import MalformedReply, decode_reply
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from server.handlers.base import BaseHandler, BridgedHandler, Context, write_json
+from server.http.handler import BaseHandler, BridgedHandler, Context, write_json
 
 QUEUE = "queries"
 FLAG = r"([0-9]+)"

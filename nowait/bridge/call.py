@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from server.bridge.requests import Args, Kwargs
+from nowait.messages.encoder import Args, Kwargs
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Progress:
 class Call(asyncio.Future[Any]):
     """A task that was sent: awaitable, and a future with `add_done_callback`.
 
-    Its result is what the task returned; its exception is one of `server.bridge.errors`.
+    Its result is what the task returned; its exception is one of `nowait.errors`.
     Cancelling it, or the coroutine that awaits it, takes it off the table at once; the task may
     still run, its reply is dropped. `async for` over it yields the Progress that its task tells,
     until the call is done.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Generic, Protocol, TypeVar
 
-from server.bridge.errors import Overloaded
+from nowait.errors import Overloaded
 
 
 class Sent(Protocol):

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from deploy.local.broker import Broker
-from server.bridge import Bridge, TaskFailed
-from tasks.results import MAX_REPLY, encode_reply
+from nowait.bridge import Bridge
+from nowait.errors import TaskFailed
+from nowait.worker.backend import MAX_REPLY, encode_reply
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker
 
@@ -52,8 +53,8 @@ def test_a_result_that_is_too_large_becomes_a_failure_that_says_so() -> None:
 async def served(start: Start, vhost: str, pool: str, concurrency: int) -> AsyncIterator[Bridge]:
     """A bridge to a worker with the backend."""
     worker = celery_worker(
-        start, "tests.worker", "-P", pool, "-c", str(concurrency),
-        broker_url=vhost, test_backend="tasks.results:Results",
+        start, "tests.celeryapp", "-P", pool, "-c", str(concurrency),
+        broker_url=vhost, test_backend="nowait.worker:Results",
     )
     try:
         async with running(vhost) as bridge:

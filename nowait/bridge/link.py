@@ -18,10 +18,10 @@ from uuid import uuid4
 import amqp
 from celery import Celery
 
-from server.bridge import protocol
-from server.bridge.confirms import Confirms
-from server.bridge.connection import CHANNEL, HEARTBEAT, Connection, ConnectionLost, Opened, open_connection
-from server.bridge.messages import Request, canary
+from nowait.amqp import protocol
+from nowait.bridge.confirms import Confirms
+from nowait.bridge.connection import CHANNEL, HEARTBEAT, Connection, ConnectionLost, Opened, open_connection
+from nowait.messages.reply import Request, canary
 
 _CONNECT_TIMEOUT = 2.0  # seconds, for each step of connecting
 _REPLY_QUEUE_EXPIRES = 300_000  # milliseconds without a consumer, after which the broker deletes it

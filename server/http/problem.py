@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from http.client import responses
 
-from server.bridge import errors
+from nowait import errors
 
 CONTENT_TYPE = "application/problem+json"
 

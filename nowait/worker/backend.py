@@ -2,7 +2,7 @@
 
 Each reply is confirmed by the broker within a time limit; one that cannot be sent, as it is too
 large or no JSON, becomes a failure that says so. A reply carries how long its task ran, `run`, in
-seconds. Used as `Celery(backend="tasks.results:Results")`.
+seconds. Used as `Celery(backend="nowait.worker:Results")`.
 """
 
 import json
@@ -17,8 +17,8 @@ from celery import Celery, Task
 from celery.backends.rpc import RPCBackend
 from kombu.utils.json import JSONEncoder
 
-from tasks.broker import PLAIN, Routes
-from tasks.channels import Channels, Undelivered
+from nowait.topology import PLAIN, Routes
+from nowait.worker.publisher import Channels, Undelivered
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ from uuid import uuid4
 from tornado.httputil import HTTPHeaders
 from tornado.web import Finish, HTTPError, RequestHandler
 
-from server import prefer, problem
-from server.body import MAX_BODY
-from server.bridge.errors import BridgeError, TaskFailed
+from nowait.deadline import Deadline
+from nowait.errors import BridgeError, TaskFailed
 from server.catalogue import Catalogue
-from server.deadline import Deadline
+from server.http import prefer, problem
+from server.http.limits import MAX_BODY
 
 log = logging.getLogger(__name__)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -1,0 +1,50 @@
+"""Await Celery tasks on an event loop, and run them in workers that keep their promises.
+
+`nowait.bridge` is for programs that send tasks, `nowait.worker` for those that run them; neither
+imports the other. So Bridge and its kin are imported when they are first used: a worker never
+loads them.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nowait.errors import (
+    Blocked,
+    BridgeError,
+    DeadlineExceeded,
+    Disconnected,
+    OutcomeUnknown,
+    Overloaded,
+    Refused,
+    Stopped,
+    TaskFailed,
+    Unavailable,
+    Unroutable,
+)
+
+if TYPE_CHECKING:
+    from nowait.bridge import Bridge, Call, Progress, Statistics
+
+__all__ = [
+    "Blocked",
+    "Bridge",
+    "BridgeError",
+    "Call",
+    "DeadlineExceeded",
+    "Disconnected",
+    "OutcomeUnknown",
+    "Overloaded",
+    "Progress",
+    "Refused",
+    "Statistics",
+    "Stopped",
+    "TaskFailed",
+    "Unavailable",
+    "Unroutable",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Bridge", "Call", "Progress", "Statistics"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("nowait.bridge"), name)

@@ -1,0 +1,9 @@
+"""The bridge: await the results of Celery tasks on any asyncio loop.
+
+Knows Celery and the broker, nothing of HTTP or Tornado.
+"""
+
+from nowait.bridge.bridge import Bridge, Statistics
+from nowait.bridge.call import Call, Progress
+
+__all__ = ["Bridge", "Call", "Progress", "Statistics"]

@@ -1,0 +1,1 @@
+"""Celery's messages: made, checked, read. No I/O."""

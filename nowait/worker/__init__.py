@@ -1,0 +1,10 @@
+"""For workers of any Celery application: a strict consumer and confirmed replies, each useful without the other.
+
+    app.conf.worker_consumer = "nowait.worker:Consumer"
+    app.conf.result_backend = "nowait.worker:Results"
+"""
+
+from nowait.worker.backend import Results
+from nowait.worker.consumer import StrictConsumer as Consumer
+
+__all__ = ["Consumer", "Results"]

@@ -1,0 +1,1 @@
+"""What all routes share: requests in, answers and problem documents out."""
