@@ -1,7 +1,11 @@
-"""When a request's time is over."""
+"""When the time of a request or a task is over, in each form that it takes on its way."""
 
 import time
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from celery.utils.time import maybe_iso8601
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,37 @@ class Deadline:
         """The moment that is `seconds` from now."""
         return cls(time.monotonic() + seconds)
 
+    @classmethod
+    def of_expires(cls, expires: Any) -> "Deadline | None":
+        """The moment of a task's `expires`: ISO 8601 text or a datetime, UTC where it names no zone; None for none.
+
+        The clocks of the hosts are to agree, as for Celery's own `expires`.
+        """
+        return cls.after(seconds_until(expires, datetime.now(timezone.utc))) if expires else None
+
     def remaining(self) -> float:
         """Seconds until then; 0 when it has passed."""
         return max(0.0, self.at - time.monotonic())
+
+
+def seconds_until(expires: Any, now: datetime) -> float:
+    """Seconds from `now` to a task's `expires`, negative when it has passed.
+
+    Args:
+        expires: seconds, ISO 8601 text, or a datetime; without a time zone it is in that of `now`.
+        now: with a time zone.
+    """
+    if isinstance(expires, (int, float)):
+        return float(expires)
+    moment: Any = maybe_iso8601(expires)
+    return float(((moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)) - now).total_seconds())
+
+
+def to_expires(seconds: float, now: datetime) -> str:
+    """The header `expires` of a task that is over in `seconds`: ISO 8601, in the time zone of `now`."""
+    return (now + timedelta(seconds=seconds)).isoformat()
+
+
+def to_expiration(seconds: float) -> str:
+    """The property `expiration` of a message that is of no use after `seconds`: whole milliseconds."""
+    return str(int(seconds * 1000))

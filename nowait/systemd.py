@@ -1,41 +1,57 @@
-"""Tells systemd that the server is ready and its loop turns: sd_notify(3). Nothing happens without systemd."""
+"""Readiness and liveness for systemd, by sd_notify(3), and for whatever watches a file."""
 
-import asyncio
 import contextlib
 import os
 import re
 import socket
+import time
+from pathlib import Path
+
+_INTERVAL = 10.0  # seconds between two notices of liveness, or less where systemd says so
 
 
-class Watchdog:
-    """Says that the server is ready, that it is alive for as long as its loop turns, and that it stops.
+class Notifier:
+    """Notifies systemd that the process is ready, alive and stopping; without systemd, nobody.
 
-    systemd sets NOTIFY_SOCKET, and WATCHDOG_USEC to the microseconds after which silence is the end.
+    systemd sets NOTIFY_SOCKET, and WATCHDOG_USEC to the microseconds of silence that are the end of
+    the process WATCHDOG_PID.
+
+    Args:
+        file: is touched by ready() and with each notice of liveness; None for none.
+
+    Attributes:
+        interval: seconds after which alive() is due again.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path | None = None) -> None:
         # A name in Linux's abstract namespace is written with an @.
         self._address = re.sub("^@", "\0", os.environ.get("NOTIFY_SOCKET", ""))
-        self._pause = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 / 4  # seconds; 0 for no watchdog
+        watched = os.environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        limit = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 if watched else 0
+        self.interval = min(_INTERVAL, limit / 4) if limit else _INTERVAL
+        self._file = file
+        self._notified: float | None = None
 
-    def start(self) -> None:
-        """The server listens; to be called on its loop."""
-        self._say("READY=1")
-        self._alive()
+    def ready(self) -> None:
+        """The process serves; all calls but the first do nothing."""
+        if self._notified is None:
+            self._notify("READY=1")
 
-    def stop(self) -> None:
-        """The server begins to stop."""
-        self._say("STOPPING=1")
+    def alive(self) -> None:
+        """The process does what it should; to be called often, notifies once per interval, from ready() on."""
+        if self._notified is not None and time.monotonic() - self._notified >= self.interval:
+            self._notify("WATCHDOG=1")
 
-    def _alive(self) -> None:
-        if self._pause:
-            self._say("WATCHDOG=1")
-            asyncio.get_running_loop().call_later(self._pause, self._alive)
+    def stopping(self) -> None:
+        """The process begins to stop."""
+        self._notify("STOPPING=1")
 
-    def _say(self, state: str) -> None:
-        if not self._address:
-            return
-        # A systemd that does not listen, or not now, is no reason to serve nobody.
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-            sock.setblocking(False)
-            sock.sendto(state.encode(), self._address)
+    def _notify(self, state: str) -> None:
+        self._notified = time.monotonic()
+        if self._file is not None:
+            self._file.touch()
+        if self._address:
+            # A systemd that does not listen, or not now, is no reason to stop serving.
+            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+                sock.setblocking(False)
+                sock.sendto(state.encode(), self._address)

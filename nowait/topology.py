@@ -1,66 +1,71 @@
-"""What the workers and the broker agree on: queues, exchanges, users, TLS. No I/O."""
+"""What servers, workers and broker agree on: exchanges, queues, users. No I/O."""
 
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from kombu import Exchange, Queue
-from kombu.transport import TRANSPORT_ALIASES
-from kombu.transport.pyamqp import SSLTransport
-
-DEAD = "queries.dead"
 
 
 @dataclass(frozen=True)
-class Routes:
-    """Where messages come from and go to.
+class Topology:
+    """Where messages are published to and who publishes them.
 
     Attributes:
-        declare: the workers declare their queues.
+        declares: workers declare their queues; False where the broker has them already.
+        tasks: the exchange that takes tasks, by the name of their queue; "" for what the
+            application's own routes say.
         replies: the exchange that takes replies, by the name of their queue; "" for the default one.
-        dead: the exchange that takes refused messages; "" for the default one.
-        sender: the broker's user whose tasks are run; None for anybody's.
-        user: the broker's user that the workers are; None when it does not matter.
+        dead_letters: the exchange that takes rejected messages, by the name of their queue; "" for
+            the default one.
+        dead_letter_queue: the queue of rejected messages.
+        server_user: the broker's user that tasks have to come from, in `user_id`, which the broker
+            verifies; None for anybody's.
+        worker_user: the same for replies and rejected messages.
     """
 
-    declare: bool = True
+    declares: bool = True
+    tasks: str = ""
     replies: str = ""
-    dead: str = ""
-    sender: str | None = None
-    user: str | None = None
+    dead_letters: str = ""
+    dead_letter_queue: str = "queries.dead"
+    server_user: str | None = None
+    worker_user: str | None = None
 
-    def stamp(self) -> dict[str, str]:
-        """The properties of a message that tell whom it is from; the broker refuses a lie."""
-        return {} if self.user is None else {"user_id": self.user}
+    @classmethod
+    def declared(cls) -> "Topology":
+        """A broker that knows nothing of Nowait: workers declare what they need."""
+        return cls()
+
+    @classmethod
+    def provisioned(cls) -> "Topology":
+        """A broker with the definitions of deploy/broker/definitions.json, and least privilege for both users."""
+        return cls(
+            declares=False,
+            tasks="tasks",
+            replies="replies",
+            dead_letters="dead",
+            server_user="server",
+            worker_user="worker",
+        )
+
+    @classmethod
+    def named(cls, name: str) -> "Topology":
+        """declared() or provisioned(), by name: what NOWAIT_TOPOLOGY says."""
+        return cls.provisioned() if name == "provisioned" else cls.declared()
 
     def queues(self, names: Iterable[str]) -> list[Queue]:
-        """The queues of these names, as the workers consume them."""
+        """The queues of these names, as workers consume them."""
         return [
-            Queue(name, Exchange(name), routing_key=name, no_declare=None if self.declare else True)
+            Queue(name, Exchange(name), routing_key=name, no_declare=None if self.declares else True)
             for name in sorted(names)
         ]
 
+    @property
+    def dead_letter_arguments(self) -> dict[str, Any]:
+        """The arguments of the dead-letter queue: above 100 MiB the oldest messages are dropped."""
+        return {"x-max-length-bytes": 100 * 1024 * 1024, "x-overflow": "drop-head"}
 
-# A broker that knows nothing of Nowait, and one with the definitions of deploy/broker/definitions.json.
-PLAIN = Routes()
-DEFINED = Routes(declare=False, replies="replies", dead="dead", sender="server", user="worker")
-
-
-class VerifyingTransport(SSLTransport):
-    """amqps:// with the host's name verified.
-
-    py-amqp verifies it only when it is told the name, and kombu tells that of the first URL for all.
-    """
-
-    def establish_connection(self) -> Any:
-        """Connect; raises what kombu's own does."""
-        client: Any = self.client
-        options = client.ssl if isinstance(client.ssl, dict) else {"cert_reqs": ssl.CERT_REQUIRED}
-        client.ssl = {**options, "server_hostname": client.hostname}
-        return super().establish_connection()
-
-
-def verify_hosts() -> None:
-    """Have kombu use VerifyingTransport for amqps://."""
-    TRANSPORT_ALIASES["amqps"] = f"{__name__}:{VerifyingTransport.__name__}"
+    def sender_properties(self) -> dict[str, str]:
+        """The properties of a worker's message that name its sender; the broker refuses a false one."""
+        return {} if self.worker_user is None else {"user_id": self.worker_user}

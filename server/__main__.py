@@ -8,14 +8,16 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from celery import Celery
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from nowait.systemd import Watchdog
+from nowait.bridge import Bridge
+from nowait.systemd import Notifier
+from nowait.topology import Topology
 from server.app import make_app
-from server.broker import make_bridge
 from server.processes import Processes
-from server.settings import Settings, describe
+from server.settings import Settings
 
 log = logging.getLogger("server")
 
@@ -28,6 +30,18 @@ HTTP_OPTIONS: dict[str, Any] = {
     "max_header_size": 1024 * 1024,  # bytes
     "max_body_size": 2**62,  # bytes
 }
+
+
+def make_bridge(settings: Settings) -> Bridge:
+    """A bridge that is not started yet."""
+    app = Celery("server", broker=settings.broker_url, set_as_current=False)
+    app.conf.task_default_queue = "queries"
+    return Bridge(
+        app,
+        max_in_flight=settings.max_in_flight,
+        timeout=settings.timeout,
+        topology=Topology.named(settings.topology),
+    )
 
 
 async def serve(settings: Settings, one_of_several: bool) -> None:
@@ -49,16 +63,18 @@ async def serve(settings: Settings, one_of_several: bool) -> None:
     sockets = bind_sockets(settings.port, settings.address, reuse_port=one_of_several)
     await bridge.start()
     http.add_sockets(sockets)
-    watchdog = Watchdog()
-    watchdog.start()
+    notifier = Notifier()
+    notifier.ready()
+    liveness = asyncio.create_task(_notify(notifier))
     log.info("listening on %s:%d", settings.address, sockets[0].getsockname()[1])
 
     await stop.wait()
-    watchdog.stop()
+    liveness.cancel()
+    notifier.stopping()
     log.info("stopping: %d requests in flight", len(app.requests.open))
     http.stop()
-    if not await app.requests.drain(settings.drain):
-        log.warning("stopping with %d requests in flight after %g s", len(app.requests.open), settings.drain)
+    if not await app.requests.drain(settings.shutdown_timeout):
+        log.warning("stopping with %d requests in flight after %g s", len(app.requests.open), settings.shutdown_timeout)
     await http.close_all_connections()
     await bridge.stop(drain=0)
     await app.close()
@@ -72,12 +88,22 @@ async def supervise(settings: Settings) -> None:
     """
     for sock in bind_sockets(settings.port, settings.address):
         sock.close()
-    processes = Processes([sys.executable, "-m", "server", _ONE_OF_SEVERAL], settings.processes, settings.drain)
+    command = [sys.executable, "-m", "server", _ONE_OF_SEVERAL]
+    processes = Processes(command, settings.processes, settings.shutdown_timeout)
     _on_signal(processes.stop)
-    watchdog = Watchdog()
-    watchdog.start()
+    notifier = Notifier()
+    notifier.ready()
+    liveness = asyncio.create_task(_notify(notifier))
     await processes.run()
-    watchdog.stop()
+    liveness.cancel()
+    notifier.stopping()
+
+
+async def _notify(notifier: Notifier) -> None:
+    """Notify of liveness for as long as the loop turns."""
+    while True:
+        notifier.alive()
+        await asyncio.sleep(notifier.interval)
 
 
 def _on_signal(stop: Callable[[], None]) -> None:
@@ -90,7 +116,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m server",
         description="The Nowait server: Tornado handlers that hand their queries to Celery workers.",
-        epilog="Settings, from the environment:\n" + describe(),
+        epilog="Settings, from the environment:\n" + Settings.describe(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(_ONE_OF_SEVERAL, action="store_true", help=argparse.SUPPRESS)

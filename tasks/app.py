@@ -2,18 +2,19 @@
 
 from celery import Celery
 
-from nowait.topology import DEFINED, PLAIN, verify_hosts
+from nowait.tls import enable_hostname_verification
+from nowait.topology import Topology
 from tasks.catalogue import load_or_exit
 from tasks.settings import Settings
 
 settings = Settings.load()
-catalogue = load_or_exit(settings.sql)
+catalogue = load_or_exit(settings.queries)
 
-# A query that names no lane goes to the first.
-_LANES = {"queries", "queries.fast", "queries.slow"} | {query.queue for query in catalogue.values()}
+# A query that names no queue goes to the first.
+_QUEUES = {"queries", "queries.fast", "queries.slow"} | {query.queue for query in catalogue.values()}
 
-verify_hosts()
-routes = DEFINED if settings.definitions else PLAIN
+enable_hostname_verification()
+topology = Topology.named(settings.topology)
 app = Celery(
     "tasks",
     broker=settings.broker_url,
@@ -23,14 +24,14 @@ app = Celery(
 )
 app.conf.update(
     # Read by the consumer and the result backend.
-    routes=routes,
-    canvas=settings.canvas,
-    alive=settings.alive,
+    nowait_topology=topology,
+    nowait_canvas=settings.canvas,
+    nowait_liveness_file=settings.liveness_file,
     worker_consumer="nowait.worker:Consumer",
     # Whoever may publish to it could stop the workers.
     worker_enable_remote_control=settings.remote_control,
     task_default_queue="queries",
-    task_queues=routes.queues(_LANES),
+    task_queues=topology.queues(_QUEUES),
     # JSON alone: nothing that a message says is ever turned into an object of its choice.
     accept_content=["json"],
     task_serializer="json",

@@ -3,13 +3,13 @@
 import time
 from typing import Any
 
-from nowait.worker.deadline import remaining
+from nowait.deadline import Deadline
 from tasks.app import app, catalogue, settings
 from tasks.database import EnginePerProcess, make_engine
 from tasks.statements import fetch
 from tasks.values import to_json
 
-_LINGER = 0.25  # seconds behind the deadline: whoever waits has given up by then, and knows why
+_DEADLINE_GRACE = 0.25  # seconds behind the deadline: whoever waits has given up by then, and knows why
 
 engine = EnginePerProcess(lambda: make_engine(settings.database_url))
 
@@ -72,13 +72,13 @@ def _run(request: Any, name: Any, parameters: Any) -> Rows:
     bound = query.bind({} if parameters is None else parameters)
     if not query.repeatable and (request.delivery_info or {}).get("redelivered"):
         raise MayHaveRun(query.name)
-    left = remaining(request)
-    seconds = query.time_limit if left is None else min(query.time_limit, left + _LINGER)
+    deadline = Deadline.of_expires(request.expires)
+    limit = time.monotonic() + query.time_limit
     rows = fetch(
         engine(),
         query.statement,
         bound,
-        deadline=time.monotonic() + seconds,
+        deadline=limit if deadline is None else min(limit, deadline.at + _DEADLINE_GRACE),
         repeatable=query.repeatable,
         row_limit=query.row_limit,
     )

@@ -22,7 +22,7 @@ app = Celery(
     backend=environment("NOWAIT_TEST_BACKEND", "rpc://"),
 )
 app.conf.update(
-    alive=Path(environment("NOWAIT_TEST_ALIVE", "")) if environment("NOWAIT_TEST_ALIVE") else None,
+    nowait_liveness_file=Path(environment("NOWAIT_TEST_ALIVE", "")) if environment("NOWAIT_TEST_ALIVE") else None,
     worker_consumer=environment("NOWAIT_TEST_CONSUMER", "celery.worker.consumer:Consumer"),
     task_default_queue="tests",
     task_queues=[Queue("tests", queue_arguments={"x-queue-type": environment("NOWAIT_TEST_QUEUE_TYPE", "classic")})],

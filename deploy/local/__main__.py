@@ -71,7 +71,7 @@ def _run(where: Path, stack: ExitStack) -> None:
     environment.setdefault("NOWAIT_DEMO", "1")
     # For `celery -A tasks inspect`; nobody else reaches this broker.
     environment.setdefault("NOWAIT_REMOTE_CONTROL", "1")
-    environment.setdefault("NOWAIT_DRAIN", str(_DRAIN))
+    environment.setdefault("NOWAIT_SHUTDOWN_TIMEOUT", str(_DRAIN))
     worker = Process(
         "worker",
         [sys.executable, "-m", "celery", "--quiet", *_WORKER],

@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 from uuid import uuid4
 
@@ -31,12 +32,17 @@ from nowait.errors import (
 )
 from nowait.messages.encoder import Args, Kwargs, RequestEncoder
 from nowait.messages.reply import MalformedReply, decode_reply
+from nowait.topology import Topology
 
 log = logging.getLogger(__name__)
 
 _BACKOFF_FIRST, _BACKOFF_LAST = 0.1, 1.0  # seconds between tries to connect
 _GOODBYE = 1.0  # seconds that the broker gets to answer a goodbye
 _POLL = 0.02  # seconds between two looks at the calls that are drained
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -77,10 +83,8 @@ class Bridge:
             backend has to be `rpc://`, as its workers', or none; ValueError otherwise.
         max_in_flight: calls that may wait at once, 1 or more; above, Overloaded.
         timeout: seconds that a call may take when it does not say.
-        reply_exchange: a direct exchange, that has to be there, to bind the reply queue to, for
-            workers that may not publish to the default exchange; "" for the default one.
-        reply_user: the broker's user that replies have to come from, in `user_id`, which the broker
-            verifies; all others are ignored. None for anybody.
+        topology: where tasks are published to and replies come from; None for a broker that knows
+            nothing of Nowait. With an exchange for tasks, `queue=` alone says where one goes.
     """
 
     def __init__(
@@ -89,16 +93,16 @@ class Bridge:
         *,
         max_in_flight: int = 1000,
         timeout: float = 30.0,
-        reply_exchange: str = "",
-        reply_user: str | None = None,
+        topology: Topology | None = None,
     ) -> None:
         self._timeout = timeout
-        self._reply_user = reply_user
+        self._topology = topology or Topology.declared()
+        self._default_queue: str = app.conf.task_default_queue
         self._calls: Calls[Call] = Calls(max_in_flight)
         reply_queue = f"nowait.replies.{os.getpid()}.{uuid4().hex}"
         self._encoder = RequestEncoder(app, reply_queue)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
-        self._connector = Connector(app, reply_queue, reply_exchange, self._executor)
+        self._connector = Connector(app, reply_queue, self._topology.replies, self._executor)
         self._link: Link | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._stopping = False
@@ -205,6 +209,8 @@ class Bridge:
             TypeError: an option that is not supported, or arguments that JSON cannot carry.
             ValueError: the task id is in flight already, or a name is too long for AMQP.
         """
+        if self._topology.tasks:
+            options = self._routed(options)
         call = Call(task_id or str(uuid4()), self._abandon, idempotent)
         timeout = self._timeout if timeout is None else timeout
         try:
@@ -215,7 +221,9 @@ class Bridge:
         except BridgeError as error:
             call.set_exception(error)
             return call
-        request = self._encoder.encode(name, args, kwargs, task_id=call.id, timeout=timeout, options=options)
+        request = self._encoder.encode(
+            name, args, kwargs, task_id=call.id, timeout=timeout, now=_now(), options=options
+        )
         call.replies = request.replies
         if idempotent:
             call.again = (name, args, kwargs, options)
@@ -229,6 +237,12 @@ class Bridge:
             raise
         call.timer = call.get_loop().call_later(timeout, self._expire, call.id, timeout)
         return call
+
+    def _routed(self, options: dict[str, Any]) -> dict[str, Any]:
+        """The options of a task for the topology's exchange, from the user that it names."""
+        queue = options.pop("queue", self._default_queue)
+        routed = {"exchange": self._topology.tasks, "routing_key": queue, **options}
+        return routed if self._topology.server_user is None else {**routed, "user_id": self._topology.server_user}
 
     def _usable_link(self) -> Link:
         """The link to publish on. Raises Stopped, Disconnected or Blocked."""
@@ -276,7 +290,9 @@ class Bridge:
                 call.confirmed = False
                 self._resent += 1
                 link.publish(
-                    self._encoder.encode(name, args, kwargs, task_id=call.id, timeout=remaining, options=options)
+                    self._encoder.encode(
+                        name, args, kwargs, task_id=call.id, timeout=remaining, now=_now(), options=options
+                    )
                 )
 
     def on_reply(self, reply: protocol.Delivery) -> None:
@@ -287,7 +303,7 @@ class Bridge:
             # Not read at all: nobody waits for what it says.
             self._calls.stray(call_id)
             return
-        if self._reply_user is not None and reply.user_id != self._reply_user:
+        if self._topology.worker_user not in (None, reply.user_id):
             self._malformed += 1
             log.warning("a reply for %s came from the user %r and is ignored", call_id, reply.user_id)
             return

@@ -16,6 +16,7 @@ import kombu
 
 from nowait.amqp import protocol
 from nowait.bridge.stream import Stream
+from nowait.tls import verify_hostname
 
 CHANNEL = 1
 HEARTBEAT = 4  # seconds between heartbeats that is asked for; a silence of twice that is the end
@@ -62,7 +63,7 @@ def open_connection(source: kombu.Connection, set_up: Callable[[amqp.Channel], N
     connection: amqp.Connection | None = None
     try:
         transport = source.transport
-        _verify_host(source)
+        verify_hostname(source)
         connection = transport.establish_connection()
         stream = connection.transport
         stream.sock.settimeout(timeout)
@@ -77,15 +78,6 @@ def open_connection(source: kombu.Connection, set_up: Callable[[amqp.Channel], N
             with contextlib.suppress(Exception):
                 connection.collect()
         raise ConnectionLost(f"{source.as_uri()}: {type(error).__name__}: {error}") from error
-
-
-def _verify_host(source: kombu.Connection) -> None:
-    """Have TLS check that the certificate is the host's: py-amqp checks that only when it is told
-    the name, and kombu forgets it when it goes to the next URL.
-    """
-    if source.ssl:
-        options = source.ssl if isinstance(source.ssl, dict) else {}
-        source.ssl = {**options, "server_hostname": options.get("server_hostname") or source.hostname}
 
 
 class Connection:

@@ -11,7 +11,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from struct import pack
 from typing import Any
 
@@ -22,10 +22,10 @@ from celery.app.routes import MapRoute
 from celery.backends.base import DisabledBackend
 from celery.backends.rpc import RPCBackend
 from celery.utils.saferepr import saferepr
-from celery.utils.time import maybe_iso8601
 from kombu import Producer
 from kombu.utils.json import JSONEncoder
 
+from nowait.deadline import seconds_until, to_expiration, to_expires
 from nowait.messages.reply import Request
 
 Args = list[Any] | tuple[Any, ...] | None
@@ -110,7 +110,15 @@ class RequestEncoder:
             self._templates.clear()
 
     def encode(
-        self, name: str, args: Args, kwargs: Kwargs, *, task_id: str, timeout: float, options: dict[str, Any]
+        self,
+        name: str,
+        args: Args,
+        kwargs: Kwargs,
+        *,
+        task_id: str,
+        timeout: float,
+        now: datetime,
+        options: dict[str, Any],
     ) -> Request:
         """The message that `app.send_task(name, args, kwargs, **options)` publishes.
 
@@ -121,6 +129,7 @@ class RequestEncoder:
             task_id: the id of task and call.
             timeout: seconds after which nobody waits any more; it becomes the message's
                 expiration and the task's `expires`, unless the options have an earlier one.
+            now: the time, in any time zone.
             options: further options of `Celery.send_task`.
 
         Raises:
@@ -128,7 +137,7 @@ class RequestEncoder:
         """
         template = self._template(name, options)
         if template is None:
-            return _encode(self._record(name, args, kwargs, task_id, timeout, options))
+            return _encode(self._record(name, args, kwargs, task_id, timeout, now, options))
         args, kwargs = args or (), kwargs or {}
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
             raise TypeError("send_task: args must be a list or tuple, kwargs a dict")
@@ -136,11 +145,10 @@ class RequestEncoder:
             body = f"[{self._json.encode(args)}, {self._json.encode(kwargs)}, {template.embed}]"
         except (TypeError, ValueError) as error:
             raise TypeError(f"send_task: {name} cannot be encoded: {error}") from error
-        expires = datetime.now(self._app.timezone) + timedelta(seconds=timeout)
         properties = template.fill(
             task_id.encode(),
-            expires.isoformat().encode(),
-            str(int(timeout * 1000)).encode(),
+            to_expires(timeout, now.astimezone(self._app.timezone)).encode(),
+            to_expiration(timeout).encode(),
             self._repr(args).encode("utf-8", "surrogatepass"),
             self._repr(kwargs).encode("utf-8", "surrogatepass"),
         )
@@ -159,14 +167,21 @@ class RequestEncoder:
             routes: list[Any] = self._app.amqp.routes
             if not _VARYING.isdisjoint(options) or not all(type(route) is MapRoute for route in routes):
                 return None
-            recorded = self._record(name, (), {}, _PLACE, 1.0, options)
+            recorded = self._record(name, (), {}, _PLACE, 1.0, None, options)
             if len(self._templates) >= _MAX_TEMPLATES:
                 self._templates.clear()
             template = self._templates[key] = _Template.of(recorded)
         return template
 
     def _record(
-        self, name: str, args: Args, kwargs: Kwargs, task_id: str, timeout: float, options: dict[str, Any]
+        self,
+        name: str,
+        args: Args,
+        kwargs: Kwargs,
+        task_id: str,
+        timeout: float,
+        now: datetime | None,
+        options: dict[str, Any],
     ) -> "_Recorded":
         """Let Celery make the message."""
         for option in options:
@@ -178,7 +193,9 @@ class RequestEncoder:
         producer = Producer(recorder, serializer="json", auto_declare=False)
         expires = options.get("expires")
         merged = {"add_to_parent": False, **options, "serializer": "json"}
-        merged["expires"] = timeout if expires is None else min(timeout, max(0.0, self._seconds_until(expires)))
+        merged["expires"] = timeout
+        if expires is not None and now is not None:
+            merged["expires"] = min(timeout, max(0.0, seconds_until(expires, now.astimezone(self._app.timezone))))
         try:
             self._app.send_task(
                 name,
@@ -197,13 +214,6 @@ class RequestEncoder:
         recorded: _Recorded = recorder.published
         recorded.replies = not options.get("ignore_result")
         return recorded
-
-    def _seconds_until(self, expires: float | datetime | str) -> float:
-        if isinstance(expires, (int, float)):
-            return float(expires)
-        moment: Any = maybe_iso8601(expires)
-        now = self._app.now()
-        return float(((moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)) - now).total_seconds())
 
     def _repr(self, value: Any) -> str:
         """What Celery writes into argsrepr and kwargsrepr."""

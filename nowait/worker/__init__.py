@@ -5,6 +5,6 @@
 """
 
 from nowait.worker.backend import Results
-from nowait.worker.consumer import StrictConsumer as Consumer
+from nowait.worker.consumer import Consumer
 
 __all__ = ["Consumer", "Results"]

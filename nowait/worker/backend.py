@@ -17,7 +17,7 @@ from celery import Celery, Task
 from celery.backends.rpc import RPCBackend
 from kombu.utils.json import JSONEncoder
 
-from nowait.topology import PLAIN, Routes
+from nowait.topology import Topology
 from nowait.worker.publisher import Channels, Undelivered
 
 log = logging.getLogger(__name__)
@@ -42,15 +42,15 @@ class Results(RPCBackend):
     """Sends each state of a task to the queue that its message names in `reply_to`.
 
     Args:
-        app: the worker's application; its broker is used, and its setting `routes`, if there is one.
+        app: the worker's application; its broker is used, and its setting `nowait_topology`, if there is one.
     """
 
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
         super().__init__(app, *args, **kwargs)
         self._app: Any = app
         self._channels = Channels(app)
-        self._routes: Routes = app.conf.get("routes", PLAIN)
-        self._aside: ThreadPoolExecutor | None = None
+        self._topology: Topology = app.conf.get("nowait_topology", Topology.declared())
+        self._background: ThreadPoolExecutor | None = None
 
     def store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
@@ -68,19 +68,19 @@ class Results(RPCBackend):
             content_encoding="utf-8",
             correlation_id=correlation_id,
             delivery_mode=2 if self.persistent else 1,
-            **self._routes.stamp(),
+            **self._topology.sender_properties(),
         )
 
         def send() -> None:
             try:
-                self._channels.publish(message, self._routes.replies, routing_key, _TIMEOUT)
+                self._channels.publish(message, self._topology.replies, routing_key, _TIMEOUT)
             except Undelivered as error:
                 log.error("task %s: its state %s was not delivered: %s", task_id, state, error)
 
         if self._app.current_worker_task is None:
             # The main process of a pool tells of a child that died or was too slow. It serves all
             # others, and must not wait for a broker that takes no messages.
-            self._run_aside(send)
+            self._publish_in_background(send)
         else:
             send()
         return result
@@ -96,10 +96,10 @@ class Results(RPCBackend):
             "run": None if began is None else time.perf_counter() - began,
         }
 
-    def _run_aside(self, send: Callable[[], None]) -> None:
-        if self._aside is None:
-            self._aside = ThreadPoolExecutor(1, thread_name_prefix="results")
-        self._aside.submit(send)
+    def _publish_in_background(self, send: Callable[[], None]) -> None:
+        if self._background is None:
+            self._background = ThreadPoolExecutor(1, thread_name_prefix="results")
+        self._background.submit(send)
 
 
 def encode_reply(document: dict[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """What a worker does with each message that arrives: checked first, run by Celery then.
 
-A message that is refused goes to the queue DEAD with the reason, and is of no harm to the next. Used
+A message that is refused goes to the dead-letter queue with the reason, and does not affect other messages. Used
 as Celery's `worker_consumer`.
 """
 
@@ -10,23 +10,23 @@ from collections.abc import Callable
 from typing import Any
 
 import amqp
-from celery.worker.consumer import Consumer
+from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message, Queue, compression
 
 from nowait.messages.validation import MAX_BODY, Refused, check_body, check_envelope
-from nowait.topology import DEAD, PLAIN, Routes
+from nowait.systemd import Notifier
+from nowait.topology import Topology
 from nowait.worker.publisher import Channels, Undelivered
-from nowait.worker.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
 _TIMEOUT = 5.0  # seconds
-_LOUD = 10  # refusals that are logged as warnings; a flood of them is not to fill a disk
+_MAX_WARNINGS = 10  # refusals that are logged as warnings; a flood of them is not to fill a disk
 _RETRY = 1  # seconds from one try to connect to the next
 
 
-class StrictConsumer(Consumer):
+class Consumer(consumer.Consumer):
     """Celery's consumer behind a check of each message.
 
     Gossip and mingle, by which workers greet each other, are off; so are heartbeat events, unless
@@ -37,17 +37,17 @@ class StrictConsumer(Consumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         app = kwargs["app"]
-        self._routes: Routes = app.conf.get("routes", PLAIN)
+        self._topology: Topology = app.conf.get("nowait_topology", Topology.declared())
         self._dead_letters = Channels(app)
         self._refused = 0
-        self._watchdog = Watchdog(app.conf.get("alive"))
+        self._notifier = Notifier(app.conf.get("nowait_liveness_file"))
         options = kwargs["worker_options"] = dict(kwargs.get("worker_options") or {})
         options.update(without_gossip=True, without_mingle=True)
         if not app.conf.worker_enable_remote_control:
             options["without_heartbeat"] = True
         super().__init__(*args, **kwargs)
         if self.hub:
-            self.hub.call_repeatedly(1.0, self._watchdog.alive)
+            self.hub.call_repeatedly(1.0, self._notifier.alive)
         # kombu inflates a message before anybody can look at its size.
         for content_type in compression.encoders():
             compression.register(_refuse, _refuse, content_type)
@@ -56,14 +56,18 @@ class StrictConsumer(Consumer):
         """The function that gets each message."""
         handle = super().create_task_handler(*args, **kwargs)
         connection: Any = self.connection
-        if self._routes.declare:
-            Queue(DEAD, channel=connection.default_channel).queue_declare()
+        if self._topology.declares:
+            Queue(
+                self._topology.dead_letter_queue,
+                channel=connection.default_channel,
+                queue_arguments=self._topology.dead_letter_arguments,
+            ).queue_declare()
 
         def receive(message: Message) -> None:
             try:
                 self._check(message)
             except Refused as error:
-                self._bury(message, str(error))
+                self._dead_letter(message, str(error))
             else:
                 handle(message)
 
@@ -72,12 +76,12 @@ class StrictConsumer(Consumer):
     def on_ready(self) -> None:
         """Called whenever the worker begins to consume."""
         super().on_ready()
-        self._watchdog.ready()
+        self._notifier.ready()
 
     def perform_pending_operations(self) -> None:
         """Called by the loop of the pools without an event loop, every 2 seconds or more often."""
         super().perform_pending_operations()
-        self._watchdog.alive()
+        self._notifier.alive()
 
     def call_soon_ack(self, acknowledge: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Called when a task is to be acknowledged, by the thread that has run it."""
@@ -95,7 +99,7 @@ class StrictConsumer(Consumer):
 
         def wait() -> None:
             maybe_shutdown()
-            self._watchdog.alive()
+            self._notifier.alive()
 
         return conn.ensure_connection(
             failed, interval_start=_RETRY, interval_step=0, interval_max=_RETRY, callback=wait
@@ -103,7 +107,7 @@ class StrictConsumer(Consumer):
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Called for a message that kombu could not read, in place of receive(); Celery drops it here."""
-        self._bury(message, f"it cannot be read: {type(exc).__name__}")
+        self._dead_letter(message, f"it cannot be read: {type(exc).__name__}")
 
     def _check(self, message: Message) -> None:
         """Raise Refused for a message that is not to be run."""
@@ -115,18 +119,18 @@ class StrictConsumer(Consumer):
             message.content_encoding,
             size=len(body) if isinstance(body, (bytes, str, memoryview)) else 0,
             tasks=self.app.tasks,
-            sender=self._routes.sender,
+            sender=self._topology.server_user,
         )
         try:
             decoded = message.payload
         except Exception as error:  # json's, kombu's own, RecursionError
             raise Refused("the body is not JSON") from error
-        check_body(decoded, self.app.conf.get("canvas", False))
+        check_body(decoded, self.app.conf.get("nowait_canvas", False))
 
-    def _bury(self, message: Message, reason: str) -> None:
+    def _dead_letter(self, message: Message, reason: str) -> None:
         """Put a message into the dead-letter queue, and take it off its own."""
         self._refused += 1
-        log.log(logging.WARNING if self._refused <= _LOUD else logging.DEBUG, "message refused: %s", reason)
+        log.log(logging.WARNING if self._refused <= _MAX_WARNINGS else logging.DEBUG, "message refused: %s", reason)
         body = message.body
         queue = str((message.delivery_info or {}).get("routing_key", ""))[:255]
         letter = amqp.Message(
@@ -134,12 +138,12 @@ class StrictConsumer(Consumer):
             content_type="application/octet-stream",
             delivery_mode=2,
             application_headers={"x-refused": reason, "x-queue": queue},
-            **self._routes.stamp(),
+            **self._topology.sender_properties(),
         )
         try:
-            self._dead_letters.publish(letter, self._routes.dead, DEAD, _TIMEOUT)
+            self._dead_letters.publish(letter, self._topology.dead_letters, self._topology.dead_letter_queue, _TIMEOUT)
         except Undelivered as error:
-            log.error("a refused message could not be put into %s, and goes back: %s", DEAD, error)
+            log.error("a refused message could not be dead-lettered, and is requeued: %s", error)
             message.requeue()
         else:
             message.ack()

@@ -15,7 +15,8 @@ from nowait.bridge import Bridge
 from nowait.messages.encoder import RequestEncoder
 from tests.bridge.conftest import running, until
 
-LATER = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=1)
+NOW = datetime.now(timezone.utc)
+LATER = NOW.replace(microsecond=0) + timedelta(days=1)
 LINK = {"task": "test.after", "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
 
 CASES: dict[str, dict[str, Any]] = {
@@ -179,9 +180,9 @@ values = st.recursive(
 def test_spliced_and_recorded_messages_are_the_same_bytes(args: list[Any], kwargs: dict[str, Any]) -> None:
     encoder = RequestEncoder(make_app("memory://"), "replies")
     options = {"queue": "wire"}
-    spliced = encoder.encode("test.task", args, kwargs, task_id="i" * 36, timeout=5.0, options=options)
+    spliced = encoder.encode("test.task", args, kwargs, task_id="i" * 36, timeout=5.0, now=NOW, options=options)
     recorded = encoder.encode(
-        "test.task", args, kwargs, task_id="i" * 36, timeout=5.0, options={**options, "expires": 99}
+        "test.task", args, kwargs, task_id="i" * 36, timeout=5.0, now=NOW, options={**options, "expires": 99}
     )
     assert spliced.body == recorded.body
     assert without_expires(spliced.properties) == without_expires(recorded.properties)

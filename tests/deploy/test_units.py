@@ -9,12 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tornado.ioloop import IOLoop
 
-from nowait.systemd import Watchdog as ServerWatchdog
-from nowait.worker.watchdog import Watchdog as WorkerWatchdog
+from nowait.systemd import Notifier
 from tasks.app import app
-from tests.bridge.conftest import until
 from tests.conftest import ROOT
 
 DEPLOY = ROOT / "deploy"
@@ -44,55 +41,41 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
         yield sock
 
 
-@pytest.mark.gen_test
-async def test_a_server_says_that_it_is_ready_alive_and_stopping(systemd: socket.socket, io_loop: IOLoop) -> None:
-    watchdog = ServerWatchdog()
-    watchdog.start()
-    assert [systemd.recv(100) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
-    systemd.setblocking(False)
-    heard: list[bytes] = []
-
-    def hear() -> bool:
-        try:
-            heard.append(systemd.recv(100))
-        except BlockingIOError:
-            pass
-        return len(heard) == 2
-
-    await until(hear)
-    watchdog.stop()
-    systemd.setblocking(True)
-    while (said := systemd.recv(100)) != b"STOPPING=1":
-        assert said == b"WATCHDOG=1"
-
-
-def test_a_worker_says_that_it_is_ready_and_alive(systemd: socket.socket, tmp_path: Path) -> None:
+def test_a_process_notifies_that_it_is_ready_alive_and_stopping(systemd: socket.socket, tmp_path: Path) -> None:
     file = tmp_path / "alive"
-    watchdog = WorkerWatchdog(file)
-    watchdog.alive()
+    notifier = Notifier(file)
+    notifier.alive()
     assert not file.exists(), "it is not alive before it is ready"
-    watchdog.ready()
-    watchdog.ready()
+    notifier.ready()
+    notifier.ready()
     assert file.exists()
     assert systemd.recv(100) == b"READY=1"
     file.unlink()
     while not file.exists():
-        watchdog.alive()
-    assert systemd.recv(100) == b"WATCHDOG=1"
+        notifier.alive()
+    notifier.stopping()
+    assert [systemd.recv(100) for _ in range(2)] == [b"WATCHDOG=1", b"STOPPING=1"]
 
 
-@pytest.mark.parametrize("kind", [ServerWatchdog, WorkerWatchdog])
-def test_a_systemd_that_is_gone_harms_nobody(kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for address in (str(tmp_path / "nobody"), "@nobody", ""):
-        monkeypatch.setenv("NOTIFY_SOCKET", address)
-        kind()._say("READY=1") if kind is ServerWatchdog else kind().ready()
+def test_a_watchdog_that_waits_for_another_process_is_not_ours(
+    systemd: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Notifier().interval == 0.1
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    assert Notifier().interval == 10
 
 
-@pytest.mark.parametrize("kind", [ServerWatchdog, WorkerWatchdog])
-def test_a_systemd_that_does_not_read_keeps_nobody(kind: type, systemd: socket.socket) -> None:
+@pytest.mark.parametrize("address", ["nobody", "@nobody", ""])
+def test_a_systemd_that_is_gone_harms_nobody(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    Notifier().ready()
+
+
+def test_a_systemd_that_does_not_read_blocks_nobody(systemd: socket.socket) -> None:
     # Linux keeps ten messages for it (unix(7), max_dgram_qlen).
     for _ in range(100):
-        kind()._say("READY=1") if kind is ServerWatchdog else kind().ready()
+        Notifier().ready()
     assert systemd.recv(100) == b"READY=1"
 
 

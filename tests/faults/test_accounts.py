@@ -17,8 +17,9 @@ from celery import Celery
 from kombu import Connection
 from sqlalchemy.exc import OperationalError
 
-from nowait.topology import VerifyingTransport, verify_hosts
-from server.broker import DefinedBridge
+from nowait.bridge import Bridge
+from nowait.tls import VerifyingTransport, enable_hostname_verification
+from nowait.topology import Topology
 from tasks.database import make_engine
 from tests.bridge.conftest import until
 from tests.faults.deployment import Deployment
@@ -168,7 +169,8 @@ async def test_a_reply_that_is_not_from_the_workers_is_ignored(deployment: Deplo
     with administrator(deployment) as admin, deployment.network.inside("broker"):
         admin.queue_declare("queries.nobody", durable=True, auto_delete=False)
         admin.queue_bind("queries.nobody", "tasks", "queries.nobody")
-        bridge = DefinedBridge(Celery("server", broker=url, set_as_current=False))
+        app = Celery("server", broker=url, set_as_current=False)
+        bridge = Bridge(app, topology=Topology.provisioned())
         await bridge.start()
         try:
             await until(lambda: bridge.state == "connected")
@@ -229,7 +231,7 @@ def test_workers_verify_the_names_of_broker_and_database(
     deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(deployment.ca))
-    verify_hosts()
+    enable_hostname_verification()
     broker, database = (deployment.network.address(host) for host in ("broker", "database"))
     with deployment.network.inside("worker"):
         # The certificates are for names, and these are addresses.

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from nowait.messages.encoder import RequestEncoder
 from nowait.messages.reply import MalformedReply, Reply, Request, decode_reply
 
+NOW = datetime.now(timezone.utc)
+
 
 @pytest.fixture(scope="module")
 def app() -> Celery:
@@ -23,7 +25,7 @@ def encode(app: Celery, timeout: float = 5.0, **options: Any) -> Request:
     args, kwargs = options.pop("args", [1]), options.pop("kwargs", {"k": "v"})
     name = options.pop("name", "test.echo")
     encoder = RequestEncoder(app, "replies")
-    return encoder.encode(name, args, kwargs, task_id="the-id", timeout=timeout, options=options)
+    return encoder.encode(name, args, kwargs, task_id="the-id", timeout=timeout, now=NOW, options=options)
 
 
 def properties(request: Request) -> dict[str, Any]:
@@ -47,8 +49,8 @@ def test_a_request_carries_what_a_worker_needs(app: Celery) -> None:
     assert sent["expiration"] == "5000"
     headers = sent["application_headers"]
     assert (headers["task"], headers["id"], headers["root_id"]) == ("test.echo", "the-id", "the-id")
-    left = datetime.fromisoformat(headers["expires"]) - datetime.now(timezone.utc)
-    assert timedelta(seconds=3) < left <= timedelta(seconds=5)
+    left = datetime.fromisoformat(headers["expires"]) - NOW
+    assert left == timedelta(seconds=5)
 
 
 def test_routes_and_priorities_are_celerys_own(app: Celery) -> None:

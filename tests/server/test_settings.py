@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from server.settings import PREFIX, Settings, SettingsError, describe
+from server.settings import PREFIX, Settings, SettingsError
 
 
 def test_nothing_set_means_the_defaults() -> None:
@@ -22,14 +22,15 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_PROCESSES": "4",
         "NOWAIT_TIMEOUT": "2.5",
         "NOWAIT_MAX_IN_FLIGHT": "7",
-        "NOWAIT_DRAIN": "0",
-        "NOWAIT_DEFINITIONS": "1",
+        "NOWAIT_SHUTDOWN_TIMEOUT": "0",
+        "NOWAIT_TOPOLOGY": "provisioned",
         "NOWAIT_DEMO": "1",
         "NOWAIT_LOG_LEVEL": "error",
     }
     settings = Settings.from_environment(given)
     assert dataclasses.astuple(settings) == (
-        given["NOWAIT_BROKER_URL"], given["NOWAIT_DATABASE_URL"], "::", 81, 4, 2.5, 7, 0.0, True, True, "error",
+        given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
+        "::", 81, 4, 2.5, 7, 0.0, True, "error",
     )
     assert len(given) == len(dataclasses.fields(Settings))
 
@@ -54,7 +55,7 @@ BAD = [
     ("TIMEOUT", "soon"),
     ("MAX_IN_FLIGHT", "0"),
     ("MAX_IN_FLIGHT", "1e3"),
-    ("DRAIN", "-0.5"),
+    ("SHUTDOWN_TIMEOUT", "-0.5"),
     ("DEMO", "yes"),
     ("LOG_LEVEL", "loud"),
 ]
@@ -68,6 +69,12 @@ def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: str) -> Non
     assert text.startswith(f"NOWAIT_{name}=")
     assert "is not allowed, expected" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("name", ["DEFINITIONS", "DRAIN", "ALIVE", "SQL"])
+def test_a_setting_of_an_earlier_version_is_not_ignored_in_silence(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"NOWAIT_{name} is not allowed any more, expected NOWAIT_"):
+        Settings.from_environment({PREFIX + name: "1"})
 
 
 def test_a_password_is_never_repeated() -> None:
@@ -89,8 +96,8 @@ def run(*command: str, **settings: str) -> "subprocess.CompletedProcess[str]":
         (["celery", "-A", "tasks", "worker"], "BROKER_URL", "http://127.0.0.1"),
         (["celery", "-A", "tasks", "worker"], "DATABASE_URL", "mysql://127.0.0.1:3306/"),
         (["celery", "-A", "tasks", "worker"], "DATABASE_URL", "mysql://127.0.0.1:3306/name?ssl=1"),
-        (["celery", "-A", "tasks", "worker"], "DEFINITIONS", "yes"),
-        (["celery", "-A", "tasks", "worker"], "ALIVE", "/nowhere/alive"),
+        (["celery", "-A", "tasks", "worker"], "TOPOLOGY", "yes"),
+        (["celery", "-A", "tasks", "worker"], "LIVENESS_FILE", "/nowhere/alive"),
     ],
 )
 def test_a_program_with_a_bad_setting_says_so_in_one_line_and_ends_with_2(
@@ -107,7 +114,7 @@ def test_help_lists_every_setting() -> None:
     assert done.returncode == 0
     for field in dataclasses.fields(Settings):
         assert PREFIX + field.name.upper() in done.stdout
-    assert describe() in done.stdout
+    assert Settings.describe() in done.stdout
 
 
 def test_an_address_that_cannot_be_listened_on_is_one_line() -> None:

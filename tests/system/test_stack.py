@@ -159,7 +159,7 @@ def test_sigterm_answers_what_is_in_flight_and_ends_with_0(
     services: Services, start: Start, server_url: str, sleeping: Sleeping
 ) -> None:
     port = free_port()
-    server = start("server", "server", port=port, demo=1, drain=30, **services_settings(services))
+    server = start("server", "server", port=port, demo=1, shutdown_timeout=30, **services_settings(services))
     url = ready(server, port)
     answers = []
     client = threading.Thread(target=lambda: answers.append(fetch(f"{url}/mysql_query/1?delay=2")))

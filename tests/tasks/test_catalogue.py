@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_the_sample_is_a_good_catalogue() -> None:
-    assert set(load(Settings.sql)) == {"users", "count_users"}
+    assert set(load(Settings.queries)) == {"users", "count_users"}
 
 
 def test_a_file_with_one_statement_is_a_query_of_its_name(folder: Path) -> None:
@@ -102,11 +102,13 @@ def test_two_queries_of_one_name_are_refused(folder: Path) -> None:
         load(folder)
 
 
-@pytest.mark.parametrize(("sql", "says"), [("no-such-folder", "NOWAIT_SQL='no-such-folder' is not allowed"), (".", "")])
-def test_a_worker_with_a_bad_folder_ends_with_one_line(folder: Path, sql: str, says: str) -> None:
+@pytest.mark.parametrize(
+    ("queries", "expected"), [("no-such-folder", "NOWAIT_QUERIES='no-such-folder' is not allowed"), (".", "users")]
+)
+def test_a_worker_with_a_bad_folder_ends_with_one_line(folder: Path, queries: str, expected: str) -> None:
     (folder / "users.toml").write_text("[nobody]")
     command = [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[1]); import tasks.app", str(ROOT)]
-    done = subprocess.run(command, env={"NOWAIT_SQL": sql}, cwd=folder, capture_output=True, text=True)
+    done = subprocess.run(command, env={"NOWAIT_QUERIES": queries}, cwd=folder, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()
-    assert (says or "users") in line
+    assert expected in line

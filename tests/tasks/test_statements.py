@@ -3,7 +3,6 @@
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -11,7 +10,6 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from deploy.local.services import Services
-from nowait.worker.deadline import remaining
 from tasks.database import make_engine
 from tasks.statements import OutOfTime, TooLarge, fetch
 
@@ -152,16 +150,3 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_result_is_told_as_such(eng
         thread.join()
     (error,) = outcome
     assert isinstance(error, DBAPIError) and error.connection_invalidated
-
-
-class Request:
-    def __init__(self, expires: Any) -> None:
-        self.expires = expires
-
-
-def test_what_remains_is_counted_to_the_messages_expiry() -> None:
-    soon = datetime.now(timezone.utc) + timedelta(seconds=100)
-    for expires in (soon, soon.isoformat(), soon.replace(tzinfo=None).isoformat()):
-        assert 90 < (remaining(Request(expires)) or 0) <= 100
-    assert (remaining(Request((soon - timedelta(seconds=200)).isoformat())) or 0) < 0
-    assert remaining(Request(None)) is None

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from deploy.local.process import Process
 from nowait.bridge import Bridge
 from nowait.messages.validation import MAX_BODY, Refused, check_body, check_envelope
-from nowait.topology import DEAD
+from nowait.topology import Topology
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker
 
@@ -179,7 +179,12 @@ async def test_a_worker_survives_lies_and_buries_each(vhost: str, strict: Proces
     print(f"seed {seed}")
     with kombu.Connection(vhost) as connection:
         channel: Any = connection.default_channel
-        channel.queue_declare(DEAD, durable=True, auto_delete=False)
+        channel.queue_declare(
+            Topology.dead_letter_queue,
+            durable=True,
+            auto_delete=False,
+            arguments=Topology().dead_letter_arguments,
+        )
         async with running(vhost) as bridge:
             for message, _ in lies(count, seed):
                 channel.basic_publish(message, routing_key=QUEUE)
@@ -191,10 +196,10 @@ async def test_a_worker_survives_lies_and_buries_each(vhost: str, strict: Proces
             assert slowest < (1.0 if scale else 10.0)
 
             def buried() -> int:
-                return int(channel.queue_declare(DEAD, passive=True).message_count)
+                return int(channel.queue_declare(Topology.dead_letter_queue, passive=True).message_count)
 
             await until(lambda: buried() == count)
-            letter = channel.basic_get(DEAD, no_ack=True)
+            letter = channel.basic_get(Topology.dead_letter_queue, no_ack=True)
             assert letter.headers["x-refused"] and letter.headers["x-queue"] == QUEUE
     assert strict.returncode is None
     strict.stop()
@@ -207,7 +212,12 @@ async def test_a_bomb_and_the_largest_body_that_brokers_let_through_cost_no_memo
     worker = psutil.Process(strict.pid)
     with kombu.Connection(vhost) as connection:
         channel: Any = connection.default_channel
-        channel.queue_declare(DEAD, durable=True, auto_delete=False)
+        channel.queue_declare(
+            Topology.dead_letter_queue,
+            durable=True,
+            auto_delete=False,
+            arguments=Topology().dead_letter_arguments,
+        )
         async with running(vhost) as bridge:
             await served(bridge)
             before = worker.memory_info().rss

@@ -1,0 +1,176 @@
+"""Settings from the environment: typed fields, each validated once; a bad value ends the program with one line."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from math import isfinite
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+PREFIX = "NOWAIT_"
+
+S = TypeVar("S", bound="Settings")
+
+# What a variable of an earlier version is called now: it must not be ignored in silence.
+_RENAMED = {
+    "DEFINITIONS": "NOWAIT_TOPOLOGY=provisioned",
+    "DRAIN": "NOWAIT_SHUTDOWN_TIMEOUT",
+    "ALIVE": "NOWAIT_LIVENESS_FILE",
+    "SQL": "NOWAIT_QUERIES",
+}
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; its text names variable, value and what is allowed."""
+
+
+def setting(default: Any, parse: Callable[[str], Any], help: str) -> Any:
+    """A field of Settings.
+
+    Args:
+        default: its value where the variable is unset or empty.
+        parse: makes the value of a text, or raises SettingsError.
+        help: what it means, with its unit.
+    """
+    return field(default=default, metadata={"parse": parse, "help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one program: each field is the variable `NOWAIT_` + its name in upper case."""
+
+    @classmethod
+    def from_environment(cls: type[S], environment: Mapping[str, str]) -> S:
+        """Read all settings. Raises SettingsError for the first value that is not allowed."""
+        for name, successor in _RENAMED.items():
+            if environment.get(PREFIX + name):
+                raise SettingsError(f"{PREFIX}{name} is not allowed any more, expected {successor}")
+        values = {}
+        for each in fields(cls):
+            name = PREFIX + each.name.upper()
+            if text := environment.get(name):
+                try:
+                    values[each.name] = each.metadata["parse"](text)
+                except SettingsError as error:
+                    raise SettingsError(f"{name}={error}") from None
+        return cls(**values)
+
+    @classmethod
+    def load(cls: type[S]) -> S:
+        """From this process's environment; a bad value ends the program: one line, status 2."""
+        try:
+            return cls.from_environment(os.environ)
+        except SettingsError as error:
+            print(error, file=sys.stderr)
+            raise SystemExit(2) from None
+
+    @classmethod
+    def describe(cls) -> str:
+        """Every setting, a line or two each, for --help."""
+        return "\n".join(
+            f"  {PREFIX}{each.name.upper()}\n      {each.metadata['help']}\n      default: {_text(each.default)}"
+            for each in fields(cls)
+        )
+
+
+def _text(default: Any) -> str:
+    if default is None:
+        return "none"
+    if isinstance(default, bool):
+        return str(int(default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """An integer from `low` to `high`."""
+
+    def parse(text: str) -> int:
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+            raise SettingsError(f"{text!r} is not allowed, expected an integer from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def seconds(low: float, high: float) -> Callable[[str], float]:
+    """Seconds from `low` to `high`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = float("nan")
+        if not (isfinite(value) and low <= value <= high):
+            raise SettingsError(f"{text!r} is not allowed, expected seconds from {low:g} to {high:g}")
+        return value
+
+    return parse
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    """One of some words."""
+
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise SettingsError(f"{text!r} is not allowed, expected {' or '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def flag(text: str) -> bool:
+    """True for 1, False for 0."""
+    return choice("0", "1")(text) == "1"
+
+
+def address(text: str) -> str:
+    """An IP address or a host name."""
+    if not text or not text.isascii() or any(character.isspace() for character in text):
+        raise SettingsError(f"{text!r} is not allowed, expected an IP address or a host name")
+    return text
+
+
+def folder(text: str) -> Path:
+    """A folder that is there."""
+    if not Path(text).is_dir():
+        raise SettingsError(f"{text!r} is not allowed, expected a folder")
+    return Path(text)
+
+
+def writable_file(text: str) -> Path:
+    """A file, or the place for one, whose folder can be written."""
+    if not os.access(Path(text).parent, os.W_OK):
+        raise SettingsError(f"{text!r} is not allowed, expected a file whose folder can be written")
+    return Path(text)
+
+
+def broker_url(text: str) -> str:
+    """AMQP URLs, several separated by `;`."""
+    for url in text.split(";"):
+        _check_url(url.strip(), ("amqp", "amqps"), "amqp://user:password@host:port/vhost")
+    return text
+
+
+def database_url(text: str) -> str:
+    """`mysql://user:password@host:port/name`, with or without `?tls=1`."""
+    form = "mysql://user:password@host:port/name"
+    _check_url(text, ("mysql",), form)
+    parts = urlsplit(text)
+    if parts.query not in ("", "tls=1"):
+        raise SettingsError(f"'mysql://…?…' has other parameters than tls=1, expected {form}?tls=1 or none")
+    if not parts.path.strip("/"):
+        raise SettingsError(f"'mysql://…' names no database, expected {form}")
+    return text
+
+
+def _check_url(url: str, schemes: tuple[str, ...], form: str) -> None:
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, a broken IPv6 address
+        good = False
+    if not good:
+        # A password may be in it: nothing behind the scheme is repeated.
+        raise SettingsError(f"'{url.partition('://')[0][:20]}://…' is not allowed, expected {form}")

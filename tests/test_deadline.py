@@ -1,0 +1,36 @@
+import time
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from nowait.deadline import Deadline, seconds_until, to_expiration, to_expires
+
+NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+BERLIN = timezone(timedelta(hours=1))
+
+
+def test_a_deadline_counts_down_to_0_and_no_further() -> None:
+    assert 9 < Deadline.after(10).remaining() <= 10
+    assert Deadline.after(-1).remaining() == 0
+
+
+@pytest.mark.parametrize("now", [NOW, NOW.astimezone(BERLIN)])
+def test_expires_is_read_as_it_is_written(now: datetime) -> None:
+    assert to_expires(2.5, now) == (now + timedelta(seconds=2.5)).isoformat()
+    assert seconds_until(to_expires(2.5, now), now) == 2.5
+    assert seconds_until(to_expires(2.5, NOW), now) == 2.5
+    assert seconds_until(now - timedelta(seconds=1), now) == -1
+    assert seconds_until((now + timedelta(seconds=3)).replace(tzinfo=None).isoformat(), now) == 3
+    assert seconds_until(4, now) == 4
+
+
+def test_an_expiration_is_whole_milliseconds() -> None:
+    assert [to_expiration(seconds) for seconds in (30.0, 0.0015, 0)] == ["30000", "1", "0"]
+
+
+def test_a_workers_deadline_is_the_moment_that_the_message_names() -> None:
+    soon = datetime.now(timezone.utc) + timedelta(seconds=100)
+    for expires in (soon, soon.isoformat(), soon.replace(tzinfo=None).isoformat()):
+        deadline = Deadline.of_expires(expires)
+        assert deadline is not None and 90 < deadline.at - time.monotonic() <= 100
+    assert Deadline.of_expires(None) is None
