@@ -13,12 +13,14 @@ from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
     Disconnected,
+    MessageTooLarge,
     OutcomeUnknown,
     Overloaded,
     Refused,
     Stopped,
     TaskFailed,
     Unavailable,
+    UnknownTask,
     Unroutable,
 )
 
@@ -32,6 +34,7 @@ __all__ = [
     "Call",
     "DeadlineExceeded",
     "Disconnected",
+    "MessageTooLarge",
     "OutcomeUnknown",
     "Overloaded",
     "Progress",
@@ -40,6 +43,7 @@ __all__ = [
     "Stopped",
     "TaskFailed",
     "Unavailable",
+    "UnknownTask",
     "Unroutable",
 ]
 

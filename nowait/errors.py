@@ -6,9 +6,11 @@
     │   ├── Blocked                   the broker is short of memory or disk
     │   ├── Overloaded                too many calls in flight
     │   ├── Unroutable                no queue of that name
+    │   ├── UnknownTask               no task of that name at the worker
     │   ├── Refused                   the broker did not take the message (nack)
     │   └── Stopped                   the bridge is stopping, or was not started
-    ├── OutcomeUnknown           503  the task may have run, or still run, or not
+    ├── MessageTooLarge          413  more than workers take; not sent, or not run
+    ├── OutcomeUnknown           502  the task may have run, or still run, or not
     ├── DeadlineExceeded         504  no answer in time; the task may have run, or not
     └── TaskFailed               500  the task raised, or was revoked or rejected
 """
@@ -55,6 +57,12 @@ class Unroutable(Unavailable):
     retry_after = 5.0
 
 
+class UnknownTask(Unavailable):
+    """The worker that got the message has no task of that name."""
+
+    retry_after = 5.0
+
+
 class Refused(Unavailable):
     """The broker answered the message with a nack."""
 
@@ -63,15 +71,20 @@ class Stopped(Unavailable):
     """The bridge is stopping, has stopped, or was not started."""
 
 
-class OutcomeUnknown(BridgeError):
-    """The connection was lost, or a confirm did not come, with the message under way.
+class MessageTooLarge(BridgeError):
+    """The task's arguments or headers are larger than workers take (`nowait.messages.limits`)."""
 
-    Whether a worker got the task is unknown. Tasks that are sent with `idempotent=True` are sent
-    again instead, when the connection is back.
+    status = 413
+
+
+class OutcomeUnknown(BridgeError):
+    """The connection was lost, or a confirm did not come, with the message under way; or a worker was lost.
+
+    Whether the task ran is unknown. Tasks that are sent with `idempotent=True` are sent again instead,
+    when the connection is back.
     """
 
-    status = 503
-    retry_after = 1.0
+    status = 502
 
 
 class DeadlineExceeded(BridgeError):

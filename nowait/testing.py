@@ -18,8 +18,8 @@ class FakeBridge:
     """Runs the "tasks" on the loop itself.
 
     Args:
-        tasks: by name, functions or coroutine functions; what they raise becomes TaskFailed. A
-            task that is not there is never answered.
+        tasks: by name, functions or coroutine functions. A BridgeError that one raises is the call's,
+            anything else becomes TaskFailed. A task that is not there is never answered.
         queues: the queues that exist; a task sent to another one fails with Unroutable.
         max_in_flight: calls that may wait at once; above, Overloaded.
         timeout: seconds that a call may take when it does not say.
@@ -56,8 +56,8 @@ class FakeBridge:
     async def stop(self, drain: float = 0.0) -> None:
         """Fail what is in flight and take no more calls; `drain` is not waited for."""
         self.state = "stopped"
-        for call_id in self._calls.ids():
-            self._end(call_id, Stopped("the bridge stopped before an answer came"))
+        for call in self._calls:
+            self._complete(call, Stopped("the bridge stopped before an answer came"))
         for task in list(self._running):
             task.cancel()
 
@@ -73,49 +73,40 @@ class FakeBridge:
         queue: str,
     ) -> Call:
         """As `Bridge.send_task`."""
-        call = Call(task_id or str(uuid4()), lambda call: self._end(call.id, None), idempotent)
-        timeout = self._timeout if timeout is None else timeout
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (self._timeout if timeout is None else timeout)
+        call = Call(task_id or str(uuid4()), deadline, idempotent, self._calls.abandon)
         try:
             if self.state == "stopped":
                 raise Stopped("the bridge is stopping")
             if self.state != "connected":
                 raise Disconnected("no connection to the broker")
-            self._calls.admit()
-            if timeout <= 0:
-                raise DeadlineExceeded("the deadline passed before the task was sent")
+            self._calls.admit(deadline, loop.time())
             if queue not in self._queues:
                 raise Unroutable("no queue takes the task")
         except BridgeError as error:
             call.set_exception(error)
             return call
-        self._calls.add(call.id, call)
+        self._calls.add(call)
         self.sent.append((name, list(args or ()), dict(kwargs or {})))
-        late = DeadlineExceeded(f"no answer within {timeout:g} s")
-        call.timer = call.get_loop().call_later(timeout, self._end, call.id, late)
+        timer = loop.call_at(deadline, self._complete, call, DeadlineExceeded("no answer before the deadline"))
+        call.add_done_callback(lambda _: timer.cancel())
         if name in self._tasks:
-            task = call.get_loop().create_task(self._run(call.id, name, args or (), kwargs or {}))
+            task = loop.create_task(self._run(call, name, args or (), kwargs or {}))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         return call
 
-    async def _run(self, call_id: str, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    async def _run(self, call: Call, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         try:
             result = self._tasks[name](*args, **kwargs)
             if inspect.isawaitable(result):
                 result = await result
         except Exception as error:
-            result = TaskFailed("FAILURE", type(error).__name__, str(error))
-        self._end(call_id, result)
+            failure = TaskFailed("FAILURE", type(error).__name__, str(error))
+            result = error if isinstance(error, BridgeError) else failure
+        self._complete(call, result)
 
-    def _end(self, call_id: str, outcome: Any) -> None:
-        call = self._calls.abandon(call_id)
-        if call is None:
-            return
-        if call.timer is not None:
-            call.timer.cancel()
-        if call.done():
-            return
-        if isinstance(outcome, BridgeError):
-            call.set_exception(outcome)
-        else:
-            call.set_result(outcome)
+    def _complete(self, call: Call, outcome: Any) -> None:
+        self._calls.abandon(call)
+        call.complete(outcome)

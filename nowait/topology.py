@@ -61,6 +61,13 @@ class Topology:
             for name in sorted(names)
         ]
 
+    def routed(self, options: dict[str, Any], default_queue: str) -> dict[str, Any]:
+        """The options of `Celery.send_task` that publish a task to the exchange `tasks`, from `server_user`."""
+        queue = options.get("queue", default_queue)
+        others = {name: value for name, value in options.items() if name != "queue"}
+        sender = {} if self.server_user is None else {"user_id": self.server_user}
+        return {"exchange": self.tasks, "routing_key": queue, **others, **sender}
+
     @property
     def dead_letter_arguments(self) -> dict[str, Any]:
         """The arguments of the dead-letter queue: above 100 MiB the oldest messages are dropped."""

@@ -13,6 +13,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from nowait.bridge import Bridge
+from nowait.messages.limits import MAX_TASK_BODY
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from server.app import make_app
@@ -40,6 +41,7 @@ def make_bridge(settings: Settings) -> Bridge:
         app,
         max_in_flight=settings.max_in_flight,
         timeout=settings.timeout,
+        max_body=MAX_TASK_BODY,
         topology=Topology.named(settings.topology),
     )
 

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,35 +13,21 @@ from uuid import uuid4
 
 from celery import Celery
 
-from nowait.amqp import protocol
+from nowait.amqp import properties
+from nowait.amqp.methods import Confirmed, Delivery, Event, PropertiesTooLarge, Returned
 from nowait.bridge.call import Call, Progress
-from nowait.bridge.calls import Calls
-from nowait.bridge.connection import ConnectionLost
-from nowait.bridge.link import Connector, Link
-from nowait.errors import (
-    Blocked,
-    BridgeError,
-    DeadlineExceeded,
-    Disconnected,
-    OutcomeUnknown,
-    Refused,
-    Stopped,
-    TaskFailed,
-    Unroutable,
-)
-from nowait.messages.encoder import Args, Kwargs, RequestEncoder
-from nowait.messages.reply import MalformedReply, decode_reply
+from nowait.bridge.calls import Acknowledge, Calls, Complete, Effect, GiveUp, Report, Resend, SendProbe
+from nowait.bridge.link import Link
+from nowait.bridge.opener import ConnectionLost, Opener
+from nowait.bridge.supervisor import Source, supervise
+from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
+from nowait.messages.encoder import Args, Kwargs, TaskEncoder
+from nowait.messages.task import TaskMessage
 from nowait.topology import Topology
 
 log = logging.getLogger(__name__)
 
-_BACKOFF_FIRST, _BACKOFF_LAST = 0.1, 1.0  # seconds between tries to connect
-_GOODBYE = 1.0  # seconds that the broker gets to answer a goodbye
-_POLL = 0.02  # seconds between two looks at the calls that are drained
-
-
-def _now() -> datetime:
-    return datetime.now(timezone.utc)
+_CLOSE_TIMEOUT = 1.0  # seconds that the broker gets for its close-ok
 
 
 @dataclass(frozen=True)
@@ -73,18 +58,21 @@ class Statistics:
 
 
 class Bridge:
-    """Sends tasks and hands their results to whoever awaits them.
+    """Sends tasks and completes their calls with the results.
 
     All methods belong on the loop that start() ran on.
 
     Args:
-        app: the Celery application whose broker, routes and defaults count. It should know no
-            tasks: options of a registered one would be merged into each message. Its result
-            backend has to be `rpc://`, as its workers', or none; ValueError otherwise.
+        app: the Celery application whose broker, routes and defaults count. It should have no tasks:
+            options of a registered one would be merged into each message. Its result backend has to be
+            `rpc://`, as its workers', or none; ValueError otherwise.
         max_in_flight: calls that may wait at once, 1 or more; above, Overloaded.
         timeout: seconds that a call may take when it does not say.
-        topology: where tasks are published to and replies come from; None for a broker that knows
-            nothing of Nowait. With an exchange for tasks, `queue=` alone says where one goes.
+        max_body: bytes that a task's arguments may have once they are serialised, as its workers take
+            them; above, MessageTooLarge. None for what the broker takes.
+        topology: where tasks are published to and who sends replies; None for a broker that was not
+            provisioned. With an exchange for tasks, `queue=` alone says where a task goes.
+        source: opens the connections; None for the application's broker.
     """
 
     def __init__(
@@ -93,22 +81,25 @@ class Bridge:
         *,
         max_in_flight: int = 1000,
         timeout: float = 30.0,
+        max_body: int | None = None,
         topology: Topology | None = None,
+        source: Source | None = None,
     ) -> None:
         self._timeout = timeout
+        self._max_body = max_body
         self._topology = topology or Topology.declared()
         self._default_queue: str = app.conf.task_default_queue
-        self._calls: Calls[Call] = Calls(max_in_flight)
+        self._calls: Calls[Call] = Calls(max_in_flight, self._topology.worker_user)
         reply_queue = f"nowait.replies.{os.getpid()}.{uuid4().hex}"
-        self._encoder = RequestEncoder(app, reply_queue)
+        self._encoder = TaskEncoder(app, reply_queue)
+        self._source = source or Opener(app, reply_queue, self._topology.replies)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
-        self._connector = Connector(app, reply_queue, self._topology.replies, self._executor)
         self._link: Link | None = None
         self._supervisor: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._idle = asyncio.Event()
         self._connects = 0
-        self._resent = 0
-        self._malformed = 0
 
     def __repr__(self) -> str:
         figures = self.statistics()
@@ -125,17 +116,12 @@ class Bridge:
 
     def statistics(self) -> Statistics:
         """The figures of this moment."""
-        strays = self._calls.strays
         return Statistics(
             state=self.state,
             in_flight=len(self._calls),
-            unconfirmed=self._link.unconfirmed if self._link else 0,
+            unconfirmed=self._calls.unconfirmed,
             connects=self._connects,
-            resent=self._resent,
-            late=strays.late,
-            duplicate=strays.duplicate,
-            unknown=strays.unknown,
-            malformed=self._malformed,
+            **vars(self._calls.counts),
         )
 
     async def start(self) -> None:
@@ -145,29 +131,32 @@ class Bridge:
         """
         if self._supervisor is not None:
             raise RuntimeError("a bridge is started once")
-        self._supervisor = asyncio.get_running_loop().create_task(self._supervise(), name="bridge")
+        self._loop = asyncio.get_running_loop()
+        self._supervisor = self._loop.create_task(supervise(self._source, self._executor, self), name="bridge")
 
     async def stop(self, drain: float = 10.0) -> None:
         """Take no more calls, let those in flight end, and close.
 
         Args:
-            drain: seconds to wait for the calls in flight; those left then fail with Stopped.
-                0 does not wait.
+            drain: seconds to wait for the calls in flight; those left then fail with Stopped, at once
+                when there is no connection. 0 does not wait.
         """
         self._stopping = True
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + drain
-        while len(self._calls) and self._link is not None and loop.time() < deadline:
-            await asyncio.sleep(_POLL)
-        for call_id in self._calls.ids():
-            self._fail(call_id, Stopped("the bridge stopped before an answer came"))
+        if self._calls and self._link is not None and drain > 0:
+            idle = asyncio.ensure_future(self._idle.wait())
+            ends: list[asyncio.Future[Any]] = [idle, self._link.lost]
+            await asyncio.wait(ends, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
+            idle.cancel()
+        self._carry_out(self._calls.stop())
+        if self._timer is not None:
+            self._timer.cancel()
         if self._supervisor is not None:
             self._supervisor.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._supervisor
         if self._link is not None:
             link, self._link = self._link, None
-            await link.close(_GOODBYE)
+            await link.close(_CLOSE_TIMEOUT)
         # A connect that hangs in its thread ends by its own timeout; nobody waits for it here.
         self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -193,15 +182,15 @@ class Bridge:
                 which no worker starts the task any more. None for the bridge's own; 0 or less
                 fails at once.
             task_id: the task's id; None for a new one.
-            idempotent: the task may run twice: after a lost connection it is sent again, under
-                the same id and within its deadline. Otherwise the call fails with
+            idempotent: the task may run twice: after a lost connection it is sent again when it may be
+                lost, under the same id and within its deadline. Otherwise the call fails with
                 OutcomeUnknown when the broker had not confirmed its message.
             on_progress: is called, on the loop, with each Progress; None for nobody.
             options: `queue`, `priority`, `headers` and the other options of `Celery.send_task`.
 
         Returns:
-            The call. It fails with Disconnected, Blocked, Overloaded, Unroutable, Refused or
-            Stopped when no worker gets the task, OutcomeUnknown when nobody can say,
+            The call. It fails with Disconnected, Blocked, Overloaded, Unroutable, UnknownTask, Refused,
+            Stopped or MessageTooLarge when no worker runs the task, OutcomeUnknown when nobody can say,
             DeadlineExceeded when there is no answer in time, TaskFailed when the task fails.
             With `ignore_result=True` its result is None as soon as the broker has the message.
 
@@ -209,40 +198,49 @@ class Bridge:
             TypeError: an option that is not supported, or arguments that JSON cannot carry.
             ValueError: the task id is in flight already, or a name is too long for AMQP.
         """
-        if self._topology.tasks:
-            options = self._routed(options)
-        call = Call(task_id or str(uuid4()), self._abandon, idempotent)
-        timeout = self._timeout if timeout is None else timeout
+        now = asyncio.get_running_loop().time()
+        deadline = now + (self._timeout if timeout is None else timeout)
+        call = Call(task_id or str(uuid4()), deadline, idempotent, self._calls.abandon)
         try:
             link = self._usable_link()
-            self._calls.admit()
-            if timeout <= 0:
-                raise DeadlineExceeded("the deadline passed before the task was sent")
+            self._calls.admit(deadline, now)
+            frames = self._frames(link, call, name, args, kwargs, options, now)
         except BridgeError as error:
             call.set_exception(error)
             return call
-        request = self._encoder.encode(
-            name, args, kwargs, task_id=call.id, timeout=timeout, now=_now(), options=options
-        )
-        call.replies = request.replies
+        call.expects_reply = not options.get("ignore_result")
         if idempotent:
-            call.again = (name, args, kwargs, options)
+            call.original = (name, args, kwargs, options)
         if on_progress is not None:
             call.listen(on_progress)
-        self._calls.add(call.id, call)
-        try:
-            link.publish(request)
-        except ValueError:
-            self._calls.abandon(call.id)
-            raise
-        call.timer = call.get_loop().call_later(timeout, self._expire, call.id, timeout)
+        self._calls.add(call)
+        link.publish(frames)
+        self._calls.published(call, now)
+        if self._timer is None or deadline < self._timer.when():
+            self._set_timer()
         return call
 
-    def _routed(self, options: dict[str, Any]) -> dict[str, Any]:
-        """The options of a task for the topology's exchange, from the user that it names."""
-        queue = options.pop("queue", self._default_queue)
-        routed = {"exchange": self._topology.tasks, "routing_key": queue, **options}
-        return routed if self._topology.server_user is None else {**routed, "user_id": self._topology.server_user}
+    def _frames(
+        self, link: Link, call: Call, name: str, args: Args, kwargs: Kwargs, options: dict[str, Any], now: float
+    ) -> bytes:
+        """The message of a call, for the wire. Raises as send_task(), and MessageTooLarge."""
+        if self._topology.tasks:
+            options = self._topology.routed(options, self._default_queue)
+        message = self._encoder.encode(
+            name,
+            args,
+            kwargs,
+            task_id=call.id,
+            timeout=call.deadline - now,
+            now=datetime.now(timezone.utc),
+            options=options,
+        )
+        if self._max_body is not None and len(message.body) > self._max_body:
+            raise MessageTooLarge(f"{len(message.body)} bytes of arguments, {self._max_body} are allowed")
+        try:
+            return link.frames(message)
+        except PropertiesTooLarge as error:
+            raise MessageTooLarge(str(error)) from error
 
     def _usable_link(self) -> Link:
         """The link to publish on. Raises Stopped, Disconnected or Blocked."""
@@ -254,125 +252,71 @@ class Bridge:
             raise Blocked(f"the broker takes no messages: {self._link.blocked}")
         return self._link
 
-    async def _supervise(self) -> None:
-        """Connect, wait until the connection is lost, connect again, for ever."""
-        delay = _BACKOFF_FIRST
-        while True:
-            try:
-                link = await self._connector.connect(self)
-            except ConnectionLost as error:
-                log.warning("broker: not connected, next try in about %.1f s: %s", delay, error)
-                # Jitter, so that the servers of a fleet do not all come back in one moment.
-                await asyncio.sleep(delay * random.uniform(0.5, 1.0))
-                delay = min(delay * 2, _BACKOFF_LAST)
-                continue
-            self._encoder.reply_to = link.reply_queue
-            self._link = link
-            self._connects += 1
-            delay = _BACKOFF_FIRST
-            log.info("broker: connected")
-            reason = await asyncio.shield(link.lost)
-            self._link = None
-            log.warning("broker: connection lost with %d calls in flight: %s", len(self._calls), reason)
-            for call_id in self._calls.unknown(reason.refused):
-                self._fail(call_id, OutcomeUnknown(f"the connection was lost with the task under way: {reason}"))
-            await link.close(0)
+    def on_connected(self, link: Link) -> None:
+        """The link is up."""
+        self._encoder.reply_to = link.reply_queue
+        self._link = link
+        self._connects += 1
+        self._calls.connected(self._loop.time())
+        self._tick()
 
-    def on_caught_up(self) -> None:
-        """A new link has told all replies that waited: what is still open may be lost."""
-        link = self._link
-        if self._connects < 2 or link is None:
-            return
-        for call in self._calls.to_send_again():
-            remaining = call.timer.when() - call.get_loop().time() if call.timer is not None else 0
-            if call.again is not None and remaining > 0:
-                name, args, kwargs, options = call.again
-                call.confirmed = False
-                self._resent += 1
-                link.publish(
-                    self._encoder.encode(
-                        name, args, kwargs, task_id=call.id, timeout=remaining, now=_now(), options=options
-                    )
-                )
+    def on_disconnected(self, reason: ConnectionLost) -> None:
+        """The link is down."""
+        self._link = None
+        self._carry_out(self._calls.disconnected(str(reason), reason.refused))
 
-    def on_reply(self, reply: protocol.Delivery) -> None:
-        """A message came to the reply queue: settle its call."""
-        call_id = reply.correlation_id
-        call = self._calls.peek(call_id)
-        if call is None:
-            # Not read at all: nobody waits for what it says.
-            self._calls.stray(call_id)
-            return
-        if self._topology.worker_user not in (None, reply.user_id):
-            self._malformed += 1
-            log.warning("a reply for %s came from the user %r and is ignored", call_id, reply.user_id)
-            return
-        if reply.body is None:
-            self._malformed += 1
-            self._fail(call_id, TaskFailed("FAILURE", "ReplyTooLarge", "the reply is too large to be kept"))
-            return
-        try:
-            answer = decode_reply(reply.body, reply.content_type)
-        except MalformedReply as error:
-            self._malformed += 1
-            log.debug("malformed reply for %s: %s", call_id, error)
-            return
-        if not answer.final:
-            for listener in call.listeners or ():
-                call.get_loop().call_soon(listener, Progress(answer.state, answer.result))
-            return
-        self._calls.answer(call_id)
-        call.run = answer.run
-        if answer.state == "SUCCESS":
-            self._settle(call, answer.result)
-        elif answer.expired:
-            self._settle(call, DeadlineExceeded("the deadline passed before a worker began the task"))
-        else:
-            self._settle(call, TaskFailed(answer.state, *answer.failure()))
+    def on_event(self, event: Event) -> None:
+        """Something arrived on the link."""
+        if isinstance(event, Delivery):
+            self._carry_out(self._calls.received(event, self._loop.time()))
+        elif isinstance(event, Confirmed):
+            self._carry_out(self._calls.confirmed(event))
+        elif isinstance(event, Returned):
+            self._carry_out(self._calls.returned(event))
 
-    def on_unroutable(self, call_id: str, reason: str) -> None:
-        """The broker has no queue for the call's message."""
-        self._fail(call_id, Unroutable(f"no queue takes the task: {reason}"))
+    def _tick(self) -> None:
+        self._timer = None
+        now, link = self._loop.time(), self._link
+        last_received, unblocked_at = (now, None) if link is None else (link.last_received, link.unblocked_at)
+        self._carry_out(self._calls.tick(now, last_received, unblocked_at))
+        self._set_timer()
 
-    def on_settled(self, call_ids: list[str], acked: bool) -> None:
-        """The broker confirmed the messages of these calls, or refused them."""
-        for call_id in call_ids:
-            if not acked:
-                self._fail(call_id, Refused("the broker refused the message"))
-                continue
-            call = self._calls.peek(call_id)
-            if call is None:
-                continue
-            call.confirmed = True
-            if not call.replies:
-                self._calls.answer(call_id)
-                self._settle(call, None)
+    def _set_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        wakeup = self._calls.wakeup
+        if wakeup is not None and self._supervisor is not None and not self._supervisor.done():
+            self._timer = self._loop.call_at(wakeup, self._tick)
 
-    def on_unconfirmed(self, call_ids: list[str]) -> None:
-        """The broker is slow to confirm the messages of these calls."""
-        for call_id in call_ids:
-            self._fail(call_id, OutcomeUnknown("the broker did not confirm the message in time"))
+    def _carry_out(self, effects: Iterable[Effect[Call]]) -> None:
+        for effect in effects:
+            if isinstance(effect, Complete):
+                effect.call.runtime = effect.runtime
+                effect.call.complete(effect.outcome)
+            elif isinstance(effect, Acknowledge):
+                if self._link is not None:
+                    self._link.acknowledge(effect.tag, effect.multiple)
+            elif isinstance(effect, Report):
+                effect.call.report(Progress(effect.state, effect.meta))
+            elif isinstance(effect, Resend):
+                self._resend(effect.call)
+            elif isinstance(effect, SendProbe):
+                self._send_probe(effect.correlation_id)
+            elif isinstance(effect, GiveUp) and self._link is not None:
+                self._link.lose(ConnectionLost(effect.reason))
+        if self._stopping and not self._calls:
+            self._idle.set()
 
-    def _expire(self, call_id: str, timeout: float) -> None:
-        self._fail(call_id, DeadlineExceeded(f"no answer within {timeout:g} s"))
+    def _resend(self, call: Call) -> None:
+        if self._link is not None and call.original is not None:
+            now = self._loop.time()
+            self._link.publish(self._frames(self._link, call, *call.original, now))
+            self._calls.published(call, now)
 
-    def _fail(self, call_id: str, error: BridgeError) -> None:
-        call = self._calls.abandon(call_id)
-        if call is not None:
-            self._settle(call, error)
-
-    def _abandon(self, call: Call) -> None:
-        self._calls.abandon(call.id)
-        if call.timer is not None:
-            call.timer.cancel()
-
-    def _settle(self, call: Call, outcome: Any) -> None:
-        """End a call that has left the table, with a result or a BridgeError."""
-        if call.timer is not None:
-            call.timer.cancel()
-        if call.done():
-            return
-        if isinstance(outcome, BridgeError):
-            call.set_exception(outcome)
-        else:
-            call.set_result(outcome)
+    def _send_probe(self, correlation_id: str) -> None:
+        if self._link is not None:
+            encoded = properties.encode({"delivery_mode": 1, "correlation_id": correlation_id})
+            reply_queue = self._link.reply_queue
+            self._link.publish(self._link.frames(TaskMessage(self._topology.replies, reply_queue, encoded, b"")))
+            self._calls.published(None, self._loop.time())

@@ -1,4 +1,4 @@
-"""A task that was sent, as whoever awaits it sees it."""
+"""A task that was sent, as its caller sees it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +10,7 @@ from nowait.messages.encoder import Args, Kwargs
 
 @dataclass(frozen=True)
 class Progress:
-    """What a task tells before its end, with `Task.update_state`.
+    """What a task reports before its end, with `Task.update_state`.
 
     Attributes:
         state: STARTED, RETRY or a state of the task's own.
@@ -24,31 +24,33 @@ class Progress:
 class Call(asyncio.Future[Any]):
     """A task that was sent: awaitable, and a future with `add_done_callback`.
 
-    Its result is what the task returned; its exception is one of `nowait.errors`.
-    Cancelling it, or the coroutine that awaits it, takes it off the table at once; the task may
-    still run, its reply is dropped. `async for` over it yields the Progress that its task tells,
-    until the call is done.
+    Its result is what the task returned; its exception is one of `nowait.errors`. Cancelling it, or the
+    coroutine that awaits it, ends it at once; the task may still run, its reply is dropped. `async for`
+    over it yields the Progress that its task reports, until the call is done.
 
     Attributes:
         id: the task's id.
-        confirmed: True when the broker has the task's message.
-        idempotent: True when the task may run twice: it is sent again after a lost connection.
-        replies: False when no reply ever comes, as the result is ignored.
-        run: seconds that the task ran; None when the worker did not say, or not yet.
+        runtime: seconds that the task ran; None when the worker did not say, or not yet.
+        deadline, idempotent, expects_reply, confirmed, link: as in `nowait.bridge.calls.PendingCall`.
+        original: name, args, kwargs and options of an idempotent task, to send it again.
     """
 
-    __slots__ = ("id", "confirmed", "idempotent", "replies", "run", "timer", "listeners", "again", "_abandon")
+    __slots__ = (
+        "id", "runtime", "deadline", "idempotent", "expects_reply", "confirmed", "link", "original", "_listeners",
+        "_abandon",
+    )  # fmt: skip
 
-    def __init__(self, call_id: str, abandon: Callable[["Call"], None], idempotent: bool = False) -> None:
+    def __init__(self, call_id: str, deadline: float, idempotent: bool, abandon: Callable[["Call"], None]) -> None:
         super().__init__(loop=asyncio.get_running_loop())
         self.id = call_id
-        self.confirmed = False
+        self.deadline = deadline
         self.idempotent = idempotent
-        self.replies = True
-        self.run: float | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self.listeners: list[Callable[[Progress], None]] | None = None
-        self.again: tuple[str, Args, Kwargs, dict[str, Any]] | None = None
+        self.expects_reply = True
+        self.confirmed = False
+        self.link = 0
+        self.runtime: float | None = None
+        self.original: tuple[str, Args, Kwargs, dict[str, Any]] | None = None
+        self._listeners: tuple[Callable[[Progress], None], ...] = ()
         self._abandon = abandon
 
     def cancel(self, msg: Any = None) -> bool:
@@ -60,11 +62,25 @@ class Call(asyncio.Future[Any]):
 
     def listen(self, listener: Callable[[Progress], None]) -> None:
         """Have `listener` called, on the loop, with each Progress from now on."""
-        self.listeners = [*(self.listeners or ()), listener]
+        self._listeners = (*self._listeners, listener)
+
+    def report(self, progress: Progress) -> None:
+        """Call the listeners, soon."""
+        for listener in self._listeners:
+            self.get_loop().call_soon(listener, progress)
+
+    def complete(self, outcome: Any) -> None:
+        """End with a result, or an exception, unless it has ended before."""
+        if self.done():
+            return
+        if isinstance(outcome, Exception):
+            self.set_exception(outcome)
+        else:
+            self.set_result(outcome)
 
     async def __aiter__(self) -> AsyncIterator[Progress]:
-        told: asyncio.Queue[Progress | None] = asyncio.Queue()
-        self.listen(told.put_nowait)
-        self.add_done_callback(lambda _: told.put_nowait(None))
-        while (progress := await told.get()) is not None:
+        reports: asyncio.Queue[Progress | None] = asyncio.Queue()
+        self.listen(reports.put_nowait)
+        self.add_done_callback(lambda _: reports.put_nowait(None))
+        while (progress := await reports.get()) is not None:
             yield progress

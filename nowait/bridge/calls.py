@@ -1,31 +1,112 @@
-"""The calls in flight: who waits for which reply. No loop, no socket, no clock."""
+"""The life of each call, from its message to its answer: events in, effects out. No loop, no socket, no clock.
+
+    sent ──▶ confirmed ──▶ answered
+      └──────────┴──▶ cancelled, expired, refused, unroutable, unknown, stopped
+
+Times are seconds of one monotonic clock. An event returns what is to be done about it, in order.
+"""
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Generic, Protocol, TypeVar
+from heapq import heapify, heappop, heappush
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import uuid4
 
-from nowait.errors import Overloaded
-
-
-class Sent(Protocol):
-    """What the table wants to know of a call."""
-
-    @property
-    def confirmed(self) -> bool:
-        """True when the broker has its message."""
-
-    @property
-    def idempotent(self) -> bool:
-        """True when its task may run twice."""
-
-
-T = TypeVar("T", bound=Sent)
+from nowait.amqp.methods import Confirmed, Delivery, Returned
+from nowait.bridge.probe import Probe, Step
+from nowait.errors import (
+    BridgeError,
+    DeadlineExceeded,
+    OutcomeUnknown,
+    Overloaded,
+    Refused,
+    Stopped,
+    TaskFailed,
+    Unroutable,
+)
+from nowait.messages.reply import MalformedReply, decode_reply
 
 _REMEMBERED = 10_000  # ended calls whose late replies are told from unknown ones
+_CONFIRM_TIMEOUT = 5.0  # seconds
+_MAX_UNACKNOWLEDGED = 1024 * 1024  # bytes of replies that wait for the next probe to be acknowledged
 
 
-class Stray(Enum):
+class PendingCall(Protocol):
+    """What decides the life of a call.
+
+    Attributes:
+        id: the task's id.
+        deadline: when the call is over.
+        idempotent: the task may run twice.
+        expects_reply: False when the broker's confirm is the answer.
+        confirmed: the broker has the message that was published last.
+        link: the number of the link that it was published on, or found to be safe on since.
+    """
+
+    id: str
+    deadline: float
+    idempotent: bool
+    expects_reply: bool
+    confirmed: bool
+    link: int
+
+
+C = TypeVar("C", bound=PendingCall)
+
+
+@dataclass(frozen=True)
+class Complete(Generic[C]):
+    """The call is over, with what its task returned or a BridgeError; `runtime` as in Reply."""
+
+    call: C
+    outcome: Any
+    runtime: float | None = None
+
+
+@dataclass(frozen=True)
+class Report(Generic[C]):
+    """The task has reached a state of its own."""
+
+    call: C
+    state: str
+    meta: Any
+
+
+@dataclass(frozen=True)
+class Resend(Generic[C]):
+    """Publish the call's message again."""
+
+    call: C
+
+
+@dataclass(frozen=True)
+class SendProbe:
+    """Publish a transient message with this correlation id to the own reply queue."""
+
+    correlation_id: str
+
+
+@dataclass(frozen=True)
+class Acknowledge:
+    """Acknowledge a delivery, or all up to it."""
+
+    tag: int
+    multiple: bool
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """The link is of no use any more."""
+
+    reason: str
+
+
+Effect = Complete[C] | Report[C] | Resend[C] | SendProbe | Acknowledge | GiveUp
+
+
+class Unmatched(Enum):
     """Why a reply found no call."""
 
     LATE = "late"  # its call gave up: deadline, cancel, refusal
@@ -34,98 +115,286 @@ class Stray(Enum):
 
 
 @dataclass
-class Strays:
-    """How many replies found no call, by reason."""
+class Counts:
+    """What has happened since the start: as in Statistics."""
 
+    resent: int = 0
     late: int = 0
     duplicate: int = 0
     unknown: int = 0
+    malformed: int = 0
 
 
-class Calls(Generic[T]):
-    """The table of calls in flight, by id.
+class Calls(Generic[C]):
+    """The calls in flight over the links of one bridge, one link at a time.
 
     Args:
         limit: how many may be in flight at once, 1 or more.
+        reply_user: the user that replies have to come from; None for anybody.
+
+    Attributes:
+        counts: what has happened so far.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, reply_user: str | None = None) -> None:
         if limit < 1:
             raise ValueError("limit: expected 1 or more")
-        self.limit = limit
-        self.strays = Strays()
-        self._waiting: dict[str, T] = {}
-        self._ended: OrderedDict[str, Stray] = OrderedDict()
+        self.counts = Counts()
+        self._limit = limit
+        self._reply_user = reply_user
+        self._waiting: dict[str, C] = {}
+        self._ended: OrderedDict[str, Unmatched] = OrderedDict()
+        self._deadlines: list[tuple[float, str]] = []  # a heap; entries of ended calls stay in it for a while
+        self._probe_ids = uuid4().hex
+        # The current link, by its number; 0 is none yet.
+        self._link = 0
+        self._probe: Probe | None = None
+        self._last_tag = 0
+        self._outstanding: OrderedDict[int, tuple[C | None, float]] = OrderedDict()  # not confirmed, by their tags
+        self._intact_since = 0  # the earliest link since which the broker has not restarted
+        self._held_tag = 0  # the last probe, not acknowledged
+        self._unacknowledged: list[int] = []
+        self._unacknowledged_bytes = 0
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def __repr__(self) -> str:
-        return f"<Calls {len(self)} of {self.limit} in flight, strays: {self.strays}>"
+        return f"<Calls {len(self)} of {self._limit} in flight, {self.counts}>"
 
-    def admit(self) -> None:
-        """Raise Overloaded when one more call would be too many."""
-        if len(self._waiting) >= self.limit:
-            raise Overloaded(f"{self.limit} calls are in flight")
+    def __iter__(self) -> Iterator[C]:
+        return iter(list(self._waiting.values()))
 
-    def add(self, call_id: str, call: T) -> None:
-        """Enter a call before its message leaves. Raises ValueError when the id is in flight."""
-        self.admit()
-        if call_id in self._waiting:
-            raise ValueError(f"task_id {call_id} is in flight already")
-        self._waiting[call_id] = call
+    @property
+    def unconfirmed(self) -> int:
+        """Messages of calls that left on this link and that the broker has not confirmed."""
+        return sum(call is not None for call, _ in self._outstanding.values()) if self._probe else 0
 
-    def peek(self, call_id: str) -> T | None:
-        """The call with that id, None when it is not in flight."""
-        return self._waiting.get(call_id)
+    @property
+    def wakeup(self) -> float | None:
+        """When tick() is due; None for never."""
+        due = [entry[0] for entry in self._deadlines[:1]]
+        if self._probe is not None:
+            due.append(self._probe.due)
+        return min(due, default=None)
 
-    def answer(self, call_id: str) -> T | None:
-        """Take out the call that a final reply answers; None, and a count, for a stray reply."""
-        call = self._waiting.pop(call_id, None)
-        if call is None:
-            self.stray(call_id)
-        else:
-            self._remember(call_id, Stray.DUPLICATE)
-        return call
+    # What the caller does.
 
-    def abandon(self, call_id: str) -> T | None:
-        """Take out a call that nobody waits for any more; None when it is not in flight."""
-        call = self._waiting.pop(call_id, None)
+    def admit(self, deadline: float, now: float) -> None:
+        """Raise Overloaded or DeadlineExceeded when a call with that deadline is not to be sent."""
+        if len(self._waiting) >= self._limit:
+            raise Overloaded(f"{self._limit} calls are in flight")
+        if deadline <= now:
+            raise DeadlineExceeded("the deadline passed before the task was sent")
+
+    def add(self, call: C) -> None:
+        """Enter a call before its message leaves. Raises ValueError when its id is in flight."""
+        if call.id in self._waiting:
+            raise ValueError(f"task_id {call.id} is in flight already")
+        self._waiting[call.id] = call
+        heappush(self._deadlines, (call.deadline, call.id))
+
+    def published(self, call: C | None, now: float) -> None:
+        """A message left on the current link: that of a call, or a probe (None)."""
         if call is not None:
-            self._remember(call_id, Stray.LATE)
-        return call
+            call.link, call.confirmed = self._link, False
+        self._last_tag += 1
+        self._outstanding[self._last_tag] = (call, now)
 
-    def stray(self, call_id: str) -> Stray:
-        """Count a reply that found no call; returns why it found none."""
-        reason = self._ended.get(call_id, Stray.UNKNOWN)
-        setattr(self.strays, reason.value, getattr(self.strays, reason.value) + 1)
-        return reason
+    def abandon(self, call: C) -> None:
+        """Nobody waits for the call any more."""
+        if self._waiting.get(call.id) is call:
+            self._end(call, Unmatched.LATE)
 
-    def unknown(self, refused: bool) -> list[str]:
-        """The calls that a lost connection decides: nobody can say whether their task will run.
+    def stop(self) -> list[Effect[C]]:
+        """No reply is waited for any more."""
+        return [self._fail(call, Stopped("the bridge stopped before an answer came")) for call in self]
 
-        A message that the broker has is kept for the workers, and a reply for us: that call goes
-        on waiting. So does one that can be sent again.
+    # What the broker does.
+
+    def connected(self, now: float) -> None:
+        """A link came up: tags and tick() start anew."""
+        self._link += 1
+        self._probe = Probe(now)
+        self._last_tag = 0
+        self._outstanding.clear()
+        self._intact_since = self._link
+        self._held_tag, self._unacknowledged, self._unacknowledged_bytes = 0, [], 0
+
+    def disconnected(self, reason: str, refused: bool) -> list[Effect[C]]:
+        """The link is lost. A call whose message the broker has goes on waiting, as replies are kept there;
+        so does one that can be sent again.
 
         Args:
-            refused: the broker ended the connection because of a message: none of those that it
-                did not confirm is sent again, lest the one that was wrong does it again.
+            reason: why, in words.
+            refused: the broker ended the link because of a message: none of those that it did not
+                confirm is sent again, lest the one that was wrong does it again.
         """
-        return [
-            call_id
-            for call_id, call in self._waiting.items()
-            if not call.confirmed and (refused or not call.idempotent)
-        ]
+        self._probe = None
+        error = f"the connection was lost with the task under way: {reason}"
+        lost = [call for call in self if not call.confirmed and (refused or not call.idempotent)]
+        return [self._fail(call, OutcomeUnknown(error)) for call in lost]
 
-    def to_send_again(self) -> list[T]:
-        """The calls whose request or reply may be lost, and whose task may run twice."""
-        return [call for call in self._waiting.values() if call.idempotent]
+    def confirmed(self, event: Confirmed) -> list[Effect[C]]:
+        """The broker has messages, or refuses them (nack)."""
+        effects: list[Effect[C]] = []
+        for call in self._settled(event.tag, event.multiple):
+            if self._waiting.get(call.id) is not call:
+                continue
+            if not event.acked:
+                effects.append(self._fail(call, Refused("the broker refused the message")))
+                continue
+            call.confirmed = True
+            if not call.expects_reply:
+                self._end(call, Unmatched.DUPLICATE)
+                effects.append(Complete(call, None))
+        return effects
 
-    def ids(self) -> list[str]:
-        """The ids in flight, the oldest first."""
-        return list(self._waiting)
+    def returned(self, event: Returned) -> list[Effect[C]]:
+        """The broker has no queue for a message."""
+        if event.correlation_id.startswith(self._probe_ids):
+            return [GiveUp("the reply queue is gone")]
+        call = self._waiting.get(event.correlation_id)
+        return [] if call is None else [self._fail(call, Unroutable(f"no queue takes the task: {event.reason}"))]
 
-    def _remember(self, call_id: str, reason: Stray) -> None:
-        self._ended[call_id] = reason
+    def received(self, reply: Delivery, now: float) -> list[Effect[C]]:
+        """A message came to the reply queue."""
+        if reply.correlation_id.startswith(self._probe_ids):
+            return self._probe_returned(reply, now)
+        effects = self._acknowledged_later(reply)
+        call = self._waiting.get(reply.correlation_id)
+        if call is None:
+            # Not decoded at all: nobody waits for it.
+            reason = self._ended.get(reply.correlation_id, Unmatched.UNKNOWN).value
+            setattr(self.counts, reason, getattr(self.counts, reason) + 1)
+        elif (effect := self._answer(call, reply)) is not None:
+            effects.append(effect)
+        return effects
+
+    def tick(self, now: float, last_received: float, unblocked_at: float | None) -> list[Effect[C]]:
+        """Time has passed: to be called at `wakeup`, or before.
+
+        Args:
+            now: the time.
+            last_received: when each connection had last received anything, the earlier of the two.
+            unblocked_at: since when the broker takes messages; None while it does not.
+        """
+        effects = self._expired(now)
+        if self._probe is None:
+            return effects
+        step = self._probe.tick(now, last_received, unblocked_at is None)
+        if step is Step.GIVE_UP:
+            effects.append(GiveUp(f"nothing received for {now - last_received:.1f} s"))
+        elif step is Step.SEND:
+            # What waited for an alarm to end gets its time from then on.
+            if unblocked_at is not None and now - unblocked_at > _CONFIRM_TIMEOUT:
+                effects += self._unconfirmed_since(now - _CONFIRM_TIMEOUT)
+            effects.append(SendProbe(self._probe_id))
+        return effects
+
+    @property
+    def _probe_id(self) -> str:
+        return f"{self._probe_ids}.{self._link}"
+
+    def _probe_returned(self, delivery: Delivery, now: float) -> list[Effect[C]]:
+        """The last probe stays unacknowledged. It is a transient message: when that of an earlier link is
+        delivered again, the broker has not restarted since, and what it confirmed since is not lost.
+        """
+        if delivery.correlation_id != self._probe_id or self._probe is None:
+            self._intact_since = min(self._intact_since, int(delivery.correlation_id.rpartition(".")[2]))
+            if self._held_tag:
+                self._unacknowledged.append(delivery.tag)
+            self._held_tag = self._held_tag or delivery.tag
+            return []
+        effects: list[Effect[C]] = []
+        last = max([self._held_tag, *self._unacknowledged[-1:]])
+        if last:
+            effects.append(Acknowledge(last, multiple=True))
+        self._held_tag, self._unacknowledged, self._unacknowledged_bytes = delivery.tag, [], 0
+        if self._probe.returned(now):
+            effects += self._resendable(now)
+        return effects
+
+    def _resendable(self, now: float) -> list[Effect[C]]:
+        """All replies that waited have arrived: what is still open, and may be lost, is sent again."""
+        effects: list[Effect[C]] = []
+        for call in self:
+            if call.confirmed and call.link >= self._intact_since:
+                call.link = self._link
+            elif call.idempotent and call.link < self._link and call.deadline > now:
+                effects.append(Resend(call))
+        self.counts.resent += len(effects)
+        return effects
+
+    def _acknowledged_later(self, reply: Delivery) -> list[Effect[C]]:
+        self._unacknowledged.append(reply.tag)
+        self._unacknowledged_bytes += len(reply.body or b"")
+        if self._unacknowledged_bytes < _MAX_UNACKNOWLEDGED:
+            return []
+        # One by one: an older probe is to stay.
+        tags, self._unacknowledged, self._unacknowledged_bytes = self._unacknowledged, [], 0
+        return [Acknowledge(tag, multiple=False) for tag in tags]
+
+    def _answer(self, call: C, message: Delivery) -> Effect[C] | None:
+        """What a reply means for its call; None for nothing."""
+        if self._reply_user not in (None, message.user_id):
+            self.counts.malformed += 1
+            return None
+        if message.body is None:
+            self.counts.malformed += 1
+            return self._fail(call, TaskFailed("FAILURE", "ReplyTooLarge", "the reply is too large to be kept"))
+        try:
+            reply = decode_reply(message.body, message.content_type)
+        except MalformedReply:
+            self.counts.malformed += 1
+            return None
+        if not reply.final:
+            return Report(call, reply.state, reply.result)
+        self._end(call, Unmatched.DUPLICATE)
+        return Complete(call, reply.result if reply.state == "SUCCESS" else reply.error(), reply.runtime)
+
+    def _settled(self, tag: int, multiple: bool) -> list[C]:
+        """Take out the calls that a confirm is about: of one tag, or all up to it; 0 is all there are."""
+        tags = [tag]
+        if multiple:
+            tags = []
+            for outstanding in self._outstanding:
+                if tag and outstanding > tag:
+                    break
+                tags.append(outstanding)
+        found = [self._outstanding.pop(tag, (None, 0.0))[0] for tag in tags]
+        return [call for call in found if call is not None]
+
+    def _unconfirmed_since(self, moment: float) -> list[Effect[C]]:
+        """Give up the calls whose messages left before that moment and are not confirmed."""
+        effects: list[Effect[C]] = []
+        for tag, (call, left) in list(self._outstanding.items()):
+            if left >= moment:
+                break
+            del self._outstanding[tag]
+            if call is not None and self._waiting.get(call.id) is call:
+                error = OutcomeUnknown("the broker did not confirm the message in time")
+                effects.append(self._fail(call, error))
+        return effects
+
+    def _expired(self, now: float) -> list[Effect[C]]:
+        effects: list[Effect[C]] = []
+        while self._deadlines and self._deadlines[0][0] <= now:
+            deadline, call_id = heappop(self._deadlines)
+            call = self._waiting.get(call_id)
+            if call is not None and call.deadline == deadline:
+                effects.append(self._fail(call, DeadlineExceeded("no answer before the deadline")))
+        return effects
+
+    def _fail(self, call: C, error: BridgeError) -> Complete[C]:
+        self._end(call, Unmatched.LATE)
+        return Complete(call, error)
+
+    def _end(self, call: C, reason: Unmatched) -> None:
+        del self._waiting[call.id]
+        self._ended[call.id] = reason
         if len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
+        if len(self._deadlines) > 2 * len(self._waiting) + 1000:
+            self._deadlines = [(waiting.deadline, waiting.id) for waiting in self._waiting.values()]
+            heapify(self._deadlines)

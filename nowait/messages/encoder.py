@@ -1,6 +1,6 @@
 """Makes task messages: the same that `Celery.send_task` publishes, for a fraction of its cost.
 
-The first message of a kind is made by Celery itself and recorded instead of sent, so routes,
+The first message of a kind is made by Celery itself and captured instead of sent, so routes,
 defaults and protocol are Celery's own (celery/app/amqp.py, message protocol 2:
 https://docs.celeryq.dev/en/stable/internals/protocol.html). Its properties are kept encoded, and
 only the fields that differ from call to call are spliced in afterwards. Where Celery has to look
@@ -8,11 +8,8 @@ at each message (a routing function, a receiver of its signals, an ETA), it make
 """
 
 import contextlib
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from struct import pack
 from typing import Any
 
 from amqp.serialization import dumps
@@ -25,8 +22,10 @@ from celery.utils.saferepr import saferepr
 from kombu import Producer
 from kombu.utils.json import JSONEncoder
 
+from nowait.amqp import properties
 from nowait.deadline import seconds_until, to_expiration, to_expires
-from nowait.messages.reply import Request
+from nowait.messages.task import TaskMessage
+from nowait.messages.template import PLACEHOLDER_ID, CapturedMessage, Template
 
 Args = list[Any] | tuple[Any, ...] | None
 Kwargs = dict[str, Any] | None
@@ -49,33 +48,17 @@ _UNSUPPORTED = {
     "expiration": "timeout sets it",
 }
 
-# The properties of the class basic, in the order of their flags (AMQP 0-9-1, 1.8), with the codes
-# that amqp.serialization.dumps has for their types.
-_PROPERTIES = {
-    "content_type": "s",
-    "content_encoding": "s",
-    "headers": "F",
-    "delivery_mode": "o",
-    "priority": "o",
-    "correlation_id": "s",
-    "reply_to": "s",
-    "expiration": "s",
-    "message_id": "s",
-    "timestamp": "L",
-    "type": "s",
-    "user_id": "s",
-    "app_id": "s",
-    "cluster_id": "s",
-}
 # Celery writes these options into the task's headers, and then hands them to the producer too,
 # which drops them.
 _ONLY_IN_HEADERS = {"argsrepr", "kwargsrepr", "origin", "now", "timezone"}
 
+# Options whose message differs from call to call, for all that their value is the same.
+_UNCACHEABLE_OPTIONS = {"countdown", "eta", "expires", "argsrepr", "kwargsrepr", "root_id", "headers", "now", "origin"}
+
 _MAX_TEMPLATES = 1000
-_PLACE = "00000000-0000-4000-8000-000000000000"  # stands for the task's id in a template
 
 
-class RequestEncoder:
+class TaskEncoder:
     """Makes the messages of one application.
 
     Args:
@@ -93,7 +76,7 @@ class RequestEncoder:
             raise ValueError("the bridge awaits replies: an application with the result backend rpc:// is expected")
         self._app = app
         self._reply_to = reply_to
-        self._templates: dict[Any, _Template] = {}
+        self._templates: dict[Any, Template | None] = {}
         self._json = JSONEncoder()
         # Celery's own signals; what listens to them sees, and may change, each message.
         self._signals = (signals.before_task_publish, signals.after_task_publish, signals.task_sent)
@@ -119,7 +102,7 @@ class RequestEncoder:
         timeout: float,
         now: datetime,
         options: dict[str, Any],
-    ) -> Request:
+    ) -> TaskMessage:
         """The message that `app.send_task(name, args, kwargs, **options)` publishes.
 
         Args:
@@ -137,7 +120,7 @@ class RequestEncoder:
         """
         template = self._template(name, options)
         if template is None:
-            return _encode(self._record(name, args, kwargs, task_id, timeout, now, options))
+            return _encode(self._capture(name, args, kwargs, task_id, timeout, now, options))
         args, kwargs = args or (), kwargs or {}
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
             raise TypeError("send_task: args must be a list or tuple, kwargs a dict")
@@ -145,35 +128,36 @@ class RequestEncoder:
             body = f"[{self._json.encode(args)}, {self._json.encode(kwargs)}, {template.embed}]"
         except (TypeError, ValueError) as error:
             raise TypeError(f"send_task: {name} cannot be encoded: {error}") from error
-        properties = template.fill(
+        filled = template.fill(
             task_id.encode(),
             to_expires(timeout, now.astimezone(self._app.timezone)).encode(),
             to_expiration(timeout).encode(),
             self._repr(args).encode("utf-8", "surrogatepass"),
             self._repr(kwargs).encode("utf-8", "surrogatepass"),
         )
-        return Request(task_id, template.exchange, template.routing_key, properties, body.encode(), template.replies)
+        return TaskMessage(template.exchange, template.routing_key, filled, body.encode())
 
-    def _template(self, name: str, options: dict[str, Any]) -> "_Template | None":
+    def _template(self, name: str, options: dict[str, Any]) -> Template | None:
         """The template for tasks of that name and options; None where Celery must see each."""
         if any(signal.receivers for signal in self._signals):
             return None
         try:
             key = (name, *options.items())
-            template = self._templates.get(key)
+            return self._templates[key]
         except TypeError:  # an option that cannot be hashed
             return None
-        if template is None:
-            routes: list[Any] = self._app.amqp.routes
-            if not _VARYING.isdisjoint(options) or not all(type(route) is MapRoute for route in routes):
-                return None
-            recorded = self._record(name, (), {}, _PLACE, 1.0, None, options)
-            if len(self._templates) >= _MAX_TEMPLATES:
-                self._templates.clear()
-            template = self._templates[key] = _Template.of(recorded)
+        except KeyError:
+            pass
+        routes: list[Any] = self._app.amqp.routes
+        if not _UNCACHEABLE_OPTIONS.isdisjoint(options) or not all(type(route) is MapRoute for route in routes):
+            return None
+        captured = self._capture(name, (), {}, PLACEHOLDER_ID, 1.0, None, options)
+        if len(self._templates) >= _MAX_TEMPLATES:
+            self._templates.clear()
+        template = self._templates[key] = Template.of(captured)
         return template
 
-    def _record(
+    def _capture(
         self,
         name: str,
         args: Args,
@@ -182,15 +166,14 @@ class RequestEncoder:
         timeout: float,
         now: datetime | None,
         options: dict[str, Any],
-    ) -> "_Recorded":
+    ) -> CapturedMessage:
         """Let Celery make the message."""
-        for option in options:
-            if option in _UNSUPPORTED:
-                raise TypeError(f"send_task: {option} is not supported: {_UNSUPPORTED[option]}")
+        for option in options.keys() & _UNSUPPORTED.keys():
+            raise TypeError(f"send_task: {option} is not supported: {_UNSUPPORTED[option]}")
         if options.get("serializer", "json") != "json" or options.get("compression"):
             raise TypeError("send_task: only the serializer json without compression is supported")
-        recorder: Any = _Recorder()
-        producer = Producer(recorder, serializer="json", auto_declare=False)
+        channel: Any = _CapturingChannel()
+        producer = Producer(channel, serializer="json", auto_declare=False)
         expires = options.get("expires")
         merged = {"add_to_parent": False, **options, "serializer": "json"}
         merged["expires"] = timeout
@@ -211,9 +194,11 @@ class RequestEncoder:
         except Exception as error:
             # kombu wraps what json raises (kombu.exceptions.EncodeError): the arguments are at fault.
             raise TypeError(f"send_task: {name} cannot be encoded: {error}") from error
-        recorded: _Recorded = recorder.published
-        recorded.replies = not options.get("ignore_result")
-        return recorded
+        captured: CapturedMessage = channel.published
+        unknown = captured.properties.keys() - properties.NAMES - _ONLY_IN_HEADERS
+        if unknown:
+            raise TypeError(f"send_task: unknown options: {', '.join(sorted(unknown))}")
+        return captured
 
     def _repr(self, value: Any) -> str:
         """What Celery writes into argsrepr and kwargsrepr."""
@@ -236,28 +221,13 @@ class RequestEncoder:
         return str(saferepr(value, limit, maxlevels=self._app.conf.task_repr_maxlevels))
 
 
-# Options whose message differs from call to call, for all that their value is the same.
-_VARYING = {"countdown", "eta", "expires", "argsrepr", "kwargsrepr", "root_id", "headers", "now", "origin"}
-
-
-@dataclass
-class _Recorded:
-    """A message that Celery would have published."""
-
-    body: bytes
-    properties: dict[str, Any]
-    exchange: str
-    routing_key: str
-    replies: bool = True
-
-
-class _Recorder:
+class _CapturingChannel:
     """Stands where kombu expects a channel; keeps the one message that is published on it."""
 
     def __init__(self) -> None:
         self.connection = self
         self.client = self
-        self.published: _Recorded | None = None
+        self.published: CapturedMessage | None = None
 
     def ensure(self, *_: Any, **__: Any) -> Callable[..., None]:
         # The backend rpc:// declares its own reply queue through this; the bridge has another.
@@ -274,7 +244,7 @@ class _Recorder:
         content_type: str,
         content_encoding: str,
         headers: dict[str, Any],
-        properties: dict[str, Any],
+        others: dict[str, Any],
     ) -> tuple[bytes, dict[str, Any]]:
         given = {
             "priority": priority,
@@ -282,125 +252,17 @@ class _Recorder:
             "content_encoding": content_encoding,
             "headers": headers,
         }
-        return body if isinstance(body, bytes) else body.encode(), {**given, **properties}
+        return body if isinstance(body, bytes) else body.encode(), {**given, **others}
 
     def basic_publish(
         self, message: tuple[bytes, dict[str, Any]], exchange: str, routing_key: str, **_: Any
     ) -> None:
         # With task_send_sent_event, Celery publishes an event behind the task: nobody's message.
-        self.published = self.published or _Recorded(*message, exchange, routing_key)
+        self.published = self.published or CapturedMessage(*message, exchange, routing_key)
 
 
-@dataclass(frozen=True)
-class _Template:
-    """The properties of a kind of message, encoded but for the fields of each call.
-
-    Attributes:
-        exchange: as in Request.
-        routing_key: as in Request.
-        replies: as in Request.
-        embed: the third part of the body, as JSON.
-        start: the flags, content type and encoding.
-        table: the headers: encoded entries, and numbers of fields where those belong.
-        middle: delivery mode and priority.
-        reply_to: the reply queue.
-        end: what comes behind the expiration.
-    """
-
-    exchange: str
-    routing_key: str
-    replies: bool
-    embed: str
-    start: bytes
-    table: tuple[bytes | int, ...]
-    middle: bytes
-    reply_to: bytes
-    end: bytes
-
-    @classmethod
-    def of(cls, recorded: _Recorded) -> "_Template":
-        """The template of a message that was made for the task id _PLACE, without arguments."""
-        properties = recorded.properties
-        _check(properties)
-        headers = properties["headers"]
-        fields = {"id": 0, "root_id": 0, "expires": 1, "argsrepr": 2, "kwargsrepr": 3}
-        table: list[bytes | int] = []
-        run = b""
-        for key, value in headers.items():
-            if key in fields:
-                # A long string without its length and text, which fill() adds.
-                run += dumps("F", ({key: ""},))[4:-4]
-                table += [run, fields[key]]
-                run = b""
-            else:
-                run += dumps("F", ({key: value},))[4:]
-        table.append(run)
-        assert properties["correlation_id"] == headers["id"] == headers["root_id"] == _PLACE
-        args, kwargs, embed = json.loads(recorded.body)
-        assert (args, kwargs) == ([], {})
-        before, _, behind = recorded.body.decode().partition("[[], {}, ")
-        assert not before and json.loads(behind[:-1]) == embed
-        return cls(
-            exchange=recorded.exchange,
-            routing_key=recorded.routing_key,
-            replies=recorded.replies,
-            embed=behind[:-1],
-            start=_flags(properties) + _values(properties, "content_type", "content_encoding"),
-            table=tuple(table),
-            middle=_values(properties, "delivery_mode", "priority"),
-            reply_to=_values(properties, "reply_to"),
-            end=_values(properties, "message_id", "timestamp", "type", "user_id", "app_id", "cluster_id"),
-        )
-
-    def fill(self, task_id: bytes, expires: bytes, expiration: bytes, argsrepr: bytes, kwargsrepr: bytes) -> bytes:
-        """Flags and values of the content header with the fields of one call."""
-        if len(task_id) > 255:
-            raise ValueError("a task id has at most 255 bytes")
-        fields = [pack(">I", len(field)) + field for field in (task_id, expires, argsrepr, kwargsrepr)]
-        table = b"".join([fields[part] if isinstance(part, int) else part for part in self.table])
-        return b"".join(
-            (
-                self.start,
-                pack(">I", len(table)),
-                table,
-                self.middle,
-                bytes((len(task_id),)),
-                task_id,
-                self.reply_to,
-                bytes((len(expiration),)),
-                expiration,
-                self.end,
-            )
-        )
-
-
-def _encode(recorded: _Recorded) -> Request:
-    _check(recorded.properties)
-    return Request(
-        str(recorded.properties["correlation_id"]),
-        recorded.exchange,
-        recorded.routing_key,
-        _flags(recorded.properties) + _values(recorded.properties, *_PROPERTIES),
-        recorded.body,
-        recorded.replies,
-    )
-
-
-def _check(properties: dict[str, Any]) -> None:
-    """Raise TypeError for a property that AMQP does not have."""
-    unknown = properties.keys() - _PROPERTIES.keys() - _ONLY_IN_HEADERS
-    if unknown:
-        raise TypeError(f"send_task: unknown options: {', '.join(sorted(unknown))}")
-
-
-def _flags(properties: dict[str, Any]) -> bytes:
-    """Which properties are there (AMQP 0-9-1, 4.2.6.1)."""
-    there = (1 << (15 - bit) for bit, name in enumerate(_PROPERTIES) if properties.get(name) is not None)
-    return pack(">H", sum(there))
-
-
-def _values(properties: dict[str, Any], *names: str) -> bytes:
-    """The values of those of the named properties that are there, encoded."""
-    there = [name for name in names if properties.get(name) is not None]
-    # Bytes of several properties are not packed together: none of their types is a bit.
-    return bytes(dumps("".join(_PROPERTIES[name] for name in there), tuple(properties[name] for name in there)))
+def _encode(message: CapturedMessage) -> TaskMessage:
+    """The form for the wire of a message that Celery has made."""
+    headers = dumps("F", (message.properties["headers"],))
+    encoded = properties.encode({**message.properties, "headers": headers})
+    return TaskMessage(message.exchange, message.routing_key, encoded, message.body)

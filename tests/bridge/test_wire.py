@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from deploy.local.services import Services
 from nowait.bridge import Bridge
-from nowait.messages.encoder import RequestEncoder
+from nowait.messages.encoder import TaskEncoder
 from tests.bridge.conftest import running, until
 
 NOW = datetime.now(timezone.utc)
@@ -178,7 +178,7 @@ values = st.recursive(
 
 @given(st.lists(values, max_size=25), st.dictionaries(st.text(max_size=10), values, max_size=4))
 def test_spliced_and_recorded_messages_are_the_same_bytes(args: list[Any], kwargs: dict[str, Any]) -> None:
-    encoder = RequestEncoder(make_app("memory://"), "replies")
+    encoder = TaskEncoder(make_app("memory://"), "replies")
     options = {"queue": "wire"}
     spliced = encoder.encode("test.task", args, kwargs, task_id="i" * 36, timeout=5.0, now=NOW, options=options)
     recorded = encoder.encode(

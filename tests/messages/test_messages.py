@@ -8,8 +8,11 @@ from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nowait.messages.encoder import RequestEncoder
-from nowait.messages.reply import MalformedReply, Reply, Request, decode_reply
+from nowait import BridgeError, DeadlineExceeded, MessageTooLarge, OutcomeUnknown, TaskFailed, UnknownTask
+from nowait.messages.encoder import TaskEncoder
+from nowait.messages.reply import MalformedReply, Reply, decode_reply
+from nowait.messages.task import TaskMessage
+from nowait.messages.template import PLACEHOLDER_ID, CapturedMessage, Template
 
 NOW = datetime.now(timezone.utc)
 
@@ -21,27 +24,27 @@ def app() -> Celery:
     return app
 
 
-def encode(app: Celery, timeout: float = 5.0, **options: Any) -> Request:
+def encode(app: Celery, timeout: float = 5.0, **options: Any) -> TaskMessage:
     args, kwargs = options.pop("args", [1]), options.pop("kwargs", {"k": "v"})
     name = options.pop("name", "test.echo")
-    encoder = RequestEncoder(app, "replies")
+    encoder = TaskEncoder(app, "replies")
     return encoder.encode(name, args, kwargs, task_id="the-id", timeout=timeout, now=NOW, options=options)
 
 
-def properties(request: Request) -> dict[str, Any]:
+def properties(sent: TaskMessage) -> dict[str, Any]:
     """The properties, decoded by py-amqp."""
     message = Message()
-    message._load_properties(60, b"\x00" * 12 + request.properties, 12)
+    message._load_properties(60, b"\x00" * 12 + sent.properties, 12)
     return dict(message.properties)
 
 
 def test_a_request_carries_what_a_worker_needs(app: Celery) -> None:
-    request = encode(app, queue="tests")
-    assert (request.task_id, request.exchange, request.routing_key) == ("the-id", "", "tests")
-    args, kwargs, embed = json.loads(request.body)
+    message = encode(app, queue="tests")
+    assert (message.exchange, message.routing_key) == ("", "tests")
+    args, kwargs, embed = json.loads(message.body)
     assert (args, kwargs) == ([1], {"k": "v"})
     assert embed == {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    sent = properties(request)
+    sent = properties(message)
     assert sent["correlation_id"] == "the-id"
     assert sent["reply_to"] == "replies"
     assert sent["content_type"] == "application/json"
@@ -54,9 +57,9 @@ def test_a_request_carries_what_a_worker_needs(app: Celery) -> None:
 
 
 def test_routes_and_priorities_are_celerys_own(app: Celery) -> None:
-    request = encode(app, name="routed.task")
-    assert request.routing_key == "by-route"
-    assert properties(request)["priority"] == 4
+    message = encode(app, name="routed.task")
+    assert message.routing_key == "by-route"
+    assert properties(message)["priority"] == 4
     assert encode(app, name="other.task").routing_key == "celery"
 
 
@@ -99,9 +102,21 @@ def test_arguments_that_json_cannot_carry_are_a_type_error(app: Celery, args: An
         encode(app, queue="tests", args=args)
 
 
-def test_ignored_results_are_never_waited_for(app: Celery) -> None:
-    assert not encode(app, queue="tests", ignore_result=True).replies
-    assert encode(app, queue="tests").replies
+def test_every_message_that_can_be_cached_is(app: Celery) -> None:
+    encoder = TaskEncoder(app, "replies")
+    assert encoder._template("test.echo", {"queue": "tests", "priority": 3}) is not None
+    assert encoder._template("test.echo", {"queue": "tests", "countdown": 3}) is None
+
+
+def test_a_celery_that_builds_other_messages_makes_each_of_them_itself() -> None:
+    ids = {"correlation_id": PLACEHOLDER_ID, "headers": {"id": PLACEHOLDER_ID, "root_id": PLACEHOLDER_ID}}
+    assert Template.of(CapturedMessage(b"[[], {}, {}]", ids, "", "tests")) is not None
+    for body, properties in [
+        (b"[[], {}, {}]", {**ids, "correlation_id": "another"}),
+        (b"[{}, [], {}]", ids),
+        (b'{"args": [], "kwargs": {}}', ids),
+    ]:
+        assert Template.of(CapturedMessage(body, properties, "", "tests")) is None
 
 
 def reply(**fields: Any) -> bytes:
@@ -134,7 +149,28 @@ def test_an_end_is_final(state: str) -> None:
     ],
 )
 def test_a_failure_is_data_and_builds_no_exception(result: Any, failure: tuple[str, str]) -> None:
-    assert decode_reply(reply(status="FAILURE", result=result), "application/json").failure() == failure
+    answer = decode_reply(reply(status="FAILURE", result=result), "application/json")
+    assert answer.error().args == TaskFailed("FAILURE", *failure).args
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "text", "error"),
+    [
+        ("REVOKED", "TaskRevokedError", "expired", DeadlineExceeded),
+        ("REVOKED", "TaskRevokedError", "terminated", TaskFailed),
+        ("REJECTED", "UnknownTask", "there is no task x", UnknownTask),
+        ("REJECTED", "MessageTooLarge", "2 bytes", MessageTooLarge),
+        ("REJECTED", "InvalidMessage", "no", TaskFailed),
+        ("FAILURE", "OutcomeUnknown", "a worker was lost", OutcomeUnknown),
+        ("FAILURE", "UnknownTask", "a task's own", TaskFailed),
+    ],
+)
+def test_what_a_worker_did_not_run_is_an_error_of_its_own(
+    state: str, kind: str, text: str, error: type[BridgeError]
+) -> None:
+    result = {"exc_type": kind, "exc_message": text}
+    answer = decode_reply(reply(status=state, result=result), "application/json")
+    assert type(answer.error()) is error
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from amqp.serialization import dumps
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nowait.amqp import protocol
-from nowait.amqp.protocol import Decoder, ProtocolError
+from nowait.amqp import methods
+from nowait.amqp.frames import HEARTBEAT, ProtocolError
+from nowait.amqp.methods import Decoder
 
 FRAME_MAX = 4096
 
@@ -37,7 +38,7 @@ STREAM = b"".join(
     [
         delivery(1, b'{"status": "SUCCESS"}', correlation_id="a", content_type="application/json"),
         method(60, 80, "Lb", 7, True),
-        protocol.HEARTBEAT,
+        HEARTBEAT,
         method(60, 120, "Lbb", 9, False, False),
         delivery(
             2, b"x" * 9000, correlation_id="b", application_headers={"h": [1, {"k": "v"}]}, priority=3,
@@ -55,15 +56,15 @@ STREAM = b"".join(
     ]
 )
 EVENTS = [
-    protocol.Delivery(1, "a", "application/json", "", b'{"status": "SUCCESS"}'),
-    protocol.Settled(7, True, True),
-    protocol.Settled(9, False, False),
-    protocol.Delivery(2, "b", "", "worker", b"x" * 9000),
-    protocol.Returned("c", "NO_ROUTE"),
-    protocol.Delivery(3, "d", "", "server", b""),
-    protocol.Blocked("low on memory"),
-    protocol.Unblocked(),
-    protocol.Cancelled(),
+    methods.Delivery(1, "a", "application/json", "", b'{"status": "SUCCESS"}'),
+    methods.Confirmed(7, True, True),
+    methods.Confirmed(9, False, False),
+    methods.Delivery(2, "b", "", "worker", b"x" * 9000),
+    methods.Returned("c", "NO_ROUTE"),
+    methods.Delivery(3, "d", "", "server", b""),
+    methods.Blocked("low on memory"),
+    methods.Unblocked(),
+    methods.Cancelled(),
 ]
 
 
@@ -92,18 +93,18 @@ def test_byte_by_byte_it_is_the_same() -> None:
 def test_a_body_that_is_too_large_is_dropped_and_the_next_one_arrives() -> None:
     stream = delivery(1, b"x" * 9000, correlation_id="a") + delivery(2, b"y", correlation_id="b")
     large, small = decoder(max_body=8999).feed(stream)
-    assert large == protocol.Delivery(1, "a", "", "", None)
-    assert small == protocol.Delivery(2, "b", "", "", b"y")
+    assert large == methods.Delivery(1, "a", "", "", None)
+    assert small == methods.Delivery(2, "b", "", "", b"y")
 
 
 @pytest.mark.parametrize(
     ("sent", "closed"),
     [
-        (method(10, 50, "BsBB", 320, "CONNECTION_FORCED", 0, 0), protocol.Closed(320, "CONNECTION_FORCED", False)),
-        (method(20, 40, "BsBB", 404, "NOT_FOUND", 60, 40), protocol.Closed(404, "NOT_FOUND", True)),
+        (method(10, 50, "BsBB", 320, "CONNECTION_FORCED", 0, 0), methods.Closed(320, "CONNECTION_FORCED", False)),
+        (method(20, 40, "BsBB", 404, "NOT_FOUND", 60, 40), methods.Closed(404, "NOT_FOUND", True)),
     ],
 )
-def test_a_close_tells_its_reason(sent: bytes, closed: protocol.Closed) -> None:
+def test_a_close_tells_its_reason(sent: bytes, closed: methods.Closed) -> None:
     assert list(decoder().feed(sent)) == [closed]
 
 
@@ -135,7 +136,7 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
 @given(st.binary(max_size=3 * FRAME_MAX))
 def test_a_published_message_is_cut_into_frames_of_the_agreed_size(body: bytes) -> None:
     properties = Message(b"", correlation_id="id")._serialize_properties()
-    sent = protocol.publish(1, "", "queue", properties, body, FRAME_MAX)
+    sent = methods.publish(1, "", "queue", properties, body, FRAME_MAX)
     bodies = []
     while sent:
         kind, _channel, size = struct.unpack_from(">BHI", sent)
@@ -149,4 +150,4 @@ def test_a_published_message_is_cut_into_frames_of_the_agreed_size(body: bytes) 
 
 def test_a_name_that_amqp_cannot_carry_is_refused() -> None:
     with pytest.raises(ValueError, match="255 bytes"):
-        protocol.publish(1, "", "q" * 256, b"\x00\x00", b"", FRAME_MAX)
+        methods.publish(1, "", "q" * 256, b"\x00\x00", b"", FRAME_MAX)

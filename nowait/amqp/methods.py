@@ -1,0 +1,247 @@
+"""The methods of an open AMQP 0-9-1 connection: what arrives as events, what is sent as bytes.
+
+Formats and numbers are the specification's, https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, and
+RabbitMQ's extensions to it (basic.nack, confirm.select, connection.blocked).
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from nowait.amqp.frames import BODY, HEADER, METHOD, OVERHEAD, FrameDecoder, ProtocolError, frame
+from nowait.amqp.properties import decode, encode_short_string, short_string
+
+_LONG_METHOD = struct.Struct(">HH")  # class, method
+# Reply codes by which a broker closes a connection because of what it was sent (1.1 of the specification).
+_OF_THE_CLIENT = {501, 502, 503, 504, 505, 506, 530, 540}
+_DEFAULT_FRAME_MAX = 131072  # bytes of a frame, where there is no limit
+_HEADER_OVERHEAD = 12  # bytes in front of the properties
+_NO_TABLE = b"\x00\x00\x00\x00"
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """basic.deliver with its content. `body` is None when it was larger than allowed.
+
+    `user_id` is the broker's user that sent it, verified by the broker; "" when it does not say.
+    """
+
+    tag: int
+    correlation_id: str
+    content_type: str
+    user_id: str
+    body: bytes | None
+
+
+@dataclass(frozen=True)
+class Returned:
+    """basic.return: a mandatory message found no queue."""
+
+    correlation_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """basic.ack or basic.nack of published messages: of one tag, or of `multiple` up to it."""
+
+    tag: int
+    multiple: bool
+    acked: bool
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """connection.blocked: the broker takes no messages for now."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unblocked:
+    """connection.unblocked."""
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """basic.cancel: the consumer's queue is gone."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """connection.close or channel.close by the broker; `channel` is True for the latter."""
+
+    code: int
+    reason: str
+    channel: bool
+
+    @property
+    def refused(self) -> bool:
+        """True when something that was sent is the cause, such as a message to an exchange that is not there."""
+        return self.channel or self.code in _OF_THE_CLIENT
+
+
+@dataclass(frozen=True)
+class CloseOk:
+    """connection.close-ok: the broker has read all that was written before."""
+
+
+Event = Delivery | Returned | Confirmed | Blocked | Unblocked | Cancelled | Closed | CloseOk
+
+
+class PropertiesTooLarge(ValueError):
+    """Properties that do not fit into their one frame: the broker would close the connection."""
+
+
+class Decoder:
+    """Makes events of what arrives.
+
+    Args:
+        frame_max: the largest frame that was agreed on, in bytes; 0 for no limit.
+        max_body: bytes above which a delivery's body is dropped while it arrives.
+    """
+
+    def __init__(self, frame_max: int, max_body: int) -> None:
+        self._frames = FrameDecoder(frame_max)
+        self._max_body = max_body
+        self._content: _Content | None = None
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Take bytes from the connection; yields the events that they complete.
+
+        Raises ProtocolError; the connection is of no use afterwards.
+        """
+        for kind, payload in self._frames.feed(data):
+            try:
+                event = self._event(kind, payload)
+            except (struct.error, IndexError) as error:
+                raise ProtocolError(f"frame cut short: {error}") from error
+            if event is not None:
+                yield event
+
+    def _event(self, kind: int, payload: bytes) -> Event | None:
+        if kind == BODY:
+            return self._body(payload)
+        return self._method(payload) if kind == METHOD else self._header(payload)
+
+    def _method(self, payload: bytes) -> Event | None:
+        method = _LONG_METHOD.unpack_from(payload)
+        if method == (60, 60):  # basic.deliver: consumer tag, delivery tag, …
+            _consumer, at = short_string(payload, 4)
+            (tag,) = struct.unpack_from(">Q", payload, at)
+            self._content = _Content(tag=tag)
+        elif method == (60, 50):  # basic.return: code, text, …
+            reason, _at = short_string(payload, 6)
+            self._content = _Content(reason=reason)
+        elif method in ((60, 80), (60, 120)):  # basic.ack, basic.nack: tag, bits
+            tag, bits = struct.unpack_from(">QB", payload, 4)
+            return Confirmed(tag, bool(bits & 1), method == (60, 80))
+        elif method == (60, 30):
+            return Cancelled()
+        elif method in ((10, 50), (20, 40)):  # connection.close, channel.close: code, text
+            (code,) = struct.unpack_from(">H", payload, 4)
+            return Closed(code, short_string(payload, 6)[0], method == (20, 40))
+        elif method == (10, 51):
+            return CloseOk()
+        elif method == (10, 60):
+            return Blocked(short_string(payload, 4)[0])
+        elif method == (10, 61):
+            return Unblocked()
+        # Everything else answers something that was sent without waiting, such as consume-ok.
+        return None
+
+    def _header(self, payload: bytes) -> Event | None:
+        content = self._content
+        if content is None:
+            raise ProtocolError("content header without a method")
+        (content.size,) = struct.unpack_from(">Q", payload, 4)
+        properties = decode(payload, _HEADER_OVERHEAD)
+        content.content_type = properties.get("content_type", "")
+        content.correlation_id = properties.get("correlation_id", "")
+        content.user_id = properties.get("user_id", "")
+        content.too_large = content.size > self._max_body
+        return self._complete(content)
+
+    def _body(self, payload: bytes) -> Event | None:
+        content = self._content
+        if content is None:
+            raise ProtocolError("body without a method")
+        content.received += len(payload)
+        if not content.too_large:
+            content.parts.append(payload)
+        return self._complete(content)
+
+    def _complete(self, content: "_Content") -> Event | None:
+        if content.received < content.size:
+            return None
+        self._content = None
+        if content.reason is not None:
+            return Returned(content.correlation_id, content.reason)
+        body = None if content.too_large else b"".join(content.parts)
+        return Delivery(content.tag, content.correlation_id, content.content_type, content.user_id, body)
+
+
+class _Content:
+    """A message that is arriving, for a delivery or, with a reason, for a return."""
+
+    def __init__(self, tag: int = 0, reason: str | None = None) -> None:
+        self.tag = tag
+        self.reason = reason
+        self.content_type = ""
+        self.correlation_id = ""
+        self.user_id = ""
+        self.size = 0
+        self.received = 0
+        self.too_large = False
+        self.parts: list[bytes] = []
+
+
+def publish(
+    channel: int, exchange: str, routing_key: str, properties: bytes, body: bytes, frame_max: int
+) -> bytes:
+    """basic.publish, mandatory, with its content.
+
+    Args:
+        channel: the channel's number.
+        exchange: at most 255 bytes.
+        routing_key: at most 255 bytes.
+        properties: property flags and values.
+        body: any size; cut into frames.
+        frame_max: the largest frame that was agreed on, in bytes; 0 for no limit.
+
+    Raises ValueError when a name is too long, PropertiesTooLarge when the properties are.
+    """
+    step = (frame_max or _DEFAULT_FRAME_MAX) - OVERHEAD
+    if _HEADER_OVERHEAD + len(properties) > step:
+        raise PropertiesTooLarge(f"{len(properties)} bytes of properties do not fit into a frame of {step} bytes")
+    mandatory = b"\x01"
+    names = encode_short_string(exchange) + encode_short_string(routing_key)
+    parts = [
+        frame(METHOD, channel, b"\x00\x3c\x00\x28\x00\x00" + names + mandatory),
+        frame(HEADER, channel, struct.pack(">HHQ", 60, 0, len(body)) + properties),
+    ]
+    parts.extend(frame(BODY, channel, body[at : at + step]) for at in range(0, len(body), step))
+    return b"".join(parts)
+
+
+def consume(channel: int, queue: str) -> bytes:
+    """basic.consume with acknowledgements; the broker names the consumer."""
+    consumer, bits = encode_short_string(""), b"\x00"
+    return frame(
+        METHOD, channel, b"\x00\x3c\x00\x14\x00\x00" + encode_short_string(queue) + consumer + bits + _NO_TABLE
+    )
+
+
+def ack(channel: int, tag: int, multiple: bool) -> bytes:
+    """basic.ack of one delivery, or of all up to `tag`."""
+    return frame(METHOD, channel, struct.pack(">HHQB", 60, 80, tag, multiple))
+
+
+def delete_queue(channel: int, queue: str) -> bytes:
+    """queue.delete, whatever is in it."""
+    return frame(METHOD, channel, b"\x00\x32\x00\x28\x00\x00" + encode_short_string(queue) + b"\x00")
+
+
+def close() -> bytes:
+    """connection.close: the last thing that is sent."""
+    return frame(METHOD, 0, struct.pack(">HHH", 10, 50, 200) + encode_short_string("bye") + b"\x00\x00\x00\x00")

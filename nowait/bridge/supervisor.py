@@ -1,0 +1,72 @@
+"""Keeps a link up: connects, waits until it is lost, connects again, until it is cancelled."""
+
+import asyncio
+import logging
+import random
+from concurrent.futures import Executor
+from typing import Protocol
+
+from nowait.amqp.methods import Event
+from nowait.bridge.link import Link
+from nowait.bridge.opener import ConnectionLost, Opened
+
+log = logging.getLogger(__name__)
+
+_FIRST_DELAY, _LAST_DELAY = 0.1, 1.0  # seconds between tries to connect
+
+
+class Source(Protocol):
+    """Opens connections: an Opener, or a test's."""
+
+    def open(self) -> Opened:
+        """Connect. Blocks. Raises ConnectionLost."""
+
+
+class Owner(Protocol):
+    """Who uses the link."""
+
+    def on_connected(self, link: Link) -> None:
+        """The link is up."""
+
+    def on_event(self, event: Event) -> None:
+        """Something arrived on it."""
+
+    def on_disconnected(self, reason: ConnectionLost) -> None:
+        """It is down."""
+
+
+async def supervise(source: Source, executor: Executor, owner: Owner) -> None:
+    """Keep a link up for ever. Nothing but being cancelled ends it: what is unexpected is logged and tried again."""
+    delay = _FIRST_DELAY
+    while True:
+        try:
+            link = await _connect(source, executor, owner)
+        except Exception as error:
+            unexpected = None if isinstance(error, ConnectionLost) else error
+            log.warning("broker connection failed, retrying in %.1f s: %s", delay, error, exc_info=unexpected)
+            # Jitter, so that the servers of a fleet do not all come back in one moment.
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(delay * 2, _LAST_DELAY)
+            continue
+        delay = _FIRST_DELAY
+        try:
+            log.info("broker connected")
+            owner.on_connected(link)
+            reason = await asyncio.shield(link.lost)
+            log.warning("broker connection lost: %s", reason)
+        except Exception:
+            log.exception("broker connection given up")
+            reason = ConnectionLost("an unexpected error")
+            await asyncio.sleep(_LAST_DELAY)
+        owner.on_disconnected(reason)
+        await link.close(0)
+
+
+async def _connect(source: Source, executor: Executor, owner: Owner) -> Link:
+    opened = await asyncio.get_running_loop().run_in_executor(executor, source.open)
+    try:
+        return Link(opened, owner.on_event)
+    except BaseException:
+        opened.consumer.sock.close()
+        opened.publisher.sock.close()
+        raise

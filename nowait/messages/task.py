@@ -1,0 +1,20 @@
+"""A task message, ready to be framed."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TaskMessage:
+    """A message of a task.
+
+    Attributes:
+        exchange: the exchange to publish to, "" for the default one.
+        routing_key: the routing key, with the default exchange the queue's name.
+        properties: flags and values of its properties, encoded.
+        body: the serialised body.
+    """
+
+    exchange: str
+    routing_key: str
+    properties: bytes
+    body: bytes

@@ -1,0 +1,117 @@
+"""The cached form of a kind of task message: encoded once, but for the fields that differ from call to call."""
+
+import json
+from dataclasses import dataclass
+from struct import pack
+from typing import Any
+
+from amqp.serialization import dumps
+
+from nowait.amqp.properties import flags, values
+from nowait.messages.limits import MAX_SHORT_STRING
+
+PLACEHOLDER_ID = "00000000-0000-4000-8000-000000000000"  # the task's id in a message that becomes a template
+
+# The fields of the headers that differ from call to call, by their place in the arguments of fill().
+_FIELDS = {"id": 0, "root_id": 0, "expires": 1, "argsrepr": 2, "kwargsrepr": 3}
+
+
+@dataclass(frozen=True)
+class CapturedMessage:
+    """A message that Celery would have published.
+
+    Attributes:
+        body: serialised.
+        properties: as Celery hands them to kombu, `headers` a dict.
+        exchange: the exchange.
+        routing_key: the routing key.
+    """
+
+    body: bytes
+    properties: dict[str, Any]
+    exchange: str
+    routing_key: str
+
+
+@dataclass(frozen=True)
+class Template:
+    """The properties of a kind of message, encoded but for the fields of each call.
+
+    Attributes:
+        exchange: the exchange.
+        routing_key: the routing key.
+        embed: the third part of the body, as JSON.
+        start: the flags, content type and encoding.
+        table: the headers: encoded entries, and numbers of fields where those belong.
+        middle: delivery mode and priority.
+        reply_to: the reply queue.
+        end: what comes behind the expiration.
+    """
+
+    exchange: str
+    routing_key: str
+    embed: str
+    start: bytes
+    table: tuple[bytes | int, ...]
+    middle: bytes
+    reply_to: bytes
+    end: bytes
+
+    @classmethod
+    def of(cls, captured: CapturedMessage) -> "Template | None":
+        """The template of a message that was made for PLACEHOLDER_ID, without arguments.
+
+        None for a message that is not built as expected: each of its kind has to be made by Celery.
+        """
+        properties = captured.properties
+        headers = properties["headers"]
+        before, found, behind = captured.body.decode().partition("[[], {}, ")
+        ids = {properties["correlation_id"], headers["id"], headers["root_id"]}
+        if before or not found or ids != {PLACEHOLDER_ID} or json.loads(captured.body)[:2] != [[], {}]:
+            return None
+        return cls(
+            exchange=captured.exchange,
+            routing_key=captured.routing_key,
+            embed=behind[:-1],
+            start=flags(properties) + values(properties, "content_type", "content_encoding"),
+            table=_table(headers),
+            middle=values(properties, "delivery_mode", "priority"),
+            reply_to=values(properties, "reply_to"),
+            end=values(properties, "message_id", "timestamp", "type", "user_id", "app_id", "cluster_id"),
+        )
+
+    def fill(self, task_id: bytes, expires: bytes, expiration: bytes, argsrepr: bytes, kwargsrepr: bytes) -> bytes:
+        """Flags and values of the content header with the fields of one call."""
+        if len(task_id) > MAX_SHORT_STRING:
+            raise ValueError(f"a task id has at most {MAX_SHORT_STRING} bytes")
+        fields = [pack(">I", len(field)) + field for field in (task_id, expires, argsrepr, kwargsrepr)]
+        table = b"".join([fields[part] if isinstance(part, int) else part for part in self.table])
+        return b"".join(
+            (
+                self.start,
+                pack(">I", len(table)),
+                table,
+                self.middle,
+                bytes((len(task_id),)),
+                task_id,
+                self.reply_to,
+                bytes((len(expiration),)),
+                expiration,
+                self.end,
+            )
+        )
+
+
+def _table(headers: dict[str, Any]) -> tuple[bytes | int, ...]:
+    """The entries of a field table, with the numbers of the fields of each call in between."""
+    table: list[bytes | int] = []
+    run = b""
+    for key, value in headers.items():
+        if key in _FIELDS:
+            # A long string without its length and text, which fill() adds.
+            run += dumps("F", ({key: ""},))[4:-4]
+            table += [run, _FIELDS[key]]
+            run = b""
+        else:
+            run += dumps("F", ({key: value},))[4:]
+    return (*table, run)
