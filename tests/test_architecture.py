@@ -1,6 +1,7 @@
 """The arrows: which module may import which. A module that is not listed fails."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,42 +15,55 @@ OWN = ("nowait", "server", "tasks", "deploy", "tests")
 ALLOWED: dict[str, set[str]] = {
     "nowait": {"nowait.bridge", "nowait.errors"},
     "nowait.amqp": set(),
-    "nowait.amqp.protocol": set(),
+    "nowait.amqp.frames": set(),
+    "nowait.amqp.methods": {"nowait.amqp.frames", "nowait.amqp.properties"},
+    "nowait.amqp.properties": set(),
     "nowait.bridge": {"nowait.bridge.bridge", "nowait.bridge.call"},
     "nowait.bridge.bridge": {
-        "celery", "nowait.amqp", "nowait.bridge.call", "nowait.bridge.calls", "nowait.bridge.connection",
-        "nowait.bridge.link", "nowait.errors", "nowait.messages.encoder", "nowait.messages.reply", "nowait.topology",
+        "celery", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
+        "nowait.bridge.link", "nowait.bridge.opener", "nowait.bridge.supervisor", "nowait.errors",
+        "nowait.messages.encoder", "nowait.messages.task", "nowait.topology",
     },
     "nowait.bridge.call": {"nowait.messages.encoder"},
-    "nowait.bridge.calls": {"nowait.errors"},
-    "nowait.bridge.confirms": set(),
-    "nowait.bridge.connection": {"amqp", "kombu", "nowait.amqp", "nowait.bridge.stream", "nowait.tls"},
-    "nowait.bridge.link": {
-        "amqp", "celery", "nowait.amqp", "nowait.bridge.confirms", "nowait.bridge.connection", "nowait.messages.reply",
+    "nowait.bridge.calls": {"nowait.amqp.methods", "nowait.bridge.probe", "nowait.errors", "nowait.messages.reply"},
+    "nowait.bridge.connection": {
+        "nowait.amqp", "nowait.amqp.frames", "nowait.bridge.opener", "nowait.bridge.stream", "nowait.messages.limits",
     },
+    "nowait.bridge.link": {"nowait.amqp", "nowait.bridge.connection", "nowait.bridge.opener", "nowait.messages.task"},
+    "nowait.bridge.opener": {"amqp", "celery", "kombu", "nowait.tls"},
+    "nowait.bridge.probe": set(),
     "nowait.bridge.stream": set(),
+    "nowait.bridge.supervisor": {"nowait.amqp.methods", "nowait.bridge.link", "nowait.bridge.opener"},
     "nowait.deadline": {"celery"},
     "nowait.errors": set(),
     "nowait.messages": set(),
-    "nowait.messages.encoder": {"amqp", "celery", "kombu", "nowait.deadline", "nowait.messages.reply"},
-    "nowait.messages.reply": set(),
-    "nowait.messages.validation": {"celery"},
+    "nowait.messages.encoder": {
+        "amqp", "celery", "kombu", "nowait.amqp", "nowait.deadline", "nowait.messages.task",
+        "nowait.messages.template",
+    },
+    "nowait.messages.limits": set(),
+    "nowait.messages.reply": {"nowait.errors"},
+    "nowait.messages.task": set(),
+    "nowait.messages.template": {"amqp", "nowait.amqp.properties", "nowait.messages.limits"},
+    "nowait.messages.validation": {"celery", "nowait.messages.limits"},
     "nowait.settings": set(),
     "nowait.systemd": set(),
     "nowait.testing": {"nowait.bridge.call", "nowait.bridge.calls", "nowait.errors"},
     "nowait.tls": {"kombu"},
     "nowait.topology": {"kombu"},
     "nowait.worker": {"nowait.worker.backend", "nowait.worker.consumer"},
-    "nowait.worker.backend": {"amqp", "celery", "kombu", "nowait.topology", "nowait.worker.publisher"},
+    "nowait.worker.backend": {
+        "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.topology", "nowait.worker.publisher",
+    },
     "nowait.worker.consumer": {
-        "amqp", "celery", "kombu", "nowait.messages.validation", "nowait.systemd", "nowait.topology",
-        "nowait.worker.publisher",
+        "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.systemd",
+        "nowait.topology", "nowait.worker.publisher",
     },
     "nowait.worker.publisher": {"amqp", "celery"},
     "server": set(),
     "server.__main__": {
-        "celery", "tornado", "nowait.bridge", "nowait.systemd", "nowait.topology", "server.app", "server.processes",
-        "server.settings",
+        "celery", "tornado", "nowait.bridge", "nowait.messages.limits", "nowait.systemd", "nowait.topology",
+        "server.app", "server.processes", "server.settings",
     },
     "server.app": {
         "tornado", "server.catalogue", "server.comparison", "server.http.handler", "server.http.limits",
@@ -83,12 +97,17 @@ ALLOWED: dict[str, set[str]] = {
 
 # Decisions without I/O: no socket, no loop, no clock.
 PURE = (
-    "nowait.amqp.protocol",
+    "nowait.amqp.frames",
+    "nowait.amqp.methods",
+    "nowait.amqp.properties",
     "nowait.bridge.calls",
-    "nowait.bridge.confirms",
+    "nowait.bridge.probe",
     "nowait.errors",
     "nowait.messages.encoder",
+    "nowait.messages.limits",
     "nowait.messages.reply",
+    "nowait.messages.task",
+    "nowait.messages.template",
     "nowait.messages.validation",
     "nowait.topology",
 )
@@ -165,6 +184,7 @@ def test_a_package_never_imports_what_it_must_not_know(package: str, other: str)
 @pytest.mark.parametrize("name", PURE)
 def test_what_decides_does_no_io(name: str) -> None:
     assert not {imported.partition(".")[0] for imported in imports(modules()[name])} & IMPURE
+    assert not re.search(r"\.(now|utcnow|today)\(", modules()[name].read_text()), "the clock is an argument"
 
 
 @pytest.mark.parametrize(("module", "other"), [("nowait.bridge", "nowait.worker"), ("nowait.worker", "nowait.bridge")])

@@ -173,9 +173,7 @@ class Calls(Generic[C]):
     @property
     def wakeup(self) -> float | None:
         """When tick() is due; None for never."""
-        due = [entry[0] for entry in self._deadlines[:1]]
-        if self._probe is not None:
-            due.append(self._probe.due)
+        due = [deadline for deadline, _ in self._deadlines[:1]] + ([self._probe.due] if self._probe else [])
         return min(due, default=None)
 
     # What the caller does.
@@ -311,7 +309,7 @@ class Calls(Generic[C]):
         if last:
             effects.append(Acknowledge(last, multiple=True))
         self._held_tag, self._unacknowledged, self._unacknowledged_bytes = delivery.tag, [], 0
-        if self._probe.returned(now):
+        if self._probe.returned():
             effects += self._resendable(now)
         return effects
 

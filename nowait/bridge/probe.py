@@ -6,7 +6,7 @@ that does not come back means a broker that is frozen or out of reach, long befo
 
 from enum import Enum
 
-PAUSE = 0.5  # seconds from a probe's return to the next one
+PAUSE = 0.5  # seconds from one probe to the next, which waits for its return
 TIMEOUT = 1.75  # seconds that one may be away while nothing else arrives
 
 
@@ -32,7 +32,7 @@ class Probe:
     def __init__(self, now: float) -> None:
         self.due = now
         self.returned_once = False
-        self._away = False
+        self._sent_at: float | None = None  # None once it has come back
 
     def tick(self, now: float, last_received: float, blocked: bool) -> Step:
         """What is due now.
@@ -44,23 +44,20 @@ class Probe:
         """
         if now < self.due:
             return Step.WAIT
+        self.due = now + PAUSE
         if blocked:
-            self._away = False
-            self.due = now + PAUSE
+            self._sent_at = None
             return Step.WAIT
-        if not self._away:
-            self._away = True
-            self.due = now + TIMEOUT
+        if self._sent_at is None:
+            self._sent_at = now
             return Step.SEND
-        if now - last_received < TIMEOUT:
-            # Behind so much else that it takes its time.
-            self.due = now + PAUSE
-            return Step.WAIT
-        return Step.GIVE_UP
+        # While other things arrive, it is behind them and takes its time.
+        end = max(self._sent_at, last_received) + TIMEOUT
+        self.due = min(self.due, end)
+        return Step.GIVE_UP if now >= end else Step.WAIT
 
-    def returned(self, now: float) -> bool:
+    def returned(self) -> bool:
         """The probe came back. Returns True for the first time on its link."""
         first, self.returned_once = not self.returned_once, True
-        self._away = False
-        self.due = now + PAUSE
+        self._sent_at = None
         return first

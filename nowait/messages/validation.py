@@ -11,7 +11,7 @@ from typing import Any
 from celery.app.task import Context
 from celery.utils.time import maybe_iso8601
 
-MAX_BODY = 1024 * 1024  # bytes
+from nowait.messages.limits import MAX_SHORT_STRING, MAX_TASK_BODY
 
 Check = Callable[[Any], bool]
 
@@ -27,7 +27,7 @@ def _text(value: Any) -> bool:
 def _id(value: Any) -> bool:
     # An AMQP short string: a reply to it has to be sent.
     try:
-        return isinstance(value, str) and 0 < len(value.encode()) <= 255
+        return isinstance(value, str) and 0 < len(value.encode()) <= MAX_SHORT_STRING
     except UnicodeEncodeError:  # a lone surrogate
         return False
 
@@ -101,8 +101,8 @@ def check_envelope(
         raise Refused("the content is not JSON in UTF-8")
     if sender is not None and properties.get("user_id") != sender:
         raise Refused(f"it does not come from the user {sender}")
-    if size > MAX_BODY:
-        raise Refused(f"the body has {size} bytes, {MAX_BODY} are allowed")
+    if size > MAX_TASK_BODY:
+        raise Refused(f"the body has {size} bytes, {MAX_TASK_BODY} are allowed")
     if not isinstance(headers, Mapping):
         raise Refused("there are no headers")
     for name in _REQUIRED:

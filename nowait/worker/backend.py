@@ -1,7 +1,7 @@
 """The result backend of the workers: replies as `rpc://` sends them, surer and for less.
 
 Each reply is confirmed by the broker within a time limit; one that cannot be sent, as it is too
-large or no JSON, becomes a failure that says so. A reply carries how long its task ran, `run`, in
+large or no JSON, becomes a failure that says so. A reply carries how long its task ran, `runtime`, in
 seconds. Used as `Celery(backend="nowait.worker:Results")`.
 """
 
@@ -17,12 +17,13 @@ from celery import Celery, Task
 from celery.backends.rpc import RPCBackend
 from kombu.utils.json import JSONEncoder
 
+from nowait.messages.limits import MAX_REPLY
 from nowait.topology import Topology
 from nowait.worker.publisher import Channels, Undelivered
 
 log = logging.getLogger(__name__)
 
-MAX_REPLY = 16 * 1024 * 1024  # bytes
+
 _TIMEOUT = 30.0  # seconds that a reply may take to its queue
 
 _encode = JSONEncoder(allow_nan=False).encode
@@ -93,7 +94,7 @@ class Results(RPCBackend):
             "result": self.encode_result(result, state),
             "traceback": traceback,
             "children": self.current_task_children(request),
-            "run": None if began is None else time.perf_counter() - began,
+            "runtime": None if began is None else time.perf_counter() - began,
         }
 
     def _publish_in_background(self, send: Callable[[], None]) -> None:

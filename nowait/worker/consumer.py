@@ -14,7 +14,8 @@ from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message, Queue, compression
 
-from nowait.messages.validation import MAX_BODY, Refused, check_body, check_envelope
+from nowait.messages.limits import MAX_TASK_BODY
+from nowait.messages.validation import Refused, check_body, check_envelope
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from nowait.worker.publisher import Channels, Undelivered
@@ -134,7 +135,7 @@ class Consumer(consumer.Consumer):
         body = message.body
         queue = str((message.delivery_info or {}).get("routing_key", ""))[:255]
         letter = amqp.Message(
-            body[:MAX_BODY] if isinstance(body, (bytes, str)) else b"",
+            body[:MAX_TASK_BODY] if isinstance(body, (bytes, str)) else b"",
             content_type="application/octet-stream",
             delivery_mode=2,
             application_headers={"x-refused": reason, "x-queue": queue},

@@ -238,8 +238,10 @@ def write_json(handler: RequestHandler, document: dict[str, Any]) -> None:
 
 def _timing(bridge: float, call: Any) -> str:
     """The header's text: all that the bridge took, and its parts where the worker told them."""
-    run: float | None = getattr(call, "run", None)
-    parts = {"bridge": bridge} if run is None else {"bridge": bridge, "queue": max(0.0, bridge - run), "run": run}
+    runtime: float | None = getattr(call, "runtime", None)
+    parts = {"bridge": bridge}
+    if runtime is not None:
+        parts |= {"queue": max(0.0, bridge - runtime), "run": runtime}
     return ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in parts.items())
 
 

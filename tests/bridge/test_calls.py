@@ -327,8 +327,10 @@ def test_a_confirmed_call_survives_any_number_of_reconnects_without_being_sent_a
 def test_a_link_whose_probe_does_not_come_back_is_given_up() -> None:
     table = connected()
     probe(table, 0.0)
-    assert table.tick(1.7, last_received=0.0, unblocked_at=0.0) == []
-    (effect,) = table.tick(1.8, last_received=0.0, unblocked_at=0.0)
+    for now in (0.5, 1.0, 1.5, 1.7):
+        assert table.tick(now, last_received=0.0, unblocked_at=0.0) == []
+    assert table.wakeup == 1.75
+    (effect,) = table.tick(1.75, last_received=0.0, unblocked_at=0.0)
     assert isinstance(effect, GiveUp)
 
 
@@ -336,6 +338,7 @@ def test_a_probe_may_take_its_time_while_other_things_arrive_or_the_broker_is_bl
     table = connected()
     probe(table, 0.0)
     assert table.tick(1.8, last_received=1.7, unblocked_at=0.0) == []
+    assert table.tick(3.4, last_received=1.7, unblocked_at=0.0) == []
     assert table.tick(60.0, last_received=0.0, unblocked_at=None) == []
     probe(table, 61.0)
 

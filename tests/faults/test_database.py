@@ -92,7 +92,7 @@ def site(
         settings = {
             "broker_url": f"amqp://guest:guest@127.0.0.1:{private_broker.port}/{vhost}",
             "database_url": database.url,
-            "sql": folder,
+            "queries": folder,
         }
         port = free_port()
         processes = [

@@ -31,7 +31,7 @@ def settings(vhost: str, services: Services, tmp_path: Path) -> dict[str, Any]:
     for name, repeatable in (("again", "true"), ("once", "false")):
         (tmp_path / f"{name}.sql").write_text("SELECT SLEEP(:delay) AS slept")
         (tmp_path / f"{name}.toml").write_text(SLOW.format(name=name, repeatable=repeatable))
-    return {**services_settings(services), "broker_url": vhost, "sql": tmp_path}
+    return {**services_settings(services), "broker_url": vhost, "queries": tmp_path}
 
 
 async def with_idle_second(bridge: Bridge, start: Start, settings: dict[str, Any], query: str, asleep: Any) -> Any:

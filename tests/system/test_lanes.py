@@ -25,7 +25,7 @@ async def test_a_saturated_slow_lane_does_not_delay_the_fast_one(
     (tmp_path / "slow.toml").write_text(SLOW)
     (tmp_path / "fast.sql").write_text("SELECT 1 AS one")
     (tmp_path / "fast.toml").write_text('[fast]\nqueue = "queries.fast"')
-    settings = {**services_settings(services), "broker_url": vhost, "sql": tmp_path}
+    settings = {**services_settings(services), "broker_url": vhost, "queries": tmp_path}
     workers = [
         celery_worker(start, "tasks", "-P", "threads", "-c", "2", "-Q", lanes, **settings)
         for lanes in ("queries.slow", "queries,queries.fast")

@@ -14,7 +14,8 @@ import pytest
 from deploy.local.broker import Broker
 from nowait.bridge import Bridge
 from nowait.errors import TaskFailed
-from nowait.worker.backend import MAX_REPLY, encode_reply
+from nowait.messages.limits import MAX_REPLY
+from nowait.worker.backend import encode_reply
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker
 
@@ -23,7 +24,7 @@ POOLS = [("prefork", 2), ("threads", 2), ("gevent", 100), ("solo", 1)]
 
 
 def document(result: Any) -> dict[str, Any]:
-    return {"task_id": "1", "status": "SUCCESS", "result": result, "traceback": None, "children": [], "run": 0.1}
+    return {"task_id": "1", "status": "SUCCESS", "result": result, "traceback": None, "children": [], "runtime": 0.1}
 
 
 @pytest.mark.parametrize("result", [None, 1, 1.5, "ü 🐇", "\ud800", [1, {"a": None}], {"π": True}])
@@ -100,7 +101,7 @@ async def test_a_reply_is_sent_again_when_the_connection_was_lost(
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, private_broker.control, "close_all_connections", "-p", name(vhost), "test")
         assert await call == 1.0
-        assert call.run is None or call.run >= 1.0
+        assert call.runtime is None or call.runtime >= 1.0
 
 
 @pytest.mark.gen_test
@@ -108,7 +109,7 @@ async def test_a_reply_says_how_long_its_task_ran(services: Any, worker: Any) ->
     async with running(services.broker_url) as bridge:
         call = bridge.send_task("task.query_users", [1, 0.2], queue="queries")
         await call
-        assert call.run is not None and 0.2 <= call.run < 30
+        assert call.runtime is not None and 0.2 <= call.runtime < 30
 
 
 @pytest.mark.gen_test

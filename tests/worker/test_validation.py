@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from deploy.local.process import Process
 from nowait.bridge import Bridge
-from nowait.messages.validation import MAX_BODY, Refused, check_body, check_envelope
+from nowait.messages.limits import MAX_TASK_BODY
+from nowait.messages.validation import Refused, check_body, check_envelope
 from nowait.topology import Topology
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker
@@ -114,7 +115,7 @@ def test_a_body_that_is_not_what_it_should_be_is_refused(body: Any) -> None:
 def test_foreign_content_is_refused_unread() -> None:
     for content in (
         {"content_type": "application/x-python-serialize"}, {"content_type": None}, {"content_encoding": "binary"},
-        {"size": MAX_BODY + 1},
+        {"size": MAX_TASK_BODY + 1},
     ):  # fmt: skip
         with pytest.raises(Refused):
             check(*good(), **content)
