@@ -27,6 +27,7 @@ class FakeBridge:
     Attributes:
         state: "connected", or anything else to refuse calls with Disconnected.
         sent: name, args and kwargs of all tasks that were taken, in order.
+        idempotent: of each of them, whether it may run twice.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class FakeBridge:
     ) -> None:
         self.state = "connected"
         self.sent: list[tuple[str, list[Any], dict[str, Any]]] = []
+        self.idempotent: list[bool] = []
         self._tasks = tasks
         self._queues = queues
         self._timeout = timeout
@@ -89,6 +91,7 @@ class FakeBridge:
             return call
         self._calls.add(call)
         self.sent.append((name, list(args or ()), dict(kwargs or {})))
+        self.idempotent.append(idempotent)
         timer = loop.call_at(deadline, self._complete, call, DeadlineExceeded("no answer before the deadline"))
         call.add_done_callback(lambda _: timer.cancel())
         if name in self._tasks:

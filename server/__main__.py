@@ -1,36 +1,22 @@
-"""The server: builds the pieces, listens, drains on SIGTERM; several processes where that is set."""
+"""The server: reads the settings, builds the pieces, runs them."""
 
 import argparse
 import asyncio
 import logging
-import signal
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from celery import Celery
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
 
 from nowait.bridge import Bridge
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from server.app import make_app
+from server.lifecycle import ListenError, listen, notify, on_signal, serve
 from server.processes import Processes
 from server.settings import Settings
 
-log = logging.getLogger("server")
-
 _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() starts
-
-HTTP_OPTIONS: dict[str, Any] = {
-    "idle_connection_timeout": 75.0,  # seconds for a request's headers, from the end of the last one
-    "body_timeout": 30.0,  # seconds for a body, refused ones included
-    # The handlers know the limits of headers and bodies, and answer; these only end a connection.
-    "max_header_size": 1024 * 1024,  # bytes
-    "max_body_size": 2**62,  # bytes
-}
 
 
 def make_bridge(settings: Settings) -> Bridge:
@@ -46,71 +32,28 @@ def make_bridge(settings: Settings) -> Bridge:
     )
 
 
-async def serve(settings: Settings, one_of_several: bool) -> None:
-    """Serve until SIGTERM or SIGINT, then end what is in flight and return.
-
-    Args:
-        settings: the settings.
-        one_of_several: others listen on the same port; the end of standard input asks to stop, too.
-
-    Raises OSError when the address cannot be listened on.
-    """
-    stop = asyncio.Event()
-    _on_signal(stop.set)
-    if one_of_several:
-        asyncio.get_running_loop().add_reader(sys.stdin, stop.set)
+async def run(settings: Settings, one_of_several: bool) -> None:
+    """Run one server process until a signal. Raises ListenError."""
     bridge = make_bridge(settings)
-    app = make_app(bridge, settings)
-    http = HTTPServer(app, **HTTP_OPTIONS)
-    sockets = bind_sockets(settings.port, settings.address, reuse_port=one_of_several)
-    await bridge.start()
-    http.add_sockets(sockets)
-    notifier = Notifier()
-    notifier.ready()
-    liveness = asyncio.create_task(_notify(notifier))
-    log.info("listening on %s:%d", settings.address, sockets[0].getsockname()[1])
-
-    await stop.wait()
-    liveness.cancel()
-    notifier.stopping()
-    log.info("stopping: %d requests in flight", len(app.requests.open))
-    http.stop()
-    if not await app.requests.drain(settings.shutdown_timeout):
-        log.warning("stopping with %d requests in flight after %g s", len(app.requests.open), settings.shutdown_timeout)
-    await http.close_all_connections()
-    await bridge.stop(drain=0)
-    await app.close()
-    log.info("stopped")
+    await serve(bridge, make_app(bridge, settings), settings, one_of_several)
 
 
 async def supervise(settings: Settings) -> None:
-    """Run as many processes as the settings say until SIGTERM or SIGINT.
+    """Run as many server processes as the settings say until SIGTERM or SIGINT.
 
-    Raises OSError when the address cannot be listened on, also when other such processes do.
+    Raises ListenError, also when other such processes listen there.
     """
-    for sock in bind_sockets(settings.port, settings.address):
+    for sock in listen(settings, reuse_port=False):
         sock.close()
-    command = [sys.executable, "-m", "server", _ONE_OF_SEVERAL]
-    processes = Processes(command, settings.processes, settings.shutdown_timeout)
-    _on_signal(processes.stop)
     notifier = Notifier()
-    notifier.ready()
-    liveness = asyncio.create_task(_notify(notifier))
+    command = [sys.executable, "-m", "server", _ONE_OF_SEVERAL]
+    timeout = settings.shutdown_notice + settings.shutdown_timeout
+    processes = Processes(command, settings.processes, timeout, on_ready=notifier.ready)
+    on_signal(processes.stop)
+    liveness = asyncio.create_task(notify(notifier))
     await processes.run()
     liveness.cancel()
     notifier.stopping()
-
-
-async def _notify(notifier: Notifier) -> None:
-    """Notify of liveness for as long as the loop turns."""
-    while True:
-        notifier.alive()
-        await asyncio.sleep(notifier.interval)
-
-
-def _on_signal(stop: Callable[[], None]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 def main() -> int:
@@ -131,9 +74,9 @@ def main() -> int:
         if settings.processes > 1 and not one_of_several:
             asyncio.run(supervise(settings))
         else:
-            asyncio.run(serve(settings, one_of_several))
-    except OSError as error:
-        print(f"cannot listen on {settings.address}:{settings.port}: {error.strerror}", file=sys.stderr)
+            asyncio.run(run(settings, one_of_several))
+    except ListenError as error:
+        print(error, file=sys.stderr)
         return 1
     return 0
 

@@ -6,9 +6,12 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
-from server.catalogue import Catalogue
-from server.http.handler import Context, NotFoundHandler, Requests, Tasks, TooLargeHandler, log_request
+from server.catalogue import QueryCatalogue
+from server.http.access_log import log_request
+from server.http.handler import Context, NotFoundHandler, TooLargeHandler
+from server.http.in_flight import InFlightRequests
 from server.http.limits import BodyLimit
+from server.http.tasks import Tasks
 from server.routes import health, queries, users
 from server.settings import Settings
 
@@ -19,7 +22,7 @@ class WebApplication(Application):
     """The web application, with what has to be ended before the server stops.
 
     Attributes:
-        requests: those being answered.
+        in_flight: the requests that are being answered.
     """
 
     def __init__(self, routes: list[Any], context: Context, close: Close | None) -> None:
@@ -27,7 +30,7 @@ class WebApplication(Application):
         super().__init__(
             routes, default_handler_class=NotFoundHandler, default_handler_args=options, log_function=log_request
         )
-        self.requests = context.requests
+        self.in_flight = context.in_flight
         self._options = options
         self._close = close
 
@@ -43,14 +46,18 @@ class WebApplication(Application):
             await self._close()
 
 
-def make_app(bridge: Tasks, settings: Settings) -> WebApplication:
-    """The application that answers through `bridge`."""
+def make_app(tasks: Tasks, settings: Settings) -> WebApplication:
+    """The application that answers through `tasks`, a bridge."""
 
-    def ask(timeout: float) -> Awaitable[Any]:
-        return bridge.send_task("task.list_queries", timeout=timeout, idempotent=True, queue=queries.QUEUE)
+    def list_queries(timeout: float) -> Awaitable[Any]:
+        return tasks.send_task("task.list_queries", timeout=timeout, idempotent=True, queue=queries.CATALOGUE_QUEUE)
 
-    context = Context(bridge, Catalogue(ask), Requests(), settings.timeout, settings.demo)
-    routes = health.routes(context) + users.routes(context) + queries.routes(context)
+    context = Context(InFlightRequests(), settings.timeout, settings.demo)
+    routes = (
+        health.routes(context, tasks)
+        + users.routes(context, tasks)
+        + queries.routes(context, tasks, QueryCatalogue(list_queries))
+    )
     close: Close | None = None
     if settings.demo:
         # Imported here alone: a server without the demo needs no database driver.

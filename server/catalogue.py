@@ -1,20 +1,24 @@
-"""What the server knows of the named queries: what the workers told, kept for a while."""
+"""The named queries, as the workers last listed them, and the parameters that each takes."""
 
 import asyncio
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
 
 from nowait.errors import DeadlineExceeded
 
-_MAX_AGE = 60.0  # seconds after which the workers are asked again
-_MIN_AGE = 2.0  # seconds before that, even for a name that nobody knows
-_ASK_TIMEOUT = 10.0  # seconds
+log = logging.getLogger(__name__)
+
+_MAX_AGE = 60.0  # seconds after which the list is fetched again, in the background
+_MIN_AGE = 2.0  # seconds before that, even for a name that is not in it
+_FETCH_TIMEOUT = 10.0  # seconds
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
@@ -33,14 +37,29 @@ class Query:
         description: what it is for.
         parameters: JSON Schema of an object with its parameters.
         queue: the queue that its calls go to.
-        repeatable: True when its task may run twice.
+        idempotent: True when its task may run twice.
+        validators: one for each parameter's schema, by its name.
     """
 
     name: str
     description: str
     parameters: Mapping[str, Any]
     queue: str
-    repeatable: bool
+    idempotent: bool
+    validators: Mapping[str, Draft202012Validator]
+
+    @classmethod
+    def of_document(cls, document: Mapping[str, Any]) -> "Query":
+        """The query that a worker lists. Raises KeyError, TypeError or AttributeError when it is none."""
+        properties = document["parameters"]["properties"]
+        return cls(
+            name=document["name"],
+            description=document["description"],
+            parameters=document["parameters"],
+            queue=document["queue"],
+            idempotent=document["repeatable"] is True,
+            validators={name: Draft202012Validator(schema) for name, schema in properties.items()},
+        )
 
     def parse(self, given: Mapping[str, list[str]]) -> dict[str, Any]:
         """The values of parameters that came as text. Raises BadParameter.
@@ -48,78 +67,119 @@ class Query:
         Args:
             given: all values of each parameter, by name.
         """
-        properties: Mapping[str, Any] = self.parameters["properties"]
         values = {}
         for name, texts in given.items():
-            if name not in properties:
-                raise BadParameter(f"{name[:100]}: there is no such parameter; there is {_list(properties)}.")
             if len(texts) != 1:
-                raise BadParameter(f"{name}: one value is expected, not {len(texts)}.")
-            values[name] = _value(name, properties[name], texts[0])
-        for name, schema in properties.items():
+                raise BadParameter(f"{name[:100]}: one value is expected, not {len(texts)}.")
+            schema = self._schemas.get(name, {"type": "string"})
+            values[name] = _value(name, schema, texts[0])
+        return self.check(values)
+
+    def check(self, values: Any) -> dict[str, Any]:
+        """Parameters as JSON values, once they are found to be what the query takes. Raises BadParameter."""
+        if not isinstance(values, dict):
+            raise BadParameter("An object with the parameters is expected.")
+        for name in values:
+            if name not in self._schemas:
+                there = ", ".join(self._schemas) or "none"
+                raise BadParameter(f"{name[:100]}: there is no such parameter; there is {there}.")
+        for name, schema in self._schemas.items():
             if name not in values and "default" not in schema:
                 raise BadParameter(f"{name}: it is missing.")
         for name, value in values.items():
-            error = next(Draft202012Validator(properties[name]).iter_errors(value), None)
+            error: ValidationError | None = next(self.validators[name].iter_errors(value), None)
             if error is not None:
                 raise BadParameter(f"{name}: {error.message[:200]}.")
+            if isinstance(value, float) and not isfinite(value):  # JSON Schema knows no NaN
+                raise BadParameter(f"{name}: a number is expected.")
         return values
 
     def document(self) -> dict[str, Any]:
         """What clients may know of it."""
-        return {"name": self.name, "description": self.description, "parameters": dict(self.parameters)}
+        return {
+            "name": self.name,
+            "description": self.description,
+            "parameters": dict(self.parameters),
+            "repeatable": self.idempotent,
+        }
+
+    @property
+    def _schemas(self) -> Mapping[str, Any]:
+        schemas: Mapping[str, Any] = self.parameters["properties"]
+        return schemas
 
 
-class Catalogue:
-    """The named queries, by name. The workers own them; a server asks when it has to know.
+class QueryCatalogue:
+    """The named queries, by name. The workers own them.
+
+    What was fetched last is served at once, however old it is, and fetched again in the background.
 
     Args:
-        ask: sends the task that lists them, with a timeout in seconds, and awaits its result.
+        fetch: sends the task that lists them, with a timeout in seconds, and awaits its result.
         clock: seconds, never going back.
     """
 
-    def __init__(self, ask: Callable[[float], Awaitable[Any]], clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask = ask
+    def __init__(self, fetch: Callable[[float], Awaitable[Any]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._fetch = fetch
         self._clock = clock
-        self._queries: dict[str, Query] = {}
-        self._asked: float | None = None
-        self._asking: asyncio.Task[None] | None = None
+        self._queries: dict[str, Query] | None = None
+        self._fetched_at = self._tried_at = -inf
+        self._refresh_task: asyncio.Task[None] | None = None
 
-    async def all(self, timeout: float) -> list[Query]:
-        """All queries, known within `timeout` seconds.
-
-        Raises DeadlineExceeded, or what `ask` raises, when the workers had to be asked and fail.
-        """
-        await self._refresh(_MAX_AGE, timeout)
-        return list(self._queries.values())
+    def known(self, name: str) -> Query | None:
+        """The query of that name in the list that was fetched last; None when it is not there."""
+        self._refresh_after(_MAX_AGE)
+        return self._queries.get(name) if self._queries else None
 
     async def get(self, name: str, timeout: float) -> Query | None:
-        """The query of that name, None when the workers have none. Raises as all()."""
-        await self._refresh(_MAX_AGE if name in self._queries else _MIN_AGE, timeout)
-        return self._queries.get(name)
+        """As known(), with a list that is at most seconds old when the name is not in it.
 
-    async def _refresh(self, age: float, timeout: float) -> None:
-        """Ask the workers, unless they were asked that lately. Many callers ask once."""
-        if self._asked is not None and self._clock() - self._asked < age:
-            return
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._learn())
-            # Its failure is told to those who still wait, and to nobody when all have left.
-            self._asking.add_done_callback(lambda asking: asking.cancelled() or asking.exception())
-        # A caller that leaves, or has less time, takes the answer from no other.
-        done, _ = await asyncio.wait([self._asking], timeout=timeout)
-        if not done:
-            raise DeadlineExceeded("the workers have not told their queries yet")
-        self._asking.result()
+        Raises DeadlineExceeded, or what `fetch` raises, when that list cannot be had within `timeout` seconds.
+        """
+        query = self.known(name)
+        if query is None:
+            await self._refreshed(_MIN_AGE, timeout)
+            query = self.known(name)
+        return query
 
-    async def _learn(self) -> None:
-        told = await self._ask(_ASK_TIMEOUT)
-        self._queries = {query.name: query for query in map(_query, told)}
-        self._asked = self._clock()
+    async def all(self, timeout: float) -> list[Query]:
+        """All queries. Raises as get() when there never was a list."""
+        if self._queries is None:
+            await self._refreshed(_MIN_AGE, timeout)
+        self._refresh_after(_MAX_AGE)
+        return list((self._queries or {}).values())
 
+    async def _refreshed(self, age: float, timeout: float) -> None:
+        """Wait for a list that is younger than `age` seconds. Many callers fetch once."""
+        task = self._refresh_after(age)
+        if task is not None:
+            # A caller that leaves, or has less time, ends it for no other.
+            done, _ = await asyncio.wait([task], timeout=timeout)
+            if not done:
+                raise DeadlineExceeded("the workers have not listed their queries in time")
+            task.result()
 
-def _query(told: Mapping[str, Any]) -> Query:
-    return Query(told["name"], told["description"], told["parameters"], told["queue"], told["repeatable"] is True)
+    def _refresh_after(self, age: float) -> "asyncio.Task[None] | None":
+        """Fetch the list when it is older than `age` seconds; None when it is not, or was just tried in vain."""
+        if self._refresh_task is not None and not self._refresh_task.done():
+            return self._refresh_task
+        now = self._clock()
+        if self._queries is not None and (now - self._fetched_at < age or now - self._tried_at < _MIN_AGE):
+            return None
+        self._refresh_task = asyncio.create_task(self._refresh())
+        # Its failure is raised to those who wait, and to nobody when all have left.
+        self._refresh_task.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._refresh_task
+
+    async def _refresh(self) -> None:
+        self._tried_at = self._clock()
+        try:
+            documents = await self._fetch(_FETCH_TIMEOUT)
+            self._queries = {query.name: query for query in map(Query.of_document, documents)}
+            self._fetched_at = self._clock()
+        except Exception as error:
+            log.warning("the list of queries could not be fetched: %s: %s", type(error).__name__, error)
+            raise
 
 
 def _value(name: str, schema: Mapping[str, Any], text: str) -> Any:
@@ -135,7 +195,3 @@ def _value(name: str, schema: Mapping[str, Any], text: str) -> Any:
         return text == "true"
     expected = {"integer": "an integer", "number": "a number", "boolean": "true or false"}
     raise BadParameter(f"{name}: {expected.get(str(kind), 'another type')} is expected.")
-
-
-def _list(names: Mapping[str, Any]) -> str:
-    return ", ".join(names) or "none"

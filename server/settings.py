@@ -40,6 +40,11 @@ class Settings(fields.Settings):
     shutdown_timeout: float = setting(
         10.0, fields.seconds(0, 3600), "seconds that requests in flight get to end after SIGTERM; 0 for none"
     )
+    shutdown_notice: float = setting(
+        0.0,
+        fields.seconds(0, 3600),
+        "seconds after SIGTERM in which /readyz is 503 and requests are still taken, for a balancer to turn away",
+    )
     demo: bool = setting(False, fields.flag, "1 turns on the comparison routes and ?delay=, 0 leaves them out")
     log_level: str = setting(
         "info", fields.choice("debug", "info", "warning", "error"), "the least level that is logged"

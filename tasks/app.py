@@ -1,6 +1,9 @@
 """The Celery application of the workers."""
 
+from typing import Any
+
 from celery import Celery
+from celery.signals import celeryd_after_setup
 
 from nowait.tls import enable_hostname_verification
 from nowait.topology import Topology
@@ -12,6 +15,7 @@ catalogue = load_or_exit(settings.queries)
 
 # A query that names no queue goes to the first.
 _QUEUES = {"queries", "queries.fast", "queries.slow"} | {query.queue for query in catalogue.values()}
+_CATALOGUE_QUEUE = "queries.catalogue"
 
 enable_hostname_verification()
 topology = Topology.named(settings.topology)
@@ -46,3 +50,10 @@ app.conf.update(
     # Rows belong neither in the log nor in the time that it takes to shorten them for it.
     task_annotations={"*": {"resultrepr_maxsize": 0}},
 )
+
+
+@celeryd_after_setup.connect
+def _consume_catalogue(instance: Any, **_: Any) -> None:
+    """Have each worker list its queries, whatever queues it serves (-Q)."""
+    for queue in topology.queues([_CATALOGUE_QUEUE]):
+        instance.app.amqp.queues.select_add(queue)

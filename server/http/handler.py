@@ -1,15 +1,14 @@
-"""What all handlers share: request ids, deadlines, limits, problem documents."""
+"""What all handlers share: request ids, deadlines, limits, problem documents, and an end for what they wait for."""
 
 import asyncio
 import inspect
 import json
 import logging
 import re
-import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from tornado.httputil import HTTPHeaders
@@ -17,46 +16,19 @@ from tornado.web import Finish, HTTPError, RequestHandler
 
 from nowait.deadline import Deadline
 from nowait.errors import BridgeError, TaskFailed
-from server.catalogue import Catalogue
 from server.http import prefer, problem
-from server.http.limits import MAX_BODY
+from server.http.in_flight import InFlightRequests
+from server.http.limits import MAX_BODY, MAX_HEADERS
 
 log = logging.getLogger(__name__)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-MAX_HEADERS = 64 * 1024  # bytes
-
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499  # no client sees it; the log does
+_MAX_LOGGED = 1000  # characters of a worker's text
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-
-class Tasks(Protocol):
-    """What handlers know of the bridge."""
-
-    @property
-    def state(self) -> str:
-        """ "connected" when calls are taken."""
-
-    def send_task(
-        self, name: str, args: list[Any] | None = None, *, timeout: float | None, idempotent: bool, queue: str
-    ) -> "asyncio.Future[Any]":
-        """Send a task; the future fails with a BridgeError."""
-
-
-class Requests:
-    """The requests that are being answered, so that a server can end them before it stops."""
-
-    def __init__(self) -> None:
-        self.open: set[RequestHandler] = set()
-        self.stopping = False
-
-    async def drain(self, timeout: float) -> bool:
-        """Wait until none is open, at most `timeout` seconds. Returns False if some are left."""
-        self.stopping = True
-        deadline = Deadline.after(timeout)
-        while self.open and deadline.remaining():
-            await asyncio.sleep(0.02)
-        return not self.open
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -64,16 +36,12 @@ class Context:
     """What every handler is built with.
 
     Attributes:
-        tasks: the bridge.
-        catalogue: the named queries.
-        requests: those being answered.
+        in_flight: the requests of this server.
         timeout: seconds that a request may take.
         demo: True when the comparison routes and `delay` are on.
     """
 
-    tasks: Tasks
-    catalogue: Catalogue
-    requests: Requests
+    in_flight: InFlightRequests
     timeout: float
     demo: bool
 
@@ -86,11 +54,13 @@ class BaseHandler(RequestHandler):
 
     def initialize(self, context: Context) -> None:
         self.context = context
-        self._kept: dict[str, str] = {}
+        self._sticky: dict[str, str] = {}
+        self._ended_by: Exception | None = None
+        self._awaited: asyncio.Future[Any] | None = None
         # Here, not in prepare(): Tornado refuses an unknown method before that.
         given = self.request.headers.get("X-Request-Id", "")
         self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-        self.keep_header("X-Request-Id", self.request_id)
+        self.set_sticky_header("X-Request-Id", self.request_id)
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -100,21 +70,48 @@ class BaseHandler(RequestHandler):
         return None
 
     def prepare(self) -> None:
-        self.context.requests.open.add(self)
-        if self.context.requests.stopping:
-            self.keep_header("Connection", "close")
+        self.context.in_flight.enter(self)
+        if self.context.in_flight.stopping:
+            self.set_sticky_header("Connection", "close")
         self._limit_request()
         seconds = self.context.timeout
         wanted = prefer.wait(",".join(self.request.headers.get_list("Prefer")))
         if wanted is not None and wanted < seconds:
             seconds = wanted
-            self.keep_header("Preference-Applied", f"wait={wanted:g}")
+            self.set_sticky_header("Preference-Applied", f"wait={wanted:g}")
         self.deadline = Deadline.after(seconds)
 
-    def keep_header(self, name: str, value: str) -> None:
-        """Set a header that an error does not take away."""
-        self._kept[name] = value
+    def set_sticky_header(self, name: str, value: str) -> None:
+        """Set a header that stays when the answer becomes an error."""
+        self._sticky[name] = value
         self.set_header(name, value)
+
+    async def wait_for(self, awaitable: Awaitable[T]) -> T:
+        """Await something of the request; every wait of a handler goes through this.
+
+        Raises Finish when the client leaves meanwhile, and the error of abandon(); what was awaited
+        is cancelled then.
+        """
+        self.check_wanted()
+        self._awaited = awaited = asyncio.ensure_future(awaitable)
+        try:
+            return await awaited
+        except asyncio.CancelledError:
+            self.check_wanted()
+            raise
+        finally:
+            self._awaited = None
+
+    def check_wanted(self) -> None:
+        """Raise Finish when the client has left, and the error of abandon() after that."""
+        if self._ended_by is not None:
+            raise self._ended_by from None
+
+    def abandon(self, error: Exception) -> None:
+        """End what the handler waits for; it raises `error` there."""
+        self._ended_by = self._ended_by or error
+        if self._awaited is not None:
+            self._awaited.cancel()
 
     async def head(self, *args: str) -> None:
         """What GET answers, without its body."""
@@ -122,12 +119,20 @@ class BaseHandler(RequestHandler):
         if inspect.isawaitable(answer):
             await answer
 
-    def on_finish(self) -> None:
-        self.context.requests.open.discard(self)
+    def finish(self, chunk: Any = None) -> "asyncio.Future[None]":
+        """End the answer; the request is in flight until its last byte is written."""
+        written = super().finish(chunk)
+        if written.done():
+            self.context.in_flight.leave(self)
+        else:
+            written.add_done_callback(lambda _: self.context.in_flight.leave(self))
+        return written
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
-        self.context.requests.open.discard(self)
+        self.set_status(_CLIENT_LEFT, "Client left")
+        self.context.in_flight.leave(self)
+        self.abandon(Finish())
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write the problem document of what was raised."""
@@ -140,9 +145,9 @@ class BaseHandler(RequestHandler):
         else:
             answer = problem.of_status(status_code)
         if status_code == 405:
-            self.set_header("Allow", ", ".join(self._allowed()))
+            self.set_header("Allow", ", ".join(self.allowed_methods()))
         self.set_status(answer.status)
-        for name, value in {**self._kept, **answer.headers}.items():
+        for name, value in {**self._sticky, **answer.headers}.items():
             self.set_header(name, value)
         self.set_header("Content-Type", problem.CONTENT_TYPE)
         self.finish(answer.body(self.request_id))
@@ -155,23 +160,26 @@ class BaseHandler(RequestHandler):
     ) -> None:
         """Log what is the server's or a worker's fault, under the request id."""
         if isinstance(value, TaskFailed):
-            log.error("request %s: %s: %s", self.request_id, self._summary(), value)
+            # The worker's text is not to be trusted: neither with lines of its own nor with any length.
+            text = ascii(str(value)[:_MAX_LOGGED])[1:-1]
+            log.error("request %s: %s: %s", self.request_id, self._summary(), text)
         elif not isinstance(value, (HTTPError, BridgeError)):
             assert typ is not None and value is not None
             log.error("request %s: %s", self.request_id, self._summary(), exc_info=(typ, value, tb))
+
+    def allowed_methods(self) -> Iterable[str]:
+        """The methods that a 405 names."""
+        for method in _METHODS:
+            # HEAD stands for GET.
+            name = "get" if method == "HEAD" else method.lower()
+            if getattr(type(self), name) is not getattr(RequestHandler, name):
+                yield method
 
     def _limit_request(self) -> None:
         headers: HTTPHeaders = self.request.headers
         size = len(self.request.uri or "") + sum(len(name) + len(value) + 4 for name, value in headers.get_all())
         if size > MAX_HEADERS:
-            raise HTTPError(400, f"A request has at most {MAX_HEADERS} bytes of headers.")
-
-    def _allowed(self) -> Iterable[str]:
-        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
-            # HEAD stands for GET.
-            name = "get" if method == "HEAD" else method.lower()
-            if getattr(type(self), name) is not getattr(RequestHandler, name):
-                yield method
+            raise HTTPError(431, f"A request has at most {MAX_HEADERS} bytes of headers.")
 
     def _summary(self) -> str:
         return f"{self.request.method} {self.request.path[:200]!r}"
@@ -193,69 +201,8 @@ class TooLargeHandler(BaseHandler):
         raise HTTPError(413, f"A body has at most {MAX_BODY} bytes.")
 
 
-class BridgedHandler(BaseHandler):
-    """Base of the routes that a worker answers."""
-
-    _call: "asyncio.Future[Any] | None" = None
-
-    async def run_task(self, name: str, args: list[Any], *, queue: str, idempotent: bool = False) -> Any:
-        """What the task returns.
-
-        Args:
-            name: the task's name.
-            args: its arguments.
-            queue: the queue that its workers serve.
-            idempotent: it may run twice, so it is sent again when the broker goes away meanwhile.
-
-        Raises BridgeError. When the client leaves, the call is cancelled and the request ends.
-        """
-        started = time.perf_counter()
-        self._call = self.context.tasks.send_task(
-            name, args, timeout=self.deadline.remaining(), idempotent=idempotent, queue=queue
-        )
-        try:
-            return await self._call
-        except asyncio.CancelledError:
-            if not self._call.cancelled():
-                raise
-            self.set_status(_CLIENT_LEFT, "Client left")
-            raise Finish() from None
-        finally:
-            self.keep_header("Server-Timing", _timing(time.perf_counter() - started, self._call))
-
-    def on_connection_close(self) -> None:
-        super().on_connection_close()
-        if self._call is not None:
-            self._call.cancel()
-
-
 def write_json(handler: RequestHandler, document: dict[str, Any]) -> None:
     """Finish with a document: UTF-8, without spaces."""
     handler.set_header("Content-Type", "application/json")
     # A lone surrogate has no UTF-8 form; its backslash escape is its JSON form.
     handler.finish(_encode(document).encode("utf-8", "backslashreplace"))
-
-
-def _timing(bridge: float, call: Any) -> str:
-    """The header's text: all that the bridge took, and its parts where the worker told them."""
-    runtime: float | None = getattr(call, "runtime", None)
-    parts = {"bridge": bridge}
-    if runtime is not None:
-        parts |= {"queue": max(0.0, bridge - runtime), "run": runtime}
-    return ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in parts.items())
-
-
-def log_request(handler: RequestHandler) -> None:
-    """One line for each answer, at a level that its status deserves."""
-    status = handler.get_status()
-    level = logging.WARNING if status >= 500 else logging.DEBUG
-    if log.isEnabledFor(level):
-        request = handler.request
-        log.log(
-            level,
-            "request %s: %d %s %r in %.1f ms",
-            getattr(handler, "request_id", "-"),
-            status, request.method,
-            request.path[:200],
-            request.request_time() * 1000,
-        )

@@ -1,11 +1,21 @@
-"""Bodies that are too large: refused with an answer, without being kept."""
+"""How much a client may send. What is larger is refused with an answer, without being kept."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
 
+MAX_HEADERS = 64 * 1024  # bytes of the request line and the headers
 MAX_BODY = 1024 * 1024  # bytes that a handler gets to see
 _MAX_DISCARDED = 64 * 1024 * 1024  # bytes that are read only so that their sender can read the answer
+
+# The limits above are answered; Tornado's own only end the connection.
+SERVER_OPTIONS: dict[str, Any] = {
+    "idle_connection_timeout": 75.0,  # seconds for a request's headers, from the end of the last one
+    "body_timeout": 30.0,  # seconds for a body, refused ones included
+    "max_header_size": 1024 * 1024,  # bytes
+    "max_body_size": 2**62,  # bytes
+}
 
 
 class BodyLimit(HTTPMessageDelegate):

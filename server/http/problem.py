@@ -13,14 +13,17 @@ from nowait import errors
 
 CONTENT_TYPE = "application/problem+json"
 
+# By error: kind, title, detail.
 _OF_BRIDGE: dict[type[errors.BridgeError], tuple[str, str, str]] = {
     errors.Disconnected: ("broker-unavailable", "Broker unavailable", "There is no connection to the broker."),
     errors.Blocked: ("broker-blocked", "Broker blocked", "The broker takes no messages at the moment."),
-    errors.Overloaded: ("overloaded", "Too many calls in flight", "The server waits for as many tasks as it may."),
-    errors.Unroutable: ("no-queue", "No queue", "No queue takes this task: no worker has served it yet."),
+    errors.Overloaded: ("overloaded", "Too many tasks in flight", "Too many tasks are in flight."),
+    errors.Unroutable: ("no-queue", "No queue", "The task's queue does not exist."),
+    errors.UnknownTask: ("no-task", "No task", "The workers have no task of that name."),
     errors.Refused: ("refused", "Message refused", "The broker refused the message."),
     errors.Stopped: ("stopping", "Server stopping", "The server is stopping."),
-    errors.OutcomeUnknown: ("outcome-unknown", "Outcome unknown", "The broker went away: the task may have run."),
+    errors.MessageTooLarge: ("message-too-large", "Message too large", "The task's arguments are too large."),
+    errors.OutcomeUnknown: ("outcome-unknown", "Outcome unknown", "Nobody can say whether the task ran."),
     errors.DeadlineExceeded: ("deadline-exceeded", "Deadline exceeded", "There was no answer in time."),
     errors.TaskFailed: ("task-failed", "Task failed", "The task failed; the log has the reason under the request id."),
 }

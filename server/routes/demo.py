@@ -19,9 +19,10 @@ class ComparisonHandler(BaseHandler, ABC):
         self._comparison = comparison
 
     async def get(self, flag: str) -> None:
-        number, delay = parse_flag(flag), parse_delay(self)
+        number = parse_flag(flag)
+        delay = parse_delay(self.get_query_arguments("delay", strip=False), self.context.demo)
         try:
-            rows = await self.query(number, delay)
+            rows = await self.wait_for(self.query(number, delay))
         except (TimeoutError, asyncio.TimeoutError) as error:
             raise DeadlineExceeded("the query took too long") from error
         write_rows(self, number, rows)

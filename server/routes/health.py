@@ -4,6 +4,7 @@ from typing import Any
 
 from nowait import errors
 from server.http.handler import BaseHandler, Context
+from server.http.tasks import Tasks
 
 _WHY_NOT = {"stopped": errors.Stopped, "blocked": errors.Blocked}
 
@@ -26,18 +27,23 @@ class AliveHandler(BaseHandler):
 class ReadyHandler(BaseHandler):
     """200 while tasks can be sent; 503 while the broker is away or the server stops."""
 
+    def initialize(self, context: Context, tasks: Tasks | None = None) -> None:
+        super().initialize(context)
+        assert tasks is not None
+        self._tasks = tasks
+
     def get(self) -> None:
-        state = "stopped" if self.context.requests.stopping else self.context.tasks.state
+        state = "stopped" if self.context.in_flight.stopping else self._tasks.state
         if state != "connected":
             raise _WHY_NOT.get(state, errors.Disconnected)(state)
         self.finish({"status": "ready"})
 
 
-def routes(context: Context) -> list[Any]:
+def routes(context: Context, tasks: Tasks) -> list[Any]:
     """The routes of this module."""
     options = {"context": context}
     return [
         (r"/i_want_you_now", NowHandler, options),
         (r"/healthz", AliveHandler, options),
-        (r"/readyz", ReadyHandler, options),
+        (r"/readyz", ReadyHandler, {**options, "tasks": tasks}),
     ]

@@ -1,55 +1,107 @@
 """Named queries: SQL that the worker hosts own, parameters typed and bound."""
 
+import json
+from collections.abc import Iterable
 from typing import Any
 
 from tornado.web import HTTPError
 
-from nowait.errors import OutcomeUnknown, TaskFailed
-from server.catalogue import BadParameter
-from server.http.handler import BridgedHandler, Context, write_json
+from nowait.errors import TaskFailed
+from server.catalogue import BadParameter, Query, QueryCatalogue
+from server.http.handler import Context, write_json
+from server.http.tasks import TaskHandler, Tasks
 
-QUEUE = "queries"
+# Apart from all others: however many queries wait, the list of them can be had.
+CATALOGUE_QUEUE = "queries.catalogue"
 
 
-class QueriesHandler(BridgedHandler):
+class CatalogueHandler(TaskHandler):
+    """Base of the two."""
+
+    def initialize(
+        self, context: Context, tasks: Tasks | None = None, catalogue: QueryCatalogue | None = None
+    ) -> None:
+        super().initialize(context, tasks)
+        assert catalogue is not None
+        self._catalogue = catalogue
+
+
+class QueriesHandler(CatalogueHandler):
     """GET /queries"""
 
     async def get(self) -> None:
-        queries = await self.context.catalogue.all(self.deadline.remaining())
+        queries = await self.wait_for(self._catalogue.all(self.deadline.remaining()))
         write_json(self, {"queries": [query.document() for query in queries]})
 
 
-class QueryHandler(BridgedHandler):
-    """GET /queries/{name}"""
+class QueryHandler(CatalogueHandler):
+    """GET /queries/{name}?parameter=…, for queries that may run twice; POST /queries/{name}, for all."""
+
+    _query: Query | None = None
 
     async def get(self, name: str) -> None:
-        query = await self.context.catalogue.get(name, self.deadline.remaining())
-        if query is None:
-            raise HTTPError(404, "There is no query of that name.")
+        query = await self._find(name)
+        if not query.idempotent:
+            # A GET may be repeated by whatever stands between client and server.
+            raise HTTPError(405, "This query must not run twice: it is asked for with POST.")
         given = {key: self.get_query_arguments(key, strip=False) for key in self.request.query_arguments}
         try:
             parameters = query.parse(given)
         except BadParameter as error:
             raise HTTPError(400, str(error)) from error
+        await self._run(query, parameters)
+
+    async def post(self, name: str) -> None:
+        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise HTTPError(415, "application/json is expected.")
+        query = await self._find(name)
+        try:
+            parameters = query.check(json.loads(self.request.body, parse_constant=_refuse))
+        except BadParameter as error:
+            raise HTTPError(400, str(error)) from error
+        except (ValueError, RecursionError) as error:
+            raise HTTPError(400, "The body is not JSON.") from error
+        await self._run(query, parameters)
+
+    def allowed_methods(self) -> Iterable[str]:
+        if self._query is not None and not self._query.idempotent:
+            return ("POST",)
+        return super().allowed_methods()
+
+    async def _find(self, name: str) -> Query:
+        """The query of that name. Raises HTTPError 404."""
+        query = self._catalogue.known(name)
+        if query is None:
+            query = await self.wait_for(self._catalogue.get(name, self.deadline.remaining()))
+        if query is None:
+            raise HTTPError(404, "There is no query of that name.")
+        self._query = query
+        return query
+
+    async def _run(self, query: Query, parameters: dict[str, Any]) -> None:
         try:
             rows = await self.run_task(
-                "task.run_query", [name, parameters], queue=query.queue, idempotent=query.repeatable
+                "task.run_query", [query.name, parameters], queue=query.queue, idempotent=query.idempotent
             )
         except TaskFailed as error:
-            # The workers' queries have changed since they were asked.
+            # The workers' queries have changed since they were listed.
             if error.exception == "UnknownQuery":
                 raise HTTPError(404, "There is no query of that name.") from error
             if error.exception == "BadParameters":
                 raise HTTPError(400, "The query takes other parameters now.") from error
-            if error.exception == "MayHaveRun":
-                raise OutcomeUnknown("a worker was lost with the query, which must not run twice") from error
             raise
-        write_json(self, {"query": name, "rows": rows})
+        write_json(self, {"query": query.name, "rows": rows})
 
 
-def routes(context: Context) -> list[Any]:
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def routes(context: Context, tasks: Tasks, catalogue: QueryCatalogue) -> list[Any]:
     """The routes of this module."""
+    options = {"context": context, "tasks": tasks, "catalogue": catalogue}
     return [
-        (r"/queries", QueriesHandler, {"context": context}),
-        (r"/queries/([A-Za-z0-9_.]{1,100})", QueryHandler, {"context": context}),
+        (r"/queries", QueriesHandler, options),
+        (r"/queries/([A-Za-z0-9_.]{1,100})", QueryHandler, options),
     ]

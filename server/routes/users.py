@@ -5,7 +5,8 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from server.http.handler import BaseHandler, BridgedHandler, Context, write_json
+from server.http.handler import BaseHandler, Context, write_json
+from server.http.tasks import TaskHandler, Tasks
 
 QUEUE = "queries"
 FLAG = r"([0-9]+)"
@@ -13,11 +14,12 @@ MAX_FLAG = 2**31 - 1
 MAX_DELAY = 60.0  # seconds
 
 
-class UsersHandler(BridgedHandler):
+class UsersHandler(TaskHandler):
     """GET /mysql_query/{flag}"""
 
     async def get(self, flag: str) -> None:
-        number, delay = parse_flag(flag), parse_delay(self)
+        number = parse_flag(flag)
+        delay = parse_delay(self.get_query_arguments("delay", strip=False), self.context.demo)
         rows = await self.run_task("task.query_users", [number, delay], queue=QUEUE, idempotent=True)
         write_rows(self, number, rows)
 
@@ -30,15 +32,14 @@ def parse_flag(text: str) -> int:
     return int(digits)
 
 
-def parse_delay(handler: BaseHandler) -> float:
-    """The query parameter `delay`, in seconds; 0 when it is not given.
+def parse_delay(given: list[str], demo: bool) -> float:
+    """The values of the query parameter `delay` as one, in seconds; 0 for none.
 
     Raises HTTPError 400 when it is no number from 0 to 60, given twice, or this is no demo.
     """
-    given = handler.get_query_arguments("delay", strip=False)
     if not given:
         return 0
-    if not handler.context.demo:
+    if not demo:
         raise HTTPError(400, "delay: it is only there with NOWAIT_DEMO=1.")
     try:
         # float() takes more than a client should send: underscores, spaces, other digits.
@@ -57,6 +58,6 @@ def write_rows(handler: BaseHandler, flag: int, rows: list[dict[str, Any]]) -> N
     write_json(handler, {"flag": flag, "rows": rows})
 
 
-def routes(context: Context) -> list[Any]:
+def routes(context: Context, tasks: Tasks) -> list[Any]:
     """The routes of this module."""
-    return [(rf"/mysql_query/{FLAG}", UsersHandler, {"context": context})]
+    return [(rf"/mysql_query/{FLAG}", UsersHandler, {"context": context, "tasks": tasks})]

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from nowait.errors import DeadlineExceeded, Disconnected
-from server.catalogue import BadParameter, Catalogue
+from server.catalogue import BadParameter, QueryCatalogue
+from tests.bridge.conftest import until
 
 SCHEMAS = {
     "flag": {"type": "integer", "minimum": 0, "maximum": 9},
@@ -44,7 +45,7 @@ class Workers:
 
 @pytest.mark.gen_test
 async def test_texts_become_values_of_the_parameters_types() -> None:
-    query = await Catalogue(Workers()).get("users", 1.0)
+    query = await QueryCatalogue(Workers()).get("users", 1.0)
     assert query is not None
     given = {"flag": ["7"], "share": ["-1.5e2"], "name": ["ü"], "open": ["true"]}
     assert query.parse(given) == {"flag": 7, "share": -150.0, "name": "ü", "open": True}
@@ -70,7 +71,7 @@ async def test_texts_become_values_of_the_parameters_types() -> None:
     ],
 )
 async def test_a_text_that_is_no_value_is_refused(given: dict[str, list[str]], says: str) -> None:
-    query = await Catalogue(Workers()).get("users", 1.0)
+    query = await QueryCatalogue(Workers()).get("users", 1.0)
     assert query is not None
     with pytest.raises(BadParameter) as caught:
         query.parse(given)
@@ -78,22 +79,56 @@ async def test_a_text_that_is_no_value_is_refused(given: dict[str, list[str]], s
 
 
 @pytest.mark.gen_test
-async def test_many_callers_ask_once_and_the_answer_is_kept() -> None:
+async def test_many_callers_fetch_once_and_the_list_is_kept() -> None:
     workers = Workers(delay=0.05)
-    catalogue = Catalogue(workers, lambda: workers.now)
+    catalogue = QueryCatalogue(workers, lambda: workers.now)
     found = await asyncio.gather(*(catalogue.get("users", 5.0) for _ in range(20)))
     assert [query.name for query in found if query] == ["users"] * 20
     assert await catalogue.get("nobody", 5.0) is None
     assert workers.asked == 1
-    workers.now = 61.0
-    assert len(await catalogue.all(5.0)) == 1
+
+
+@pytest.mark.gen_test
+async def test_an_old_list_is_served_at_once_and_fetched_again_in_the_background() -> None:
+    workers = Workers()
+    catalogue = QueryCatalogue(workers, lambda: workers.now)
+    assert await catalogue.get("users", 5.0) is not None
+    workers.now, workers.delay, workers.told = 61.0, 0.05, []
+    # No wait is needed, and none is possible.
+    assert catalogue.known("users") is not None
+    assert len(await catalogue.all(0.0)) == 1
+    await until(lambda: catalogue.known("users") is None)
     assert workers.asked == 2
+
+
+@pytest.mark.gen_test
+async def test_a_list_is_served_for_as_long_as_no_newer_one_can_be_had() -> None:
+    workers = Workers()
+    catalogue = QueryCatalogue(workers, lambda: workers.now)
+    await catalogue.all(5.0)
+    workers.told = Disconnected("away")
+    for now in (61.0, 62.0, 64.0, 600.0):
+        workers.now = now
+        assert catalogue.known("users") is not None
+        await asyncio.sleep(0.01)
+        assert len(await catalogue.all(0.0)) == 1
+    assert workers.asked == 4  # not again within two seconds of one that failed
+
+
+@pytest.mark.gen_test
+async def test_a_list_that_is_none_is_an_error_and_not_kept() -> None:
+    workers = Workers(told=[{"name": "users"}])
+    catalogue = QueryCatalogue(workers, lambda: workers.now)
+    with pytest.raises(KeyError):
+        await catalogue.all(5.0)
+    workers.told = TOLD
+    assert len(await catalogue.all(5.0)) == 1
 
 
 @pytest.mark.gen_test
 async def test_a_new_query_is_known_soon() -> None:
     workers = Workers(told=[])
-    catalogue = Catalogue(workers, lambda: workers.now)
+    catalogue = QueryCatalogue(workers, lambda: workers.now)
     assert await catalogue.get("users", 5.0) is None
     workers.told, workers.now = TOLD, 3.0
     assert await catalogue.get("users", 5.0) is not None
@@ -102,7 +137,7 @@ async def test_a_new_query_is_known_soon() -> None:
 @pytest.mark.gen_test
 async def test_a_caller_with_little_time_gives_up_and_the_next_gets_the_answer() -> None:
     workers = Workers(delay=0.3)
-    catalogue = Catalogue(workers)
+    catalogue = QueryCatalogue(workers)
     with pytest.raises(DeadlineExceeded):
         await catalogue.all(0.01)
     assert len(await catalogue.all(5.0)) == 1
@@ -113,15 +148,36 @@ async def test_a_caller_with_little_time_gives_up_and_the_next_gets_the_answer()
 async def test_a_failure_that_nobody_waits_for_any_more_is_no_matter() -> None:
     workers = Workers(told=Disconnected("away"), delay=0.05)
     with pytest.raises(DeadlineExceeded):
-        await Catalogue(workers).all(0.001)
+        await QueryCatalogue(workers).all(0.001)
     await asyncio.sleep(0.2)  # the loop of the test fails it for an exception that is lost
 
 
 @pytest.mark.gen_test
 async def test_a_failure_is_told_and_not_kept() -> None:
     workers = Workers(told=Disconnected("away"))
-    catalogue = Catalogue(workers)
+    catalogue = QueryCatalogue(workers)
     for _ in range(2):
         with pytest.raises(Disconnected):
             await catalogue.all(5.0)
     assert workers.asked == 2
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([], "An object with the parameters is expected"),
+        ({"flag": "7"}, "flag: '7' is not of type 'integer'"),
+        ({"flag": 10}, "flag: 10 is greater than the maximum of 9"),
+        ({"flag": 1, "other": 1}, "other: there is no such parameter"),
+        ({"flag": 1, "share": float("inf")}, "share: a number is expected"),
+        ({"name": "x"}, "flag: it is missing"),
+    ],
+)
+async def test_json_values_are_checked_by_the_same_schemas(values: Any, reason: str) -> None:
+    query = await QueryCatalogue(Workers()).get("users", 1.0)
+    assert query is not None
+    with pytest.raises(BadParameter) as caught:
+        query.check(values)
+    assert reason in str(caught.value)
+    assert query.check({"flag": 7, "open": True}) == {"flag": 7, "open": True}

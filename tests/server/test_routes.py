@@ -12,12 +12,14 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from nowait.errors import OutcomeUnknown
 from nowait.testing import FakeBridge
-from server.__main__ import HTTP_OPTIONS
 from server.app import WebApplication, make_app
+from server.http.limits import SERVER_OPTIONS
 from server.settings import Settings
 from tests.bridge.conftest import until
 
+QUEUES = ["queries", "queries.fast", "queries.catalogue"]
 ROWS = [{"id": 1, "name": 'Zoë 🐇 "q"', "balance": "1.5000", "odd": "\ud800"}]
 
 
@@ -31,8 +33,11 @@ async def query_users(flag: int, delay: float) -> list[dict[str, Any]]:
 def list_queries() -> list[dict[str, Any]]:
     flag = {"type": "integer", "minimum": 0}
     parameters = {"type": "object", "properties": {"flag": flag}}
-    query = {"parameters": parameters, "queue": "queries.fast", "repeatable": True}
-    return [{"name": name, "description": "Some users.", **query} for name in ("users", "gone", "changed", "broken")]
+    query = {"parameters": parameters, "queue": "queries.fast"}
+    return [
+        {"name": name, "description": "Some users.", "repeatable": name != "once", **query}
+        for name in ("users", "gone", "changed", "broken", "once")
+    ]
 
 
 class UnknownQuery(Exception):
@@ -53,7 +58,7 @@ def run_query(name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.fixture
 def bridge() -> FakeBridge:
     tasks = {"task.query_users": query_users, "task.list_queries": list_queries, "task.run_query": run_query}
-    return FakeBridge(tasks, queues=["queries", "queries.fast"], max_in_flight=3)
+    return FakeBridge(tasks, queues=QUEUES, max_in_flight=3)
 
 
 @pytest.fixture
@@ -89,7 +94,7 @@ def serve(io_loop: Any, app: WebApplication) -> Any:
     servers = []
 
     def serve(application: WebApplication = app) -> Client:
-        server = HTTPServer(application, **HTTP_OPTIONS)
+        server = HTTPServer(application, **SERVER_OPTIONS)
         sock, port = bind_unused_port()
         server.add_socket(sock)
         servers.append(server)
@@ -146,12 +151,12 @@ async def test_the_named_queries_are_listed_without_their_sql_and_queues(serve: 
     response = await serve().fetch("/queries")
     assert response.code == 200
     first, *_ = json.loads(response.body)["queries"]
-    assert first.keys() == {"name", "description", "parameters"}
+    assert first.keys() == {"name", "description", "parameters", "repeatable"}
     assert first["parameters"]["properties"] == {"flag": {"type": "integer", "minimum": 0}}
 
 
 @pytest.mark.gen_test
-async def test_a_named_query_is_run_in_its_lane_with_typed_parameters(serve: Serve, bridge: FakeBridge) -> None:
+async def test_a_named_query_is_run_from_its_queue_with_typed_parameters(serve: Serve, bridge: FakeBridge) -> None:
     response = await serve().fetch("/queries/users?flag=7")
     assert (response.code, json.loads(response.body)) == (200, {"query": "users", "rows": ROWS})
     assert bridge.sent[1:] == [("task.run_query", ["users", {"flag": 7}], {})]
@@ -169,6 +174,57 @@ async def test_bad_parameters_are_refused_before_anything_is_sent(serve: Serve, 
 async def test_a_query_that_is_not_there_or_fails_is_a_problem(serve: Serve, name: str, status: int) -> None:
     document = problem(await serve().fetch(f"/queries/{name}?flag=1"), status)
     assert "SELECT" not in str(document)
+
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.mark.gen_test
+async def test_a_query_that_must_not_run_twice_is_posted_and_never_sent_again(
+    serve: Serve, bridge: FakeBridge
+) -> None:
+    client = serve()
+    for method in ("GET", "HEAD"):
+        response = await client.fetch("/queries/once?flag=1", method=method)
+        assert (response.code, response.headers["Allow"]) == (405, "POST")
+    assert [name for name, _, _ in bridge.sent] == ["task.list_queries"]
+    response = await client.fetch("/queries/once", method="POST", body=b'{"flag": 7}', headers=JSON)
+    assert (response.code, json.loads(response.body)) == (200, {"query": "once", "rows": ROWS})
+    assert bridge.sent[1:] == [("task.run_query", ["once", {"flag": 7}], {})]
+    assert bridge.idempotent == [True, False]
+
+
+@pytest.mark.gen_test
+async def test_a_query_that_may_run_twice_can_be_posted_too(serve: Serve, bridge: FakeBridge) -> None:
+    response = await serve().fetch("/queries/users", method="POST", body=b'{"flag": 7}', headers=JSON)
+    assert response.code == 200
+    assert bridge.idempotent == [True, True]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[1]", b"null", b'{"flag": "7"}', b'{"flag": -1}', b"{}", b'{"flag": NaN}', b"[" * 100_000]
+)
+async def test_a_body_that_holds_no_parameters_is_a_bad_request(serve: Serve, bridge: FakeBridge, body: bytes) -> None:
+    problem(await serve().fetch("/queries/once", method="POST", body=body, headers=JSON), 400)
+    assert [name for name, _, _ in bridge.sent] == ["task.list_queries"]
+
+
+@pytest.mark.gen_test
+async def test_a_body_of_another_type_is_refused(serve: Serve) -> None:
+    problem(await serve().fetch("/queries/once", method="POST", body=b"flag=1"), 415)
+
+
+@pytest.mark.gen_test
+async def test_an_unknown_outcome_is_502_and_nobody_is_asked_to_try_again(serve: Serve) -> None:
+    def lost(name: str, parameters: dict[str, Any]) -> None:
+        raise OutcomeUnknown("a worker was lost")
+
+    bridge = FakeBridge({"task.list_queries": list_queries, "task.run_query": lost}, queues=QUEUES)
+    client = serve(make_app(bridge, Settings()))
+    response = await client.fetch("/queries/once", method="POST", body=b'{"flag": 7}', headers=JSON)
+    assert problem(response, 502)["type"] == "urn:problem-type:nowait:outcome-unknown"
+    assert "Retry-After" not in response.headers
 
 
 @pytest.mark.gen_test
@@ -231,7 +287,7 @@ async def test_an_unknown_route_is_a_problem(serve: Serve) -> None:
 @pytest.mark.parametrize("path", ["/healthz", "/mysql_query/1", "/nowhere"])
 async def test_headers_of_70_kilobytes_are_refused_and_the_next_request_is_not(serve: Serve, path: str) -> None:
     client = serve()
-    problem(await client.fetch(path, headers={"X-Long": "x" * 70_000}), 400)
+    problem(await client.fetch(path, headers={"X-Long": "x" * 70_000}), 431)
     assert (await client.fetch("/i_want_you_now", headers={"X-Long": "x" * 60_000})).code == 200
 
 
@@ -293,6 +349,20 @@ async def test_a_task_that_fails_is_500_and_its_text_is_in_the_log_alone(
     assert b"secret" not in response.body
     lines = [record.getMessage() for record in caplog.records if "req-1" in record.getMessage()]
     assert any("LookupError: SELECT secret FROM users" in line for line in lines)
+
+
+@pytest.mark.gen_test
+async def test_the_text_of_a_worker_is_one_bounded_line_of_the_log(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(flag: int, delay: float) -> None:
+        raise LookupError("one\ntwo \x1b[31m" + "x" * 1_000_000)
+
+    client = serve(make_app(FakeBridge({"task.query_users": fail}, queues=QUEUES), Settings()))
+    problem(await client.fetch("/mysql_query/1", headers={"X-Request-Id": "req-3"}), 500)
+    (line,) = [text for text in caplog.messages if "req-3" in text and "LookupError" in text]
+    assert line.isprintable() and "one\\ntwo" in line
+    assert len(line) < 1200
 
 
 @pytest.mark.gen_test
@@ -359,7 +429,7 @@ async def test_ready_means_that_tasks_can_be_sent_and_alive_that_the_loop_turns(
         assert "Retry-After" in response.headers
         assert (await client.fetch("/healthz")).code == 200
     bridge.state = "connected"
-    app.requests.stopping = True
+    app.in_flight.stopping = True
     problem(await client.fetch("/readyz"), 503)
 
 
@@ -372,8 +442,28 @@ async def test_a_client_that_leaves_takes_its_call_along(
         sock.sendall(b"GET /mysql_query/1?delay=30 HTTP/1.1\r\nHost: h\r\n\r\n")
         await until(lambda: bridge.in_flight == 1)
     await until(lambda: bridge.in_flight == 0)
-    await until(lambda: not app.requests.open)
+    await until(lambda: not len(app.in_flight))
     assert (await client.fetch("/i_want_you_now")).code == 200
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_leaves_while_the_queries_are_listed_sends_nothing_more(serve: Serve) -> None:
+    listed = asyncio.Event()
+
+    async def slow_list() -> list[dict[str, Any]]:
+        await listed.wait()
+        return list_queries()
+
+    bridge = FakeBridge({"task.list_queries": slow_list, "task.run_query": run_query}, queues=QUEUES)
+    app = make_app(bridge, Settings())
+    client = serve(app)
+    with socket.create_connection(("127.0.0.1", client.port)) as sock:
+        sock.sendall(b"GET /queries/users?flag=1 HTTP/1.1\r\nHost: h\r\n\r\n")
+        await until(lambda: bridge.in_flight == 1)
+    await until(lambda: not len(app.in_flight))
+    listed.set()
+    assert len(json.loads((await client.fetch("/queries")).body)["queries"]) == 5
+    assert [name for name, _, _ in bridge.sent] == ["task.list_queries"]
 
 
 @pytest.mark.gen_test
@@ -383,17 +473,4 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_forgotten(serve
         sock.sendall(b"POST /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\nhalf")
         assert (await client.fetch("/i_want_you_now")).code == 200
     assert (await client.fetch("/i_want_you_now")).code == 200
-    await until(lambda: not app.requests.open)
-
-
-@pytest.mark.gen_test
-async def test_draining_waits_for_open_requests_and_closes_their_connections(
-    serve: Serve, app: WebApplication, bridge: FakeBridge
-) -> None:
-    client = serve()
-    slow = asyncio.ensure_future(client.fetch("/mysql_query/1?delay=0.3"))
-    await until(lambda: bridge.in_flight == 1)
-    assert not await app.requests.drain(0.01)
-    assert await app.requests.drain(20)
-    assert (await slow).code == 200
-    assert (await client.fetch("/i_want_you_now")).headers["Connection"] == "close"
+    await until(lambda: not len(app.in_flight))

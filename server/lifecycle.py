@@ -1,0 +1,115 @@
+"""The life of one server process: it listens, serves until a signal, and stops in one order.
+
+    signal ─▶ /readyz is 503 ─▶ no new connections ─▶ requests in flight end ─▶ those left are answered 503
+           ─▶ answers are written to their end ─▶ connections, bridge and drivers are closed
+"""
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from nowait.bridge import Bridge
+from nowait.errors import Stopped
+from nowait.systemd import Notifier
+from server.app import WebApplication
+from server.http.limits import SERVER_OPTIONS
+from server.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_WRITE_TIMEOUT = 5.0  # seconds that the last answers get to be written
+
+
+class ListenError(Exception):
+    """The address cannot be listened on; the text says which, and why."""
+
+
+def listen(settings: Settings, reuse_port: bool) -> list[socket.socket]:
+    """The sockets of the server's address. Raises ListenError.
+
+    Args:
+        settings: address and port.
+        reuse_port: other processes listen on the same port.
+    """
+    try:
+        return bind_sockets(settings.port, settings.address, reuse_port=reuse_port)
+    except OSError as error:
+        raise ListenError(f"cannot listen on {settings.address}:{settings.port}: {error.strerror}") from error
+
+
+async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_several: bool) -> None:
+    """Serve until SIGTERM or SIGINT, then stop and return.
+
+    Args:
+        bridge: not started yet.
+        app: what answers.
+        settings: the settings.
+        one_of_several: others listen on the same port; the end of standard input asks to stop, too.
+
+    Raises ListenError.
+    """
+    stop = asyncio.Event()
+    on_signal(stop.set)
+    if one_of_several:
+        _on_end_of_input(stop.set)
+    http = HTTPServer(app, **SERVER_OPTIONS)
+    sockets = listen(settings, reuse_port=one_of_several)
+    await bridge.start()
+    http.add_sockets(sockets)
+    notifier = Notifier()
+    notifier.ready()
+    liveness = asyncio.create_task(notify(notifier))
+    log.info("listening on %s:%d", settings.address, sockets[0].getsockname()[1])
+    await stop.wait()
+    liveness.cancel()
+    notifier.stopping()
+    await shut_down(http, app, bridge, settings)
+
+
+async def shut_down(http: HTTPServer, app: WebApplication, bridge: Bridge, settings: Settings) -> None:
+    """Stop a server: every request that it has taken is answered first, bounded in time."""
+    requests = app.in_flight
+    log.info("stopping: %d requests in flight", len(requests))
+    requests.stopping = True
+    # A balancer that looks at /readyz turns away meanwhile: no request meets a closed connection.
+    await asyncio.sleep(settings.shutdown_notice)
+    http.stop()
+    if not await requests.drain(settings.shutdown_timeout):
+        log.warning("stopping with %d requests in flight after %g s", len(requests), settings.shutdown_timeout)
+        requests.abandon(Stopped("the server is stopping"))
+        if not await requests.drain(_WRITE_TIMEOUT):
+            log.warning("%d answers were not written after %g s", len(requests), _WRITE_TIMEOUT)
+    await http.close_all_connections()
+    await bridge.stop(drain=0)
+    await app.close()
+    log.info("stopped")
+
+
+async def notify(notifier: Notifier) -> None:
+    """Notify of liveness for as long as the loop turns."""
+    while True:
+        notifier.alive()
+        await asyncio.sleep(notifier.interval)
+
+
+def on_signal(stop: Callable[[], None]) -> None:
+    """Call `stop` at SIGTERM and SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def _on_end_of_input(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+
+    def ended() -> None:
+        # It stays readable: whoever goes on to look at it would never sleep again.
+        loop.remove_reader(sys.stdin)
+        stop()
+
+    loop.add_reader(sys.stdin, ended)

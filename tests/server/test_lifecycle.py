@@ -1,0 +1,118 @@
+"""A server that stops answers every request that it has taken, in one order."""
+
+import asyncio
+import json
+import logging
+import socket
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from nowait.testing import FakeBridge
+from server import lifecycle
+from server.app import WebApplication, make_app
+from server.http.limits import SERVER_OPTIONS
+from server.lifecycle import shut_down
+from server.settings import Settings
+from tests.bridge.conftest import until
+
+LARGE = "x" * 20_000_000  # bytes: far more than the socket buffers of both sides hold
+
+
+async def query_users(flag: int, delay: float) -> list[dict[str, Any]]:
+    await asyncio.sleep(delay)
+    return [{"text": LARGE}] if flag == 2 else []
+
+
+class Site:
+    """One server that is about to be stopped."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = Settings(demo=True, timeout=60, **settings)
+        self.bridge = FakeBridge({"task.query_users": query_users}, queues=["queries"])
+        self.app: WebApplication = make_app(self.bridge, self.settings)
+        self.http = HTTPServer(self.app, **SERVER_OPTIONS)
+        sock, self.port = bind_unused_port()
+        self.http.add_socket(sock)
+
+    def fetch(self, path: str) -> Awaitable[HTTPResponse]:
+        request = HTTPRequest(f"http://127.0.0.1:{self.port}{path}", request_timeout=60)
+        return asyncio.ensure_future(AsyncHTTPClient(force_instance=True).fetch(request, raise_error=False))
+
+    def stop(self) -> "asyncio.Task[None]":
+        return asyncio.ensure_future(shut_down(self.http, self.app, self.bridge, self.settings))
+
+
+@pytest.mark.gen_test
+async def test_requests_in_flight_end_and_their_connections_with_them() -> None:
+    site = Site(shutdown_timeout=60)
+    slow = site.fetch("/mysql_query/1?delay=0.3")
+    await until(lambda: site.bridge.in_flight == 1)
+    stopping = site.stop()
+    assert (await slow).code == 200
+    await stopping
+    assert site.bridge.state == "stopped"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/mysql_query/1?delay=60", "/queries"])
+async def test_requests_beyond_the_drain_are_answered_503(path: str) -> None:
+    site = Site(shutdown_timeout=0.1)
+    site.bridge._queues = ["queries", "queries.catalogue"]  # a list of queries that never comes
+    slow = site.fetch(path)
+    await until(lambda: site.bridge.in_flight == 1)
+    await site.stop()
+    response = await slow
+    assert response.code == 503
+    assert json.loads(response.body)["type"] == "urn:problem-type:nowait:stopping"
+    assert response.headers["Retry-After"]
+
+
+@pytest.mark.gen_test
+async def test_an_answer_under_way_is_written_to_its_end() -> None:
+    site = Site(shutdown_timeout=0.0)
+    with socket.create_connection(("127.0.0.1", site.port)) as sock:
+        sock.setblocking(False)
+        reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
+        writer.write(b"GET /mysql_query/2 HTTP/1.1\r\nHost: h\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        # The handler is done; what it wrote is not on its way yet.
+        assert site.bridge.in_flight == 0 and len(site.app.in_flight) == 1
+        stopping = site.stop()
+        await asyncio.sleep(0.2)
+        assert not stopping.done()
+        body = await reader.read()
+        assert f"Content-Length: {len(body)}".encode() in head
+        writer.close()
+    await stopping
+
+
+@pytest.mark.gen_test
+async def test_a_reader_that_does_not_read_holds_up_the_stop_for_a_bounded_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lifecycle, "_WRITE_TIMEOUT", 0.2)
+    site = Site(shutdown_timeout=0.0)
+    with socket.create_connection(("127.0.0.1", site.port)) as sock:
+        sock.sendall(b"GET /mysql_query/2 HTTP/1.1\r\nHost: h\r\n\r\n")
+        await until(lambda: site.bridge.sent and site.bridge.in_flight == 0)
+        with caplog.at_level(logging.WARNING):
+            await site.stop()
+    assert any("1 answers were not written" in line for line in caplog.messages)
+
+
+@pytest.mark.gen_test
+async def test_a_balancer_sees_that_it_is_not_ready_before_connections_are_refused() -> None:
+    site = Site(shutdown_notice=0.5, shutdown_timeout=5)
+    stopping = site.stop()
+    await until(lambda: site.app.in_flight.stopping)
+    assert (await site.fetch("/readyz")).code == 503
+    response = await site.fetch("/i_want_you_now")
+    assert (response.code, response.headers["Connection"]) == (200, "close")
+    await stopping
+    with pytest.raises(ConnectionRefusedError):
+        await site.fetch("/i_want_you_now")
