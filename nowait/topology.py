@@ -51,7 +51,7 @@ class Topology:
 
     @classmethod
     def named(cls, name: str) -> "Topology":
-        """declared() or provisioned(), by name: what NOWAIT_TOPOLOGY says."""
+        """declared() or provisioned(), by name, as in NOWAIT_TOPOLOGY."""
         return cls.provisioned() if name == "provisioned" else cls.declared()
 
     def queues(self, names: Iterable[str]) -> list[Queue]:

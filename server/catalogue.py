@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
 class BadParameter(ValueError):
-    """A parameter that the query does not take; the text says which, and what is expected."""
+    """A parameter that the query does not take; the text has its name and what is expected."""
 
 
 @dataclass(frozen=True)

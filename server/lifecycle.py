@@ -27,7 +27,7 @@ _WRITE_TIMEOUT = 5.0  # seconds that the last answers get to be written
 
 
 class ListenError(Exception):
-    """The address cannot be listened on; the text says which, and why."""
+    """The address cannot be listened on; the text has address and reason."""
 
 
 def listen(settings: Settings, reuse_port: bool) -> list[socket.socket]:
@@ -50,7 +50,7 @@ async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_
         bridge: not started yet.
         app: what answers.
         settings: the settings.
-        one_of_several: others listen on the same port; the end of standard input asks to stop, too.
+        one_of_several: others listen on the same port; the end of standard input stops this one, too.
 
     Raises ListenError.
     """
@@ -108,7 +108,7 @@ def _on_end_of_input(stop: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def ended() -> None:
-        # It stays readable: whoever goes on to look at it would never sleep again.
+        # It stays readable, so the loop would never sleep again.
         loop.remove_reader(sys.stdin)
         stop()
 

@@ -28,7 +28,7 @@ from nowait.errors import (
 )
 from nowait.messages.reply import MalformedReply, decode_reply
 
-_REMEMBERED = 10_000  # ended calls whose late replies are told from unknown ones
+_REMEMBERED = 10_000  # ended calls whose late replies are distinguished from unknown ones
 _CONFIRM_TIMEOUT = 5.0  # seconds
 _MAX_UNACKNOWLEDGED = 1024 * 1024  # bytes of replies that wait for the next probe to be acknowledged
 

@@ -17,13 +17,13 @@ from celery import Celery
 from nowait.tls import verify_hostname
 
 CHANNEL = 1
-_HEARTBEAT = 4  # seconds between heartbeats that is asked for; a silence of twice that is the end
+_HEARTBEAT = 4  # seconds between heartbeats that is requested; a silence of twice that is the end
 _TIMEOUT = 2.0  # seconds, for each step of connecting
 _REPLY_QUEUE_EXPIRES = 300_000  # milliseconds without a consumer, after which the broker deletes it
 
 
 class ConnectionLost(Exception):
-    """The connection ended, or could not be opened; the text says why.
+    """The connection ended, or could not be opened; its text is the reason.
 
     Attributes:
         refused: True when the broker ended it because of something that was sent.

@@ -35,7 +35,7 @@ class Reply:
         kind, text = self._failure()
         if self.state == "REVOKED" and (kind, text) == ("TaskRevokedError", "expired"):
             return DeadlineExceeded("the deadline passed before a worker began the task")
-        # By these names Nowait's workers tell a task that was not run, or that may have run already.
+        # What Nowait's workers call a task that was not run, or that may have run already.
         if self.state == "REJECTED" and kind == "UnknownTask":
             return UnknownTask(text)
         if self.state == "REJECTED" and kind == "MessageTooLarge":

@@ -1,4 +1,4 @@
-"""What is said of each answer: a line in the log, and how long its parts took."""
+"""The log line of each answer, and the header with the times of its parts."""
 
 import logging
 

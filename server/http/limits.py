@@ -22,7 +22,7 @@ class BodyLimit(HTTPMessageDelegate):
     """Stands between a connection and a handler, and puts another one in its place when need be.
 
     Tornado's own limit ends the connection without an answer. Answering before the body has
-    arrived would not help either: whoever is still sending loses the answer to a reset. So what
+    arrived would not help either: a client that is still sending loses the answer to a reset. So what
     is too large is read to its end, unless that is too far away, and thrown away.
 
     Args:

@@ -1,7 +1,7 @@
-"""Problem documents (RFC 9457): what a client is told when a request fails.
+"""Problem documents (RFC 9457): the answer to a request that fails.
 
-Their texts are fixed here or speak of the request itself. What a worker, the database or the
-broker said is for the log.
+Their texts are fixed here, or about the request itself. Texts of a worker, the database or the
+broker are for the log.
 """
 
 import json
@@ -37,7 +37,7 @@ class Problem:
         status: the HTTP status.
         title: the kind of problem, in words.
         detail: this occurrence, in words.
-        type: a URI for the kind; about:blank where the status says it all.
+        type: a URI for the kind; about:blank where the status is enough.
         headers: further headers of the answer.
     """
 

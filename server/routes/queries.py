@@ -43,7 +43,7 @@ class QueryHandler(CatalogueHandler):
         query = await self._find(name)
         if not query.idempotent:
             # A GET may be repeated by whatever stands between client and server.
-            raise HTTPError(405, "This query must not run twice: it is asked for with POST.")
+            raise HTTPError(405, "This query must not run twice: use POST.")
         given = {key: self.get_query_arguments(key, strip=False) for key in self.request.query_arguments}
         try:
             parameters = query.parse(given)
