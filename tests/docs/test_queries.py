@@ -29,9 +29,9 @@ def add_task(checkout: Path) -> None:
     with (checkout / "tasks/queries.py").open("a") as file:
         file.write(files(PAGE)["tasks/queries.py"])
     (checkout / "server/routes/count.py").write_text(files(PAGE)["server/routes/count.py"])
-    (line,) = re.findall(r"`(routes \+= count\..*?)`", PAGES[PAGE])
+    (added,) = re.findall(r"`(count\.routes\(.*?\))`", PAGES[PAGE])
     app = checkout / "server/app.py"
-    changed, times = re.subn(r"^    routes = .*\n", rf"\g<0>    {line}\n", app.read_text(), flags=re.MULTILINE)
+    changed, times = re.subn(r"\busers\.routes\(.*?\)", rf"\g<0> + {added}", app.read_text())
     assert times == 1
     app.write_text(f"from server.routes import count\n{changed}")
 
