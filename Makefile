@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
-PEERS := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requirements.in))
+# Environments of their own: of the peers, of the page for other projects.
+APART := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requirements.in tests/docs/requirements.in))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If make is killed, what it runs is told to stop (see prctl(2), PR_SET_PDEATHSIG).
 EXEC := @exec setpriv --pdeathsig TERM
@@ -58,10 +59,10 @@ lock: $(VENV)/lock ## Pin the newest allowed versions of all dependencies, with 
 	@printf 'celery==5.3.*\ngevent\n' | $(VENV)/lock/bin/uv pip compile - --upgrade --universal \
 	    --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
 	    -o $(REQUIREMENTS)/celery-5.3.txt
-	@for peer in $(PEERS); do \
-	    $(VENV)/lock/bin/uv pip compile $$peer/requirements.in --upgrade --universal \
+	@for folder in $(APART); do \
+	    $(VENV)/lock/bin/uv pip compile $$folder/requirements.in --upgrade --universal \
 	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
-	        -o $$peer/requirements.txt || exit; \
+	        -o $$folder/requirements.txt || exit; \
 	done
 
 clean: ## Remove the virtual environment and all local data

@@ -17,6 +17,6 @@ $pip install --require-hashes -r "$root/deploy/requirements/$part.txt"
 # The library, from a copy: building leaves files behind. The application beside it.
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/nowait" "$copy"
+cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/nowait" "$copy"
 $pip install --no-deps "$copy"
 cp -R "$root/$package" "$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"

@@ -105,7 +105,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[Sit
 
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Deployment]:
-    """The hosts of the README, whole after each test."""
+    """The hosts of docs/deploying.md, whole after each test."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
     programs.require(["haproxy", "mariadb", *Broker.programs, *Database.programs])

@@ -1,4 +1,4 @@
-"""The hosts of the README, set up by its commands."""
+"""The hosts of docs/deploying.md, set up by its commands."""
 
 import asyncio
 import stat
@@ -17,12 +17,12 @@ from tests.conftest import ROOT
 from tests.faults.hosts import Host, read_script
 from tests.faults.network import Network
 
-README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/deploying.md").read_text()
 HOSTS = ("broker", "database", "server", "worker", "worker2", "balancer")
 
 
 class Deployment:
-    """Servers, workers, broker, database and balancer on hosts of their own, set up as the README says.
+    """Servers, workers, broker, database and balancer on hosts of their own, set up as the page describes.
 
     Attributes:
         network: their network.
@@ -61,7 +61,7 @@ class Deployment:
         self._start_broker(stack)
         for host in (self.server, *self.workers):
             stack.callback(host.stop)
-            for part in read_script(README, "worker.example" if host in self.workers else "server.example"):
+            for part in read_script(PAGE, "worker.example" if host in self.workers else "server.example"):
                 if part.startswith("systemctl enable --now "):
                     for unit in part.split()[3:]:
                         host.enable(unit)
@@ -92,11 +92,11 @@ class Deployment:
         self._certificate("broker", rabbitmq)
         self.broker = broker = Broker(host.folder / "broker")
         stack.callback(broker.stop)
-        for part in read_script(README, "broker.example"):
+        for part in read_script(PAGE, "broker.example"):
             if part != "systemctl restart rabbitmq-server":
                 host.shell(part)
                 continue
-            # The private node takes its other settings from the file that the README has copied.
+            # The private node takes its other settings from the file that the page has copied.
             conf = (rabbitmq / "rabbitmq.conf").read_text().replace("/etc/rabbitmq", str(rabbitmq))
             broker.config = conf.replace("listeners.tcp = none\n", "")
             with self.network.inside(host.name):
@@ -117,13 +117,13 @@ class Deployment:
             database.wait_ready()
             sample.load(database.url)
         stand_in(host.programs / "mariadb", programs.path("mariadb"), *database.root)
-        for part in read_script(README, "database.example"):
+        for part in read_script(PAGE, "database.example"):
             host.shell(part)
 
     def _start_balancer(self, stack: ExitStack) -> None:
         host = self.hosts["balancer"]
         (host.etc / "haproxy").mkdir(exist_ok=True)
-        script, restart = read_script(README, "balancer.example")
+        script, restart = read_script(PAGE, "balancer.example")
         host.shell(script)
         assert restart == "systemctl restart haproxy"
         process = host.run("haproxy", [programs.path("haproxy"), "-db", "-f", "/etc/haproxy/haproxy.cfg"])

@@ -1,4 +1,4 @@
-"""Hosts with a network, an /etc and an /opt of their own, set up by the commands of the README. Needs root."""
+"""Hosts with a network, an /etc and an /opt of their own, set up by the commands of a page. Needs root."""
 
 import os
 import re
@@ -86,8 +86,8 @@ class Host:
             unit.close()
 
 
-def read_script(readme: str, host: str) -> list[str]:
-    """What the README says to do on a host: parts of a script, and systemctl's lines by themselves."""
-    (script,) = re.findall(rf"^```sh\n# on {re.escape(host)}.*?\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+def read_script(page: str, host: str) -> list[str]:
+    """The script of a page for a host: parts of a script, and systemctl's lines by themselves."""
+    (script,) = re.findall(rf"^```sh\n# on {re.escape(host)}.*?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     parts = re.split(r"^(systemctl .*\n)", script, flags=re.MULTILINE)
     return [part.strip() for part in parts if part.strip()]

@@ -1,4 +1,4 @@
-"""Servers, workers, broker and database on hosts of their own, set up as the README says."""
+"""Servers, workers, broker and database on hosts of their own, set up as docs/deploying.md describes."""
 
 import asyncio
 import os

@@ -1,0 +1,65 @@
+"""The examples of docs/bridge.md run."""
+
+import ast
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.process import Process
+from deploy.local.services import Services
+from tests.bridge.conftest import running
+from tests.conftest import ROOT, printed
+from tests.docs.conftest import Launch
+from tests.docs.pages import files, fragments
+
+PAGE = "docs/bridge.md"
+PROGRAM, IDEMPOTENT, PROGRESS, FAKE = fragments(PAGE)
+
+
+async def run(fragment: str, **names: Any) -> dict[str, Any]:
+    """Run a fragment that may await at its top level, as `python -m asyncio` does; returns its names."""
+    code = compile(fragment, PAGE, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    pending = types.FunctionType(code, names)()
+    if pending is not None:
+        await pending
+    return names
+
+
+@pytest.fixture
+def reports(vhost: str, launch: Launch, tmp_path: Path) -> None:
+    """The worker of the page, a stock one."""
+    (tmp_path / "reports.py").write_text(files(PAGE)["reports.py"])
+    worker = launch(
+        "worker", sys.executable, *"-m celery -A reports worker -P solo -l INFO".split(), cwd=tmp_path,
+        PYTHONPATH=str(ROOT), NOWAIT_BROKER_URL=vhost,
+    )  # fmt: skip
+    worker.wait_until(lambda: " ready." in printed(worker), 60.0)
+
+
+def test_the_program_prints_what_it_should(services: Services, worker: Process, tmp_path: Path) -> None:
+    example = tmp_path / "example.py"
+    example.write_text(PROGRAM)
+    environment = {"PYTHONPATH": str(ROOT), **services.environment()}
+    done = subprocess.run([sys.executable, str(example)], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["10 rows", "20 rows called back", "TaskFailed 500"], done.stderr
+
+
+@pytest.mark.gen_test
+async def test_progress_is_followed_and_idempotent_tasks_are_sent(
+    vhost: str, reports: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running(vhost) as bridge:
+        assert (await run(IDEMPOTENT, bridge=bridge))["total"] == 3
+        capsys.readouterr()
+        await run(PROGRESS, bridge=bridge)
+    steps = [f"PROGRESS {{'page': {page}}}" for page in range(3)]
+    assert capsys.readouterr().out.splitlines() == [*steps, "3"]
+
+
+@pytest.mark.gen_test
+async def test_the_fake_stands_for_broker_and_workers() -> None:
+    await run(FAKE)
