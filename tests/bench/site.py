@@ -11,9 +11,10 @@ from typing import Any
 import kombu
 import psutil
 
-from deploy.local import programs, sample
+from deploy.local import sample
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
+from tests import programs
 from tests.bench.tools import PROGRAMS
 from tests.http import fetch
 
@@ -36,7 +37,7 @@ class Site:
 
     def __enter__(self) -> "Site":
         with self._stack:
-            programs.require(PROGRAMS)
+            programs.require(*PROGRAMS)
             self._stack.callback(self.services.stop)
             self.services.start()
             sample.load(self.services.database_url)

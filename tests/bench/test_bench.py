@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from deploy.local import programs
+from tests import programs
 from tests.bench import peer, report, tools, variants
 from tests.bench.__main__ import steps
 from tests.bench.ratio import Ratio, Table, alternate
@@ -53,7 +53,7 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    programs.require(tools.PROGRAMS)
+    programs.require(*tools.PROGRAMS)
     server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
