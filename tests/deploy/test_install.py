@@ -73,9 +73,9 @@ def test_a_virtual_environment_that_was_cut_off_is_made_again(tmp_path: Path) ->
 def source(tmp_path: Path) -> Path:
     """A copy of what is installed, with no dependencies: those of the real one take half a minute each time."""
     source = tmp_path / "source"
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "deploy/install.sh", "deploy/local/venv.sh"):
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, source / name)
+    (source / "deploy/local").mkdir(parents=True)
+    for file in (*filter(Path.is_file, ROOT.iterdir()), INSTALL, VENV):
+        shutil.copy(file, source / file.relative_to(ROOT))
     for name in ("nowait", "server", "tasks"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     (source / "deploy/requirements").mkdir()

@@ -13,8 +13,9 @@ from deploy.local.broker import Broker
 from deploy.local.database import Database
 from tests import programs
 from tests.conftest import ROOT
-from tests.faults.deployment import README
 from tests.faults.hosts import read_script
+
+PAGES = "\n".join(path.read_text() for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")))
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_a_file_of_settings_is_its_owners_before_it_has_a_password(host: str, th
         settings.touch(0o644)
     (shims / "cat").write_text(f'#!/bin/sh\nstat -L -c %a /proc/self/fd/3 3>&1 >{modes}\nexec /bin/cat "$@"\n')
     (shims / "cat").chmod(0o755)
-    (script,) = [part for part in read_script(README, f"{host}.example") if f"{host}.env" in part]
+    (script,) = [part for part in read_script(PAGES, f"{host}.example") if f"{host}.env" in part]
     # The installation and the unit are of other tests.
     lines = [line for line in script.splitlines() if not line.startswith(("sh deploy/install.sh", "cp deploy/"))]
     subprocess.run(
