@@ -170,6 +170,8 @@ def has_worker(main: psutil.Process) -> bool:
 
 def test_a_run_that_is_interrupted_leaves_its_report_and_no_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "sending,pools", "--output", str(tmp_path)]
+    # As in the background of a script, where SIGINT is ignored.
+    command = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         main = psutil.Process(running.pid)
         deadline = time.monotonic() + 60
