@@ -65,13 +65,10 @@ def test_the_databases_password_is_on_no_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["server", "worker"])
-@pytest.mark.parametrize("there", [False, True], ids=["a new file", "a file of before"])
-def test_a_file_of_settings_is_its_owners_before_it_has_a_password(host: str, there: bool, tmp_path: Path) -> None:
+def test_a_file_of_settings_is_its_owners_before_it_has_a_password(host: str, tmp_path: Path) -> None:
     settings, modes, shims = tmp_path / f"nowait/{host}.env", tmp_path / "modes", tmp_path / "shims"
     settings.parent.mkdir()
     shims.mkdir()
-    if there:
-        settings.touch(0o644)
     (shims / "cat").write_text(f'#!/bin/sh\nstat -L -c %a /proc/self/fd/3 3>&1 >{modes}\nexec /bin/cat "$@"\n')
     (shims / "cat").chmod(0o755)
     (script,) = [part for part in read_script(PAGES, f"{host}.example") if f"{host}.env" in part]
