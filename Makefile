@@ -7,11 +7,11 @@ REQUIREMENTS := deploy/requirements
 # Environments of their own: of the peers, of the page for other projects.
 APART := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requirements.in tests/docs/requirements.in))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-# If make is killed, what it runs is told to stop (see prctl(2), PR_SET_PDEATHSIG).
+# If make is killed, what it runs gets SIGTERM (see prctl(2), PR_SET_PDEATHSIG).
 EXEC := @exec setpriv --pdeathsig TERM
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults bench bench-compare check lint types server worker beat lock clean
+.PHONY: help run test faults bench bench-compare check lint types sample server worker beat lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -39,6 +39,9 @@ lint: $(VENV)/test ## Style and import order
 
 types: $(VENV)/test ## Types, strictly
 	@$(BIN)/mypy
+
+sample: $(VENV)/run ## The sample data into the database of the settings; an existing table is never touched
+	$(EXEC) $(BIN)/python -m deploy.local.sample
 
 server: $(VENV)/run ## One server alone, from the settings (python -m server --help)
 	$(EXEC) $(BIN)/python -m server

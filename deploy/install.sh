@@ -1,22 +1,59 @@
 #!/bin/sh
-# Installs one part alone, with its pinned dependencies: install.sh server|worker FOLDER
-# FOLDER becomes a virtual environment; one that is there is replaced.
+# Installs one part alone, with its pinned dependencies, or upgrades it: install.sh server|worker FOLDER
+# FOLDER is a link to a virtual environment in FOLDER.versions/. A new one is built beside the old one, and the link
+# is switched when it is whole; the version before it stays, for the processes that still run from it.
 set -eu
-[ $# = 2 ] || { echo "usage: $0 server|worker FOLDER" >&2; exit 2; }
-part=$1 folder=$2
-case $part in
-    server) package=server ;;
-    worker) package=tasks ;;
-    *) echo "usage: $0 server|worker FOLDER" >&2; exit 2 ;;
-esac
-root=$(cd "$(dirname "$0")/.." && pwd)
+umask 022  # the services' users read it
 
-sh "$root/deploy/local/venv.sh" "${PYTHON:-python3}" "$folder"
-pip="$folder/bin/python -m pip --disable-pip-version-check --quiet"
+fail() { echo "$1" >&2; exit 2; }
+
+usage="usage: $0 server|worker FOLDER"
+[ $# = 2 ] || fail "$usage"
+part=$1
+case $part in server) package=server ;; worker) package=tasks ;; *) fail "$usage" ;; esac
+root=$(cd "$(dirname "$0")/.." && pwd)
+parent=$(dirname "$2") name=$(basename "$2")
+folder=$parent/$name last=
+
+if [ -h "$folder" ]; then
+    last=$(readlink "$folder")
+    case $last in "$name.versions"/*) ;; *) fail "$folder is a link to $last, no installation of Nowait: it is left as it is" ;; esac
+elif [ -e "$folder" ]; then
+    # Earlier versions made the environment in FOLDER itself.
+    [ -f "$folder/pyvenv.cfg" ] && [ -f "$folder/made" ] ||
+        fail "$folder is no installation of Nowait: it is left as it is"
+    last=$name.versions/0
+fi
+versions=$folder.versions
+[ ! -e "$versions" ] || [ -f "$versions/lock" ] || fail "$versions is not Nowait's: it is left as it is"
+mkdir -p "$versions"
+parent=$(cd "$parent" && pwd) folder=$parent/$name versions=$parent/$name.versions
+exec 9>"$versions/lock"
+flock -n 9 || fail "another installation into $folder is under way"
+
+number=$(cd "$versions" && ls -d [0-9]* 2>/dev/null | sed 's/[^0-9].*//' | sort -n | tail -n 1)
+new=$versions/$((${number:-0} + 1))
+copy=$(mktemp -d)
+trap 'rm -rf "$copy" "$new"' EXIT
+trap 'exit 1' HUP INT TERM
+sh "$root/deploy/local/venv.sh" "${PYTHON:-python3}" "$new"
+pip="$new/bin/python -m pip --disable-pip-version-check --quiet"
 $pip install --require-hashes -r "$root/deploy/requirements/$part.txt"
 # The library, from a copy: building leaves files behind. The application beside it.
-copy=$(mktemp -d)
-trap 'rm -rf "$copy"' EXIT
 cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/nowait" "$copy"
 $pip install --no-deps "$copy"
-cp -R "$root/$package" "$("$folder/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+cp -R "$root/$package" "$("$new/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+# By its own path: a process that were started through the link would import from the next version after a switch.
+# Celery's command is like that anyway.
+if [ "$part" = server ]; then
+    printf '#!/bin/sh\nexec "%s/bin/python" -m server "$@"\n' "$new" >"$new/bin/nowait-server"
+    chmod 755 "$new/bin/nowait-server"
+fi
+
+ln -s "$name.versions/${new##*/}" "$new.link"
+[ "$last" != "$name.versions/0" ] || [ -h "$folder" ] || mv -T "$folder" "$versions/0"
+mv -T "$new.link" "$folder"
+trap 'rm -rf "$copy"' EXIT
+for old in "$versions"/[0-9]*; do
+    case $old in "$new" | "$parent/$last") ;; *) rm -rf "$old" ;; esac
+done

@@ -5,8 +5,9 @@ set -eu
 : "${SERVER_PASSWORD:?the password of the user server}" "${WORKER_PASSWORD:?the password of the user worker}"
 
 rabbitmqctl --quiet import_definitions "$(dirname "$0")/definitions.json"
-rabbitmqctl --quiet change_password server "$SERVER_PASSWORD"
-rabbitmqctl --quiet change_password worker "$WORKER_PASSWORD"
+# By standard input: anybody on the machine can read the command line of a program.
+printf '%s\n' "$SERVER_PASSWORD" | rabbitmqctl --quiet change_password server
+printf '%s\n' "$WORKER_PASSWORD" | rabbitmqctl --quiet change_password worker
 if rabbitmqctl --quiet list_users --no-table-headers | grep -q '^guest[[:space:]]'; then
     rabbitmqctl --quiet delete_user guest
 fi

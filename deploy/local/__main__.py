@@ -1,4 +1,4 @@
-"""`make run`: broker, database, sample data, one worker and one server, in the foreground."""
+"""`make run`: broker, database, one worker and one server, in the foreground."""
 
 import argparse
 import os
@@ -38,7 +38,8 @@ def main() -> int:
     """Run until a signal comes or a part ends. Returns the exit status: 0 after a signal."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.local",
-        description="Broker, database, sample data, one worker and one server, in the foreground until Ctrl-C.",
+        description="Broker, database, one worker and one server, in the foreground until Ctrl-C. A private database is"
+        " filled with sample data; one that is given is not written to.",
     )
     parser.add_argument("--folder", type=Path, default=ROOT / ".local" / "run", help="where private services live")
     where: Path = parser.parse_args().folder
@@ -65,7 +66,11 @@ def _run(where: Path, stack: ExitStack) -> None:
     for name, service in (("broker", services.broker), ("database", services.database)):
         _say(f"{name}: {'given by the environment' if service is None else f'private, {service.directory}'}")
     services.start()
-    if sample.load(services.database_url):
+    if services.database is None:
+        # Somebody's own: it is not written to.
+        if not sample.exists(services.database_url):
+            _say("the database has no table users: `make sample` loads one")
+    elif sample.load(services.database_url):
         _say("sample data: loaded")
     environment = {**os.environ, **services.environment()}
     environment.setdefault("NOWAIT_DEMO", "1")

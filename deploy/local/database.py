@@ -19,6 +19,12 @@ CREATE OR REPLACE USER nowait@'127.0.0.1' IDENTIFIED BY '{password}';
 GRANT ALL ON nowait.* TO nowait@'127.0.0.1';
 ALTER USER root@localhost IDENTIFIED BY '{password}';
 """
+_ROOT = """\
+[client]
+user = root
+password = {password}
+socket = {socket}
+"""
 
 
 class Database:
@@ -46,8 +52,8 @@ class Database:
 
     @property
     def root(self) -> list[str]:
-        """The options that let MariaDB's own client in as root, on this machine."""
-        return [f"--socket={self.directory / 'data' / 'database.sock'}", "--user=root", f"--password={self._password}"]
+        """The options that let MariaDB's own client in as root, on this machine; they come first."""
+        return [f"--defaults-file={self.directory / 'root.cnf'}"]
 
     @property
     def process(self) -> Process:
@@ -68,8 +74,10 @@ class Database:
         if not data.exists():
             self._install(data)
         init = self.directory / "init.sql"
-        init.touch(mode=0o600)
-        init.write_text(_INIT.format(password=self._password))
+        # Not on a command line, which anybody on the machine can read.
+        for file, template in ((init, _INIT), (self.directory / "root.cnf", _ROOT)):
+            file.touch(mode=0o600)
+            file.write_text(template.format(password=self._password, socket=data / "database.sock"))
         self._server = Process(
             "database",
             [

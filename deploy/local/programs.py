@@ -10,7 +10,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from deploy.local.errors import LocalError
@@ -19,10 +19,8 @@ from deploy.local.errors import LocalError
 _DIRECTORIES = ("/usr/lib/rabbitmq/bin", "/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin")
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _INIT = Path("/etc/init.d")
-_UNITS = (
-    "rabbitmq-server.service", "mariadb.service", "epmd.service", "epmd.socket", "haproxy.service",
-    "redis-server.service",
-)  # fmt: skip
+# What the packages would have the machine run.
+UNITS = ("rabbitmq-server.service", "mariadb.service", "epmd.service", "epmd.socket")
 
 # For each program, the packages that hold it, the leanest first.
 PACKAGES = {
@@ -31,12 +29,6 @@ PACKAGES = {
     "epmd": ("erlang-base",),
     "mariadbd": ("mariadb-server-core", "mariadb-server"),
     "mariadb-install-db": ("mariadb-server-core", "mariadb-server"),
-    "wrk": ("wrk",),
-    "ab": ("apache2-utils",),
-    "siege": ("siege",),
-    "redis-server": ("redis-server",),
-    "haproxy": ("haproxy",),
-    "mariadb": ("mariadb-client-core", "mariadb-client"),
     "my_print_defaults": ("mariadb-client-core", "mariadb-client"),  # mariadb-install-db calls it
 }
 
@@ -62,8 +54,15 @@ def path(program: str) -> str:
     return found
 
 
-def require(programs: Sequence[str]) -> None:
+def require(
+    programs: Sequence[str], packages: Mapping[str, Sequence[str]] = PACKAGES, units: Sequence[str] = UNITS
+) -> None:
     """Make sure that all of `programs` are installed, with apt where that is possible.
+
+    Args:
+        programs: their names.
+        packages: for each program, the packages that hold it, the leanest first.
+        units: what those packages would have the machine run, and what is left disabled.
 
     Raises LocalError, with the command that installs them, when they are missing and cannot be
     installed from here.
@@ -74,12 +73,16 @@ def require(programs: Sequence[str]) -> None:
     apt = shutil.which("apt-get")
     prefix = _privileges()
     if apt is None or prefix is None:
-        packages = sorted({PACKAGES[program][0] for program in missing})
+        leanest = sorted({packages[program][0] for program in missing})
         raise LocalError(
             f"missing: {', '.join(missing)}. Install them with\n"
-            f"  sudo apt-get install {' '.join(packages)}\n{_CONTAINERS}"
+            f"  sudo apt-get install {' '.join(leanest)}\n"
+            f"{'' if PACKAGES.keys().isdisjoint(missing) else _CONTAINERS}"
         )
-    _install(missing, [*prefix, apt], prefix)
+    print(f"installing with apt: {', '.join(missing)} (no service is started)", flush=True)
+    subprocess.run([*prefix, apt, "-qq", "update"], check=False)
+    chosen = sorted({_candidate(packages[program]) for program in missing})
+    _install(chosen, units, apt, prefix)
     still = [program for program in missing if find(program) is None]
     if still:
         raise LocalError(f"installed, but not found: {', '.join(still)}\n{_CONTAINERS}")
@@ -95,14 +98,11 @@ def _privileges() -> list[str] | None:
     return None
 
 
-def _install(missing: Sequence[str], apt: list[str], prefix: list[str]) -> None:
-    print(f"installing with apt: {', '.join(missing)} (no service is started)", flush=True)
-    subprocess.run([*apt, "-qq", "update"], check=False)
-    packages = sorted({_candidate(PACKAGES[program]) for program in missing})
-    wanted = {unit for unit in _UNITS if _is_wanted(unit)}
+def _install(packages: Sequence[str], units: Sequence[str], apt: str, prefix: list[str]) -> None:
+    wanted = {unit for unit in units if _is_wanted(unit)}
     scripts = set(_INIT.glob("*"))
     # env, not the environment of this process: sudo drops the latter.
-    command = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", apt[-1]]
+    command = [*prefix, "env", "DEBIAN_FRONTEND=noninteractive", apt]
     with _no_service_starts(prefix):
         done = subprocess.run(
             [*command, "-qq", "-y", "--no-install-recommends", "-o", "Dpkg::Use-Pty=0",
@@ -113,7 +113,7 @@ def _install(missing: Sequence[str], apt: list[str], prefix: list[str]) -> None:
         raise LocalError(
             f"apt-get install {' '.join(packages)} failed:\n{done.stdout[-2000:]}\n{_CONTAINERS}"
         )
-    for unit in _UNITS:
+    for unit in units:
         if unit not in wanted and _is_wanted(unit):
             subprocess.run([*prefix, "systemctl", "disable", "--now", "--quiet", unit], check=False)
     if shutil.which("systemctl") is None:

@@ -1,14 +1,53 @@
-"""Loads the sample data."""
+"""The sample data: `make sample` loads it into the database of the settings."""
 
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pymysql
 from pymysql.constants import CLIENT
+from pymysql.cursors import Cursor
 
 from deploy.local.errors import LocalError
+from nowait import settings as fields
+from nowait.settings import setting
 
 _SQL = Path(__file__).with_name("sample.sql")
+
+
+@dataclass(frozen=True)
+class Settings(fields.Settings):
+    """The one setting."""
+
+    database_url: str = setting(
+        "mysql://nowait:nowait@127.0.0.1:3306/nowait",
+        fields.database_url,
+        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS",
+    )
+
+
+def main() -> int:
+    """Load it, and print what was done. Returns the exit status: 0 when the table is there, 1 otherwise."""
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.local.sample",
+        description="Fills the table users with sample data; a table users that is there already is never touched.",
+        epilog="Settings, from the environment:\n" + Settings.describe(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args()
+    settings = Settings.load()
+    try:
+        loaded = load(settings.database_url)
+    except LocalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    done = "loaded into the new table users" if loaded else "the table users is there already, nothing was changed"
+    print(f"sample data: {done}")
+    return 0
 
 
 def load(database_url: str) -> bool:
@@ -16,6 +55,27 @@ def load(database_url: str) -> bool:
 
     Returns True when it was filled now. Raises LocalError when the database refuses.
     """
+    with _cursor(database_url) as cursor:
+        if _exists(cursor):
+            return False
+        cursor.execute(_SQL.read_text(encoding="utf-8"))
+        while cursor.nextset():
+            pass
+    return True
+
+
+def exists(database_url: str) -> bool:
+    """True when the database has a table `users`; nothing is written. Raises LocalError when the database refuses."""
+    with _cursor(database_url) as cursor:
+        return _exists(cursor)
+
+
+def _exists(cursor: Cursor) -> bool:
+    return bool(cursor.execute("SHOW TABLES LIKE 'users'"))
+
+
+@contextmanager
+def _cursor(database_url: str) -> Iterator[Cursor]:
     parts = urlsplit(database_url)
     try:
         connection = pymysql.connect(
@@ -30,11 +90,10 @@ def load(database_url: str) -> bool:
             init_command="SET time_zone = '+00:00'",
         )
         with connection, connection.cursor() as cursor:
-            if cursor.execute("SHOW TABLES LIKE 'users'"):
-                return False
-            cursor.execute(_SQL.read_text(encoding="utf-8"))
-            while cursor.nextset():
-                pass
+            yield cursor
     except pymysql.err.MySQLError as error:
-        raise LocalError(f"the sample data could not be loaded into {parts.hostname}:{parts.port}: {error}") from error
-    return True
+        raise LocalError(f"the database {parts.hostname}:{parts.port} cannot be used: {error}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

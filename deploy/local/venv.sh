@@ -20,6 +20,9 @@ if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
     $sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 \
         install "$package" >/dev/null || fail "Python's venv is missing. Install it: sudo apt-get install $package"
 fi
+# Whatever else is there is not ours; folders alone are left of one that was cut off at once.
+[ -f "$folder/pyvenv.cfg" ] || [ -z "$(find "$folder" ! -type d 2>/dev/null)" ] ||
+    fail "$folder is no virtual environment: it is left as it is"
 rm -rf "$folder"
 "$python" -m venv "$folder"
 touch "$folder/made"  # one that was cut off is made again

@@ -4,6 +4,7 @@ Both run at the same time, each from its own tree with the dependencies of this 
 """
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -37,6 +38,9 @@ def main() -> int:
     parser.add_argument("base", help="a revision, as git names it")
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
     options = parser.parse_args()
+    # A shell's background processes inherit SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="nowait-compare-") as folder:
         tree = Path(folder) / "base"
         added = subprocess.run(

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from deploy.local import programs
 from deploy.local.errors import LocalError
 from deploy.local.process import Process, free_port, listens
+from tests import programs
 from tests.bench.site import ROOT, Site, cpu, memory
 from tests.bench.tools import Arrivals, Closed, wrk
 from tests.http import fetch
@@ -156,7 +156,7 @@ class Peers:
         """A Redis for results, and its URL."""
         if self._redis is None:
             try:
-                programs.require(["redis-server"])
+                programs.require("redis-server")
             except LocalError as error:
                 raise Missing(str(error)) from error
             port = free_port()

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from deploy.local import programs
+from tests import programs
 
 
 @dataclass

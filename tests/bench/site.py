@@ -11,9 +11,11 @@ from typing import Any
 import kombu
 import psutil
 
-from deploy.local import programs, sample
+from deploy.local import sample
+from deploy.local.errors import LocalError
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
+from tests import programs
 from tests.bench.tools import PROGRAMS
 from tests.http import fetch
 
@@ -36,10 +38,13 @@ class Site:
 
     def __enter__(self) -> "Site":
         with self._stack:
-            programs.require(PROGRAMS)
+            programs.require(*PROGRAMS)
             self._stack.callback(self.services.stop)
             self.services.start()
-            sample.load(self.services.database_url)
+            if self.services.database is not None:
+                sample.load(self.services.database_url)
+            elif not sample.exists(self.services.database_url):
+                raise LocalError("the database has no table users: `make sample` loads one")
             self._stack = self._stack.pop_all()
         return self
 

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from deploy.local import programs
+from tests import programs
 from tests.bench import peer, report, tools, variants
 from tests.bench.__main__ import steps
 from tests.bench.ratio import Ratio, Table, alternate
@@ -53,7 +53,7 @@ class Server(ThreadingHTTPServer):
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    programs.require(tools.PROGRAMS)
+    programs.require(*tools.PROGRAMS)
     server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -170,6 +170,8 @@ def has_worker(main: psutil.Process) -> bool:
 
 def test_a_run_that_is_interrupted_leaves_its_report_and_no_process(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "sending,pools", "--output", str(tmp_path)]
+    # As in the background of a script, where SIGINT is ignored.
+    command = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         main = psutil.Process(running.pid)
         deadline = time.monotonic() + 60

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from hdrh.histogram import HdrHistogram
 
-from deploy.local import programs
+from tests import programs
 
 PROGRAMS = ("wrk", "ab", "siege")
 _HERE = Path(__file__).parent

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from deploy.local import programs
 from deploy.local.process import Process
+from tests import programs
 from tests.bench.results import Results, Step
 from tests.bench.site import Site
 from tests.bench.tools import NOW, Arrivals, ab, siege, wrk

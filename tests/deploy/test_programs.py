@@ -1,3 +1,4 @@
+import os
 import stat
 from pathlib import Path
 
@@ -5,6 +6,15 @@ import pytest
 
 from deploy.local import programs
 from deploy.local.errors import LocalError
+from tests import programs as tests_programs
+from tests.faults.network import Network
+
+
+@pytest.fixture
+def ip() -> str:
+    """The program that makes networks."""
+    tests_programs.require("ip")
+    return tests_programs.path("ip")
 
 
 @pytest.fixture
@@ -35,6 +45,8 @@ def test_without_apt_the_command_and_the_containers_are_shown(nothing_installed:
     assert "sudo apt-get install mariadb-server-core rabbitmq-server" in text
     assert "docker run" in text
     assert "export NOWAIT_BROKER_URL=" in text
+    with pytest.raises(LocalError, match="sudo apt-get install iproute2 wrk\n$"):
+        tests_programs.require("ip", "wrk")
 
 
 def machine_with_apt(folder: Path, monkeypatch: pytest.MonkeyPatch, install: str) -> Path:
@@ -70,6 +82,17 @@ def test_what_is_missing_is_installed_while_services_may_not_start(
     assert install.endswith("install mariadb-server")
     assert forbidden == "forbidden"
     assert not (nothing_installed / "policy-rc.d").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+def test_hosts_of_their_own_install_what_makes_networks(
+    ip: str, nothing_installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = machine_with_apt(nothing_installed, monkeypatch, f"ln -s {ip} {nothing_installed}/ip")
+    with Network("one", "other") as network:
+        assert Path(f"/run/netns/{network.name('one')}").exists()
+    assert not Path(f"/run/netns/{network.name('one')}").exists()
+    assert "install iproute2" in calls.read_text()
 
 
 def test_an_installation_that_fails_shows_why_and_cleans_up(

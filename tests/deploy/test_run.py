@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.database import Database
 from deploy.local.process import free_port, listens
 from deploy.local.services import Services
-from tests import marks
+from tests import marks, programs
 from tests.conftest import ROOT
 from tests.http import fetch
 
@@ -135,6 +136,76 @@ def test_given_services_are_used_and_nothing_private_is_started(
     assert "private" not in run.printed()
     assert {path.name for path in folder.iterdir()} == {"lock"}
     assert run.end(signal.SIGTERM) == 0
+
+
+@pytest.fixture
+def given(tmp_path: Path) -> Iterator[Database]:
+    """An empty database that somebody else runs, with an account that may only read it."""
+    programs.require("mariadb")
+    database = Database(tmp_path / "given")
+    try:
+        database.start()
+        database.wait_ready()
+        client(database, "CREATE USER reader@'127.0.0.1' IDENTIFIED BY 'r'")
+        client(database, "GRANT SELECT ON nowait.* TO reader@'127.0.0.1'")
+        yield database
+    finally:
+        database.stop()
+
+
+def client(database: Database, statement: str) -> list[str]:
+    """The lines that a statement of the database's root returns."""
+    command = [programs.path("mariadb"), *database.root, "--skip-column-names", "nowait", "-e", statement]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def load(url: str) -> subprocess.CompletedProcess[str]:
+    """`make sample`"""
+    command = [sys.executable, "-m", "deploy.local.sample"]
+    environment = {**os.environ, "NOWAIT_DATABASE_URL": url}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_a_given_database_is_written_to_when_that_is_asked_for_alone(
+    services: Services, given: Database, folder: Path, runs: list[Run]
+) -> None:
+    client(given, "CREATE TABLE users_unfinished (mine INT)")
+    reader = f"mysql://reader:r@127.0.0.1:{given.port}/nowait"
+    for url in (given.url, reader):
+        run = begin(runs, folder, NOWAIT_BROKER_URL=services.broker_url, NOWAIT_DATABASE_URL=url)
+        run.wait_ready()
+        assert "the database has no table users: `make sample` loads one" in run.printed()
+        assert run.end(signal.SIGTERM) == 0
+    assert client(given, "SHOW TABLES") == ["users_unfinished"]
+
+    done = load(reader)
+    assert done.returncode == 1
+    assert f"the database 127.0.0.1:{given.port} cannot be used" in done.stderr
+    assert "denied" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert client(given, "SHOW COLUMNS FROM users_unfinished")[0].startswith("mine")
+
+    client(given, "DROP TABLE users_unfinished")
+    done = load(given.url)
+    assert (done.returncode, done.stdout) == (0, "sample data: loaded into the new table users\n")
+    done = load(given.url)
+    assert (done.returncode, done.stdout) == (0, "sample data: the table users is there already, nothing was changed\n")
+
+    run = begin(runs, folder, NOWAIT_BROKER_URL=services.broker_url, NOWAIT_DATABASE_URL=reader)
+    run.wait_ready()
+    assert "make sample" not in run.printed()
+    assert len(fetch(f"{run.url}/mysql_query/1").json()["rows"]) == 10
+    assert run.end(signal.SIGTERM) == 0
+
+
+def test_a_database_that_cannot_be_asked_is_named_without_its_password() -> None:
+    done = load(f"mysql://nobody:secret@127.0.0.1:{free_port()}/nowait")
+    assert done.returncode == 1
+    assert "127.0.0.1" in done.stderr
+    assert "secret" not in done.stderr
+    done = load("mysql://nobody:secret@/")
+    assert done.returncode == 2
+    assert "NOWAIT_DATABASE_URL" in done.stderr and "secret" not in done.stderr
 
 
 def test_a_part_that_ends_ends_the_rest_and_says_which(folder: Path, services: Services, runs: list[Run]) -> None:

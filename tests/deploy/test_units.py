@@ -79,9 +79,9 @@ def test_a_systemd_that_does_not_read_blocks_nobody(systemd: socket.socket) -> N
     assert systemd.recv(100) == b"READY=1"
 
 
-def test_the_definitions_have_every_lane_of_the_workers() -> None:
+def test_the_definitions_have_every_queue_of_the_workers() -> None:
     definitions = json.loads((DEPLOY / "broker/definitions.json").read_text())
-    lanes = {queue.name for queue in app.conf.task_queues}
+    queues = {queue.name for queue in app.conf.task_queues}
     bound = {binding["destination"] for binding in definitions["bindings"] if binding["source"] == "tasks"}
-    assert lanes == bound
-    assert lanes < {queue["name"] for queue in definitions["queues"]}
+    assert queues == bound
+    assert queues < {queue["name"] for queue in definitions["queues"]}

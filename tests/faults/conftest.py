@@ -13,12 +13,12 @@ import pytest
 import trustme
 from celery import Celery
 
-from deploy.local import programs
 from deploy.local.broker import Broker
 from deploy.local.database import Database
 from deploy.local.process import free_port
 from nowait.bridge import Bridge
 from nowait.errors import BridgeError
+from tests import programs
 from tests.bridge.conftest import until
 from tests.conftest import Start, celery_worker
 from tests.faults.deployment import HOSTS, Deployment
@@ -108,7 +108,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Co
     """The hosts of docs/deploying.md, whole after each test."""
     if os.geteuid() != 0:
         pytest.skip("network namespaces need root")
-    programs.require(["haproxy", "mariadb", *Broker.programs, *Database.programs])
+    programs.require("haproxy", "ip", "mariadb", *Broker.programs, *Database.programs)
     with ExitStack() as stack:
         network = stack.enter_context(Network(*HOSTS))
         shared = not pytestconfig.getoption("--scale")

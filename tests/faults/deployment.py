@@ -9,10 +9,11 @@ from pathlib import Path
 
 import trustme
 
-from deploy.local import programs, sample
+from deploy.local import sample
 from deploy.local.broker import Broker
 from deploy.local.database import Database
 from deploy.local.process import listens
+from tests import programs
 from tests.conftest import ROOT
 from tests.faults.hosts import Host, read_script
 from tests.faults.network import Network

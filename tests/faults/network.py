@@ -12,6 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from uuid import uuid4
 
+from tests import programs
+
 _CLONE_NEWNET = 0x40000000  # <sched.h>
 _ROUTER = "router"
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,6 +40,7 @@ class Network:
         return self._names[host]
 
     def __enter__(self) -> "Network":
+        programs.require("ip")
         router = self._names[_ROUTER]
         for name in self._names.values():
             _ip("netns", "add", name)
@@ -57,7 +60,7 @@ class Network:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for name in self._names.values():
-            subprocess.run(["ip", "netns", "delete", name], stderr=subprocess.DEVNULL)
+            subprocess.run([programs.path("ip"), "netns", "delete", name], stderr=subprocess.DEVNULL)
 
     def cut(self, *hosts: str) -> None:
         """Let packets to these hosts vanish."""
@@ -87,4 +90,4 @@ def _enter(descriptor: int) -> None:
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True)
+    subprocess.run([programs.path("ip"), *arguments], check=True)

@@ -1,0 +1,118 @@
+"""HAProxy with deploy/haproxy.cfg: what a server has seen is not sent a second time."""
+
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from deploy.local.process import Process, free_port, listens
+from tests import programs
+from tests.conftest import ROOT
+from tests.http import fetch
+
+CONFIGURATION = (ROOT / "deploy/haproxy.cfg").read_text()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Is ready; answers 200, or 503 at /503, or hangs up at /nothing."""
+
+    server: "Server"
+
+    def do_GET(self) -> None:
+        if self.path == "/readyz":
+            self.server.asked.set()
+        else:
+            self.server.seen.append(f"{self.command} {self.path}")
+        if self.path == "/nothing":
+            self.close_connection = True
+            return
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.send_response(503 if self.path == "/503" else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    do_POST = do_HEAD = do_GET
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """Notes what it has seen, and that it was asked whether it is ready."""
+
+    def __init__(self, seen: list[str]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.seen = seen
+        self.asked = threading.Event()
+
+
+@pytest.fixture
+def seen() -> list[str]:
+    """The requests that the servers have seen."""
+    return []
+
+
+@pytest.fixture
+def servers(seen: list[str]) -> Iterator[list[Server]]:
+    """Two servers that are ready."""
+    servers = [Server(seen), Server(seen)]
+    threads = [threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}) for server in servers]
+    for thread in threads:
+        thread.start()
+    yield servers
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    for thread in threads:
+        thread.join()
+
+
+def balance(folder: Path, ports: list[int], configuration: str = CONFIGURATION) -> Iterator[str]:
+    """The URL of a balancer before servers with these ports."""
+    programs.require("haproxy")
+    port, rest = free_port(), iter(ports)
+    configuration = configuration.replace("bind :80", f"bind 127.0.0.1:{port}")
+    configuration = re.sub(r"\w+\.example:\d+", lambda _: f"127.0.0.1:{next(rest)}", configuration)
+    assert next(rest, None) is None
+    file = folder / "haproxy.cfg"
+    file.write_text(configuration)
+    process = Process("haproxy", [programs.path("haproxy"), "-db", "-f", str(file)], output=folder / "log")
+    try:
+        process.wait_until(lambda: listens(port), 30.0)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.stop()
+
+
+@pytest.fixture
+def url(servers: list[Server], tmp_path: Path) -> Iterator[str]:
+    """The URL of the balancer."""
+    yield from balance(tmp_path, [server.server_port for server in servers])
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize(("path", "status"), [("/503", 503), ("/nothing", 502)])
+def test_a_request_that_a_server_has_seen_is_seen_once(
+    url: str, seen: list[str], method: str, path: str, status: int
+) -> None:
+    assert fetch(url + path, method=method, body=b"{}" if method == "POST" else None).status == status
+    assert seen == [f"{method} {path}"]
+
+
+def test_a_server_that_refuses_connections_is_passed_over(
+    servers: list[Server], seen: list[str], tmp_path: Path
+) -> None:
+    # The balancer asks the first of them at once, and does not look again.
+    configuration = CONFIGURATION.replace("inter 500ms", "inter 1h").replace("local0 notice", "local0 info")
+    for url in balance(tmp_path, [server.server_port for server in servers], configuration):
+        assert servers[0].asked.wait(30)
+        servers[0].shutdown()
+        servers[0].server_close()
+        for method in ("GET", "POST", "GET", "POST"):
+            assert fetch(f"{url}/one", method=method, body=b"{}").status == 200
+    assert seen == ["GET /one", "POST /one"] * 2
+    # The number of retries, with a + where another server was taken: see `option httplog`.
+    assert re.search(r"/\+\d+ ", (tmp_path / "log").read_text())

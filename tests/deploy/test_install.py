@@ -1,0 +1,126 @@
+"""deploy/install.sh upgrades without a gap, and deletes nothing that is not its own."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+INSTALL = ROOT / "deploy/install.sh"
+VENV = ROOT / "deploy/local/venv.sh"
+
+
+def run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", *map(str, command)],
+        env={**os.environ, "PYTHON": sys.executable, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """A file in a folder that is somebody else's."""
+    file = tmp_path / "opt/precious"
+    file.parent.mkdir()
+    file.write_text("precious")
+    return file
+
+
+def test_a_folder_that_is_no_installation_is_refused_and_left_alone(kept: Path) -> None:
+    done = run(INSTALL, "server", kept.parent)
+    assert done.returncode == 2
+    assert f"{kept.parent} is no installation of Nowait" in done.stderr
+    assert kept.read_text() == "precious"
+    assert [path.name for path in kept.parent.parent.iterdir()] == ["opt"]
+
+
+def test_versions_that_are_not_its_own_are_refused_and_left_alone(kept: Path, tmp_path: Path) -> None:
+    kept.parent.rename(tmp_path / "nowait.versions")
+    done = run(INSTALL, "server", tmp_path / "nowait")
+    assert done.returncode == 2
+    assert (tmp_path / "nowait.versions/precious").read_text() == "precious"
+
+
+def test_a_link_to_elsewhere_is_refused_and_left_alone(kept: Path, tmp_path: Path) -> None:
+    link = tmp_path / "nowait"
+    link.symlink_to(kept.parent)
+    assert run(INSTALL, "server", link).returncode == 2
+    assert link.readlink() == kept.parent
+    assert kept.read_text() == "precious"
+
+
+def test_a_virtual_environment_is_not_made_over_anything_else(kept: Path) -> None:
+    done = run(VENV, sys.executable, kept.parent)
+    assert done.returncode == 2
+    assert "is no virtual environment" in done.stderr
+    assert kept.read_text() == "precious"
+
+
+def test_a_virtual_environment_that_was_cut_off_is_made_again(tmp_path: Path) -> None:
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    assert run(VENV, sys.executable, tmp_path / ".venv").returncode == 0
+    assert (tmp_path / ".venv/made").exists()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A copy of what is installed, with no dependencies: those of the real one take half a minute each time."""
+    source = tmp_path / "source"
+    (source / "deploy/local").mkdir(parents=True)
+    for file in (*filter(Path.is_file, ROOT.iterdir()), INSTALL, VENV):
+        shutil.copy(file, source / file.relative_to(ROOT))
+    for name in ("nowait", "server", "tasks"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (source / "deploy/requirements").mkdir()
+    (source / "deploy/requirements/server.txt").touch()
+    return source
+
+
+def installed(folder: Path) -> str:
+    """The prefix of the installed Python, once it has found the application."""
+    code = "import os, sys, nowait, server; print(os.path.realpath(sys.prefix), os.path.dirname(server.__file__))"
+    done = subprocess.run([folder / "bin/python", "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    prefix, package = done.stdout.split()
+    assert package.startswith(str(folder))
+    return prefix
+
+
+def test_an_upgrade_is_whole_or_changes_nothing(source: Path, tmp_path: Path) -> None:
+    folder, script = tmp_path / "nowait", source / "deploy/install.sh"
+    # As earlier versions left it: the folder itself is the environment.
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (folder / "made").touch()
+    (folder / "first").touch()
+    requirements = source / "deploy/requirements/server.txt"
+    requirements.write_text("./no-such-package.whl\n")
+    assert run(script, "server", folder).returncode == 1
+    assert (folder / "first").exists()
+
+    requirements.write_text("")
+    done = run(script, "server", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    versions = tmp_path / "nowait.versions"
+    assert (versions / "0/first").exists(), "the environment before this one is kept"
+    first = installed(folder)
+    assert first == str(versions / "1")
+    server = subprocess.run([folder / "bin/nowait-server"], cwd="/", capture_output=True, text=True)
+    # Without its dependencies it ends with a traceback.
+    assert str(versions / "1") in server.stderr, "a server runs from its own version, not through the link"
+
+    requirements.write_text("./no-such-package.whl\n")
+    assert run(script, "server", folder).returncode == 1
+    assert installed(folder) == first
+
+    requirements.write_text("")
+    done = run(script, "server", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert installed(folder) == str(versions / "2")
+    assert {path.name for path in versions.iterdir()} == {"1", "2", "lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {"nowait", "nowait.versions", "source"}
