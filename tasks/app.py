@@ -13,9 +13,9 @@ from tasks.settings import Settings
 settings = Settings.load()
 catalogue = load_or_exit(settings.queries)
 
-# A query that names no queue goes to the first.
-_QUEUES = {"queries", "queries.fast", "queries.slow"} | {query.queue for query in catalogue.values()}
 _CATALOGUE_QUEUE = "queries.catalogue"
+# A query that names no queue goes to the first.
+_QUEUES = {"queries", "queries.fast", "queries.slow", _CATALOGUE_QUEUE} | {query.queue for query in catalogue.values()}
 
 enable_hostname_verification()
 topology = Topology.named(settings.topology)
