@@ -17,10 +17,10 @@ from pymysql.constants import CLIENT
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
-from deploy.local import programs
 from deploy.local.broker import Broker
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
+from tests import programs
 from tests.bridge.conftest import until
 from tests.conftest import ROOT, Start, celery_worker, ready, services_settings
 from tests.faults.conftest import Site, control, serving
@@ -135,7 +135,7 @@ async def test_a_query_that_must_not_run_twice_does_not_behind_a_balancer_whatev
 
 def balance(folder: Path, ports: list[int]) -> tuple[Process, str]:
     """HAProxy with the project's own configuration in front of servers on these ports."""
-    programs.require(["haproxy"])
+    programs.require("haproxy")
     port = free_port()
     config = (ROOT / "deploy/haproxy.cfg").read_text().replace("bind :80", f"bind 127.0.0.1:{port}")
     for name, number, target in (("one", 1, ports[0]), ("two", 2, ports[1])):
