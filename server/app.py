@@ -8,10 +8,10 @@ from tornado.web import Application
 
 from server.catalogue import QueryCatalogue
 from server.http.access_log import log_request
-from server.http.handler import Context, NotFoundHandler, TooLargeHandler
+from server.http.context import Context, Tasks
+from server.http.handler import NotFoundHandler, TooLargeHandler
 from server.http.in_flight import InFlightRequests
 from server.http.limits import BodyLimit
-from server.http.tasks import Tasks
 from server.routes import health, queries, users
 from server.settings import Settings
 
@@ -52,12 +52,8 @@ def make_app(tasks: Tasks, settings: Settings) -> WebApplication:
     def list_queries(timeout: float) -> Awaitable[Any]:
         return tasks.send_task("task.list_queries", timeout=timeout, idempotent=True, queue=queries.CATALOGUE_QUEUE)
 
-    context = Context(InFlightRequests(), settings.timeout, settings.demo)
-    routes = (
-        health.routes(context, tasks)
-        + users.routes(context, tasks)
-        + queries.routes(context, tasks, QueryCatalogue(list_queries))
-    )
+    context = Context(tasks, QueryCatalogue(list_queries), InFlightRequests(), settings.timeout, settings.demo)
+    routes = health.routes(context) + users.routes(context) + queries.routes(context)
     close: Close | None = None
     if settings.demo:
         # Imported here alone: a server without the demo needs no database driver.

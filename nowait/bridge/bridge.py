@@ -65,7 +65,7 @@ class Bridge:
     Args:
         app: the Celery application whose broker, routes and defaults count. It should have no tasks:
             options of a registered one would be merged into each message. Its result backend has to be
-            `rpc://`, as its workers', or none; ValueError otherwise.
+            `rpc://`, as its workers', or none, and each of its broker URLs readable; ValueError otherwise.
         max_in_flight: calls that may wait at once, 1 or more; above, Overloaded.
         timeout: seconds that a call may take when it does not say.
         max_body: bytes that a task's arguments may have once they are serialised, as its workers take

@@ -13,6 +13,7 @@ from uuid import uuid4
 import amqp
 import kombu
 from celery import Celery
+from kombu.utils.url import parse_url
 
 from nowait.tls import verify_hostname
 
@@ -74,6 +75,9 @@ class Opener:
         app: its broker settings are used.
         reply_queue: the name of the reply queue.
         exchange: an exchange that replies come through, by the queue's name; "" for the default one.
+
+    Raises ValueError for a broker URL that cannot be read: it would be found when its turn comes, with one
+    connection at the next URL and the other one not.
     """
 
     def __init__(self, app: Celery, reply_queue: str, exchange: str) -> None:
@@ -81,6 +85,8 @@ class Opener:
         self._exchange = exchange
         self._consumer = app.connection_for_read(heartbeat=_HEARTBEAT, connect_timeout=_TIMEOUT)
         self._publisher = app.connection_for_write(heartbeat=_HEARTBEAT, connect_timeout=_TIMEOUT)
+        for url in (*self._consumer.alt, *self._publisher.alt):
+            parse_url(url)
 
     def open(self) -> Opened:
         """Connect. Blocks: to be called in a thread. Raises ConnectionLost; the next try goes to the next URL."""

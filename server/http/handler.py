@@ -6,7 +6,6 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -17,7 +16,7 @@ from tornado.web import Finish, HTTPError, RequestHandler
 from nowait.deadline import Deadline
 from nowait.errors import BridgeError, TaskFailed
 from server.http import prefer, problem
-from server.http.in_flight import InFlightRequests
+from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
 
 log = logging.getLogger(__name__)
@@ -29,21 +28,6 @@ _MAX_LOGGED = 1000  # characters of a worker's text
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Context:
-    """What every handler is built with.
-
-    Attributes:
-        in_flight: the requests of this server.
-        timeout: seconds that a request may take.
-        demo: True when the comparison routes and `delay` are on.
-    """
-
-    in_flight: InFlightRequests
-    timeout: float
-    demo: bool
 
 
 class BaseHandler(RequestHandler):

@@ -1,33 +1,14 @@
 """The handlers that a worker answers."""
 
-import asyncio
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from server.http.access_log import server_timing
-from server.http.handler import BaseHandler, Context
-
-
-class Tasks(Protocol):
-    """What handlers know of the bridge."""
-
-    @property
-    def state(self) -> str:
-        """ "connected" when calls are taken."""
-
-    def send_task(
-        self, name: str, args: list[Any] | None = None, *, timeout: float | None, idempotent: bool, queue: str
-    ) -> "asyncio.Future[Any]":
-        """Send a task; the future fails with a BridgeError."""
+from server.http.handler import BaseHandler
 
 
 class TaskHandler(BaseHandler):
     """Base of the routes that a worker answers."""
-
-    def initialize(self, context: Context, tasks: Tasks | None = None) -> None:
-        super().initialize(context)
-        assert tasks is not None
-        self._tasks = tasks
 
     async def run_task(self, name: str, args: list[Any], *, queue: str, idempotent: bool) -> Any:
         """What the task returns.
@@ -42,7 +23,7 @@ class TaskHandler(BaseHandler):
         """
         self.check_wanted()
         started = time.perf_counter()
-        call = self._tasks.send_task(
+        call = self.context.tasks.send_task(
             name, args, timeout=self.deadline.remaining(), idempotent=idempotent, queue=queue
         )
         try:

@@ -6,7 +6,8 @@ from typing import Any
 
 from nowait.errors import DeadlineExceeded
 from server.comparison import Comparison
-from server.http.handler import BaseHandler, Context
+from server.http.context import Context
+from server.http.handler import BaseHandler
 from server.routes.users import FLAG, parse_delay, parse_flag, write_rows
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 from nowait import errors
-from server.http.handler import BaseHandler, Context
-from server.http.tasks import Tasks
+from server.http.context import Context
+from server.http.handler import BaseHandler
 
 _WHY_NOT = {"stopped": errors.Stopped, "blocked": errors.Blocked}
 
@@ -27,23 +27,18 @@ class AliveHandler(BaseHandler):
 class ReadyHandler(BaseHandler):
     """200 while tasks can be sent; 503 while the broker is away or the server stops."""
 
-    def initialize(self, context: Context, tasks: Tasks | None = None) -> None:
-        super().initialize(context)
-        assert tasks is not None
-        self._tasks = tasks
-
     def get(self) -> None:
-        state = "stopped" if self.context.in_flight.stopping else self._tasks.state
+        state = "stopped" if self.context.in_flight.stopping else self.context.tasks.state
         if state != "connected":
             raise _WHY_NOT.get(state, errors.Disconnected)(state)
         self.finish({"status": "ready"})
 
 
-def routes(context: Context, tasks: Tasks) -> list[Any]:
+def routes(context: Context) -> list[Any]:
     """The routes of this module."""
     options = {"context": context}
     return [
         (r"/i_want_you_now", NowHandler, options),
         (r"/healthz", AliveHandler, options),
-        (r"/readyz", ReadyHandler, {**options, "tasks": tasks}),
+        (r"/readyz", ReadyHandler, options),
     ]

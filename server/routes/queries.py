@@ -7,35 +7,25 @@ from typing import Any
 from tornado.web import HTTPError
 
 from nowait.errors import TaskFailed
-from server.catalogue import BadParameter, Query, QueryCatalogue
-from server.http.handler import Context, write_json
-from server.http.tasks import TaskHandler, Tasks
+from server.catalogue import BadParameter, Query
+from server.http.context import Context
+from server.http.handler import write_json
+from server.http.tasks import TaskHandler
 
 # Apart from all others: however many queries wait, the list of them can be had.
 CATALOGUE_QUEUE = "queries.catalogue"
 
 
-class CatalogueHandler(TaskHandler):
-    """Base of the two."""
-
-    def initialize(
-        self, context: Context, tasks: Tasks | None = None, catalogue: QueryCatalogue | None = None
-    ) -> None:
-        super().initialize(context, tasks)
-        assert catalogue is not None
-        self._catalogue = catalogue
-
-
-class QueriesHandler(CatalogueHandler):
+class QueriesHandler(TaskHandler):
     """GET /queries"""
 
     async def get(self) -> None:
-        queries = await self.wait_for(self._catalogue.all(self.deadline.remaining()))
+        queries = await self.wait_for(self.context.catalogue.all(self.deadline.remaining()))
         write_json(self, {"queries": [query.document() for query in queries]})
 
 
-class QueryHandler(CatalogueHandler):
-    """GET /queries/{name}?parameter=…, for queries that may run twice; POST /queries/{name}, for all."""
+class QueryHandler(TaskHandler):
+    """GET /queries/{name}?parameter=… for queries that may run twice, POST /queries/{name} for all."""
 
     _query: Query | None = None
 
@@ -71,9 +61,9 @@ class QueryHandler(CatalogueHandler):
 
     async def _find(self, name: str) -> Query:
         """The query of that name. Raises HTTPError 404."""
-        query = self._catalogue.known(name)
+        query = self.context.catalogue.known(name)
         if query is None:
-            query = await self.wait_for(self._catalogue.get(name, self.deadline.remaining()))
+            query = await self.wait_for(self.context.catalogue.get(name, self.deadline.remaining()))
         if query is None:
             raise HTTPError(404, "There is no query of that name.")
         self._query = query
@@ -98,10 +88,9 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
-def routes(context: Context, tasks: Tasks, catalogue: QueryCatalogue) -> list[Any]:
+def routes(context: Context) -> list[Any]:
     """The routes of this module."""
-    options = {"context": context, "tasks": tasks, "catalogue": catalogue}
     return [
-        (r"/queries", QueriesHandler, options),
-        (r"/queries/([A-Za-z0-9_.]{1,100})", QueryHandler, options),
+        (r"/queries", QueriesHandler, {"context": context}),
+        (r"/queries/([A-Za-z0-9_.]{1,100})", QueryHandler, {"context": context}),
     ]

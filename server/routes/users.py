@@ -5,8 +5,9 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from server.http.handler import BaseHandler, Context, write_json
-from server.http.tasks import TaskHandler, Tasks
+from server.http.context import Context
+from server.http.handler import BaseHandler, write_json
+from server.http.tasks import TaskHandler
 
 QUEUE = "queries"
 FLAG = r"([0-9]+)"
@@ -58,6 +59,6 @@ def write_rows(handler: BaseHandler, flag: int, rows: list[dict[str, Any]]) -> N
     write_json(handler, {"flag": flag, "rows": rows})
 
 
-def routes(context: Context, tasks: Tasks) -> list[Any]:
+def routes(context: Context) -> list[Any]:
     """The routes of this module."""
-    return [(rf"/mysql_query/{FLAG}", UsersHandler, {"context": context, "tasks": tasks})]
+    return [(rf"/mysql_query/{FLAG}", UsersHandler, {"context": context})]

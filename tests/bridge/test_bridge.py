@@ -62,6 +62,12 @@ def test_an_application_whose_results_are_no_replies_is_refused() -> None:
         Bridge(app)
 
 
+def test_a_broker_url_that_cannot_be_read_is_refused_before_its_turn_comes() -> None:
+    app = Celery("server", broker="amqp://one//;amqp://two:port//;amqp://three//", set_as_current=False)
+    with pytest.raises(ValueError, match="port"):
+        Bridge(app)
+
+
 @pytest.mark.gen_test
 async def test_the_next_broker_url_is_tried(broker_url: str) -> None:
     async with running(f"amqp://guest:guest@127.0.0.1:1//;{broker_url}") as bridge:
