@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,7 @@ from deploy.local import sample
 from deploy.local.broker import Broker
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
+from tests import vhosts
 from tests.http import fetch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -92,14 +94,16 @@ def private_broker(services: Services, tmp_path_factory: pytest.TempPathFactory)
         broker.stop()
 
 
+@pytest.fixture(scope="session")
+def new_vhosts(private_broker: Broker) -> Iterator[str]:
+    """The URLs of empty brokers, as many as are taken."""
+    return vhosts.endless(private_broker)
+
+
 @pytest.fixture
-def vhost(private_broker: Broker) -> Iterator[str]:
+def vhost(new_vhosts: Iterator[str]) -> str:
     """The URL of an empty broker: a virtual host for one test alone."""
-    name = uuid4().hex
-    private_broker.control("add_vhost", name)
-    private_broker.control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
-    yield f"amqp://guest:guest@127.0.0.1:{private_broker.port}/{name}"
-    private_broker.control("delete_vhost", name)
+    return next(new_vhosts)
 
 
 Start = Callable[..., Process]
@@ -107,7 +111,7 @@ Start = Callable[..., Process]
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts programs, `start(name, *command, **settings)`, and stops them at the end.
+    """Starts programs, `start(name, *command, **settings)`, and ends them with the run.
 
     Settings are NOWAIT_ variables in lower case. What a program prints is in the file `process.output`.
     They run by this Python, or by `python`.
@@ -124,10 +128,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         return process
 
     yield start
+    # Not stop(): a worker may take seconds for that, and nobody looks at how it ends.
     for process in reversed(started):
-        process.terminate()
-    for process in reversed(started):
-        process.stop()
+        process.kill()
 
 
 def printed(process: Process) -> str:
@@ -180,21 +183,48 @@ def services_settings(services: Services) -> dict[str, str]:
     return {"broker_url": services.broker_url, "database_url": services.database_url}
 
 
+def connect(database_url: str) -> "pymysql.Connection[Any]":
+    """A connection to the database, as workers and servers have them."""
+    parts = urlsplit(database_url)
+    return pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        database=parts.path.lstrip("/"),
+    )
+
+
+def in_state(connection: "pymysql.Connection[Any]", state: str) -> int:
+    """How many queries of the connection's account are in a state of MariaDB's at this moment."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE state = %s", [state])
+        (found,) = cursor.fetchone()
+        return int(found)
+
+
 @pytest.fixture(scope="session")
 def sleeping(services: Services) -> Callable[[], int]:
     """How many sample queries sleep in the database at this moment."""
-    parts = urlsplit(services.database_url)
 
     def count() -> int:
-        connection = pymysql.connect(
-            host=parts.hostname,
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-        )
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User sleep'")
-            (found,) = cursor.fetchone()
-            return int(found)
+        with connect(services.database_url) as connection:
+            return in_state(connection, "User sleep")
 
     return count
+
+
+Hold = Callable[[], AbstractContextManager[Callable[[], int]]]
+
+
+@pytest.fixture(scope="session")
+def hold(services: Services) -> Hold:
+    """Holds up all sample queries, `with hold() as held`, for as long as the block lasts; `held()` is how many."""
+
+    @contextmanager
+    def hold() -> Iterator[Callable[[], int]]:
+        with connect(services.database_url) as connection, connection.cursor() as cursor:
+            cursor.execute("LOCK TABLES users WRITE")
+            yield lambda: in_state(connection, "Waiting for table metadata lock")
+
+    return hold

@@ -44,4 +44,4 @@ async def test_a_saturated_slow_lane_does_not_delay_the_fast_one(
     assert sum("slow" in requested for requested, _ in volley.done) < 10
     assert [answer.status for _, answer in await volley.all()] == [200] * 32
     for process in (server, *workers):
-        process.stop()
+        process.kill()
