@@ -24,6 +24,8 @@ from tests import vhosts
 from tests.http import fetch
 
 ROOT = Path(__file__).resolve().parents[1]
+# Stands in front of a command that is to be as in the background of a script, where SIGINT is ignored.
+BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,11 +41,9 @@ def scale(pytestconfig: pytest.Config) -> float:
 
 
 def pytest_configure() -> None:
-    # SIGTERM ends the run as Ctrl-C does, through the ends of the fixtures.
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+    # Both end the run through the ends of the fixtures; a shell's background processes inherit SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import marks
-from tests.conftest import ROOT
+from tests.conftest import BACKGROUND, ROOT
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,8 @@ def test_nothing_is_left_behind(tmp_path: Path, test: str, number: int | None, s
     output = tmp_path / "output"
     with output.open("w") as file:
         suite = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-s", f"tests/probe.py::{test}", "--basetemp", str(tmp_path / "temp")],
+            [*BACKGROUND, sys.executable, "-m", "pytest", "-s", f"tests/probe.py::{test}"]
+            + ["--basetemp", str(tmp_path / "temp")],
             cwd=ROOT,
             env={**environment, marks.NAME: mark},
             stdout=file,

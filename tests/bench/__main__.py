@@ -43,7 +43,8 @@ def main() -> int:
     usual = {*_SECTIONS, "sending"} if options.quick else set(names)
     parts = chosen & set(names) or (set(_SECTIONS) if chosen else usual)
     only = chosen & set(sides) or set(sides)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first is ignored in the background of a script
+        signal.signal(number, signal.default_int_handler)
     results = Results(about(options.quick))
     status = 1
     try:
@@ -144,10 +145,6 @@ def _run(todo: Sequence[Step], results: Results) -> int:
     for what, why in results.failed.items():
         print(f"{what}: {why}", file=sys.stderr)
     return 1 if results.failed else 0
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
