@@ -20,18 +20,56 @@ from deploy.local import sample
 from deploy.local.broker import Broker
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
-from tests import vhosts
+from tests import parallel, vhosts
 from tests.http import fetch
 
 ROOT = Path(__file__).resolve().parents[1]
 # Stands in front of a command that is to be as in the background of a script, where SIGINT is ignored.
 BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
+# The long part: real waiting, whole stacks, brokers of their own. Whatever shares them is run by one process.
+LONG = {
+    "faults": "tests/faults",
+    "bench": "tests/bench",
+    "run": "tests/deploy/test_run.py",
+    "suite": "tests/test_suite.py",
+}
+# The workers' pools that are in the long part, too; prefork and threads are those that people use.
+LONG_POOLS = {"gevent", "solo"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--scale", type=float, default=0, help="length of the fault tests: 0 for the shortest, 1 for the full table"
     )
+    parser.addoption("--part", choices=["short", "long"], help="run one part of the tests; both unless it is given")
+
+
+def folder(item: pytest.Item) -> str | None:
+    """Which of LONG holds a test; None for none."""
+    return next((name for name, path in LONG.items() if item.path.is_relative_to(ROOT / path)), None)
+
+
+def is_long(item: pytest.Item) -> bool:
+    """True for a test of the long part."""
+    callspec = getattr(item, "callspec", None)
+    return folder(item) is not None or (callspec is not None and callspec.params.get("pool") in LONG_POOLS)
+
+
+# Before pytest-xdist's own, which writes the groups into the names of the tests.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part = config.getoption("--part")
+    if part is not None:
+        left_out = [item for item in items if is_long(item) != (part == "long")]
+        items[:] = [item for item in items if is_long(item) == (part == "long")]
+        config.hook.pytest_deselected(items=left_out)
+    if hasattr(config, "workerinput"):
+        # Last come those that take no time: all processes are done at once.
+        items.sort(key=lambda item: not {"services", "tmp_path"} & set(getattr(item, "fixturenames", ())))
+        for item in items:
+            if name := folder(item):
+                item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +78,13 @@ def scale(pytestconfig: pytest.Config) -> float:
     return float(pytestconfig.getoption("--scale"))
 
 
-def pytest_configure() -> None:
+@pytest.hookimpl(trylast=True)  # pytest's own folders are there by then
+def pytest_configure(config: pytest.Config) -> None:
     # Both end the run through the ends of the fixtures; a shell's background processes inherit SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    if parallel.owns(config):
+        config.pluginmanager.register(parallel.Owner(make_services(config._tmp_path_factory.mktemp("services"))))
 
 
 @pytest.fixture
@@ -65,12 +106,22 @@ def io_loop() -> Iterator[IOLoop]:
     assert not lost, lost
 
 
-@pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Broker and database: the environment's, else private ones; with the sample data."""
-    services = Services(tmp_path_factory.mktemp("services"))
+def make_services(folder: Path) -> Services:
+    """Broker and database: the environment's, else private ones; not started yet."""
+    services = Services(folder)
     if services.broker is not None:
-        services.broker.config = ""  # no limit: what one lets through is tested, too
+        # RabbitMQ's own, 16 MiB since 4.0, is below what a bridge has to stand.
+        services.broker.config = "max_message_size = 134217728\n"
+    return services
+
+
+@pytest.fixture(scope="session")
+def services(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Broker and database, with the sample data; in a parallel run a part of them that no other process uses."""
+    if part := parallel.part(pytestconfig):
+        yield part
+        return
+    services = make_services(tmp_path_factory.mktemp("services"))
     try:
         services.start()
         sample.load(services.database_url)
