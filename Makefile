@@ -9,6 +9,8 @@ APART := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requireme
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If make is killed, what it runs gets SIGTERM (see prctl(2), PR_SET_PDEATHSIG).
 EXEC := @exec setpriv --pdeathsig TERM
+# Two processes of tests; one where a broker or a database is given, of which each would need a part of its own.
+PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 2 --dist loadgroup --max-worker-restart 0)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test faults bench bench-compare check lint types sample server worker beat lock clean
@@ -19,8 +21,8 @@ help: ## This list
 run: $(VENV)/run ## Everything from nothing, in the foreground: broker, database, worker, server
 	$(EXEC) $(BIN)/python -m deploy.local
 
-test: $(VENV)/test $(VENV)/celery-5.3/made ## The whole suite against a private broker and database; ARGS='-k bridge' picks
-	$(EXEC) $(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/test $(VENV)/celery-5.3/made ## The tests but the long ones, against a private broker and database; ARGS='-k bridge' picks
+	$(EXEC) $(BIN)/python -m pytest $(PARALLEL) $(if $(filter tests/%,$(ARGS)),,--part short) $(ARGS)
 
 faults: $(VENV)/test ## The long fault tests with their table of figures; SCALE=10 for ten times the length
 	$(EXEC) $(BIN)/python -m pytest tests/faults -v --scale $(or $(SCALE),1) $(ARGS)
@@ -31,7 +33,9 @@ bench: $(VENV)/test ## The comparison, with a report in bench/; QUICK=1, ONLY=br
 bench-compare: $(VENV)/test ## This revision against another one, measured in turn: BASE=main, QUICK=1
 	$(EXEC) $(BIN)/python -m tests.bench.compare $(if $(QUICK),--quick) $(or $(BASE),main)
 
-check: lint types test ## What CI runs: lint, types, tests
+# The long part measures times: nothing runs beside it.
+check: lint types test ## What CI runs: lint, types, all tests, the faults shortened
+	$(EXEC) $(BIN)/python -m pytest --part long
 
 lint: $(VENV)/test ## Style and import order
 	@$(BIN)/flake8 nowait server tasks tests deploy

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -19,15 +20,56 @@ from deploy.local import sample
 from deploy.local.broker import Broker
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
+from tests import parallel, vhosts
 from tests.http import fetch
 
 ROOT = Path(__file__).resolve().parents[1]
+# Stands in front of a command that is to be as in the background of a script, where SIGINT is ignored.
+BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
+
+# The long part: real waiting, whole stacks, brokers of their own. Whatever shares them is run by one process.
+LONG = {
+    "faults": "tests/faults",
+    "bench": "tests/bench",
+    "run": "tests/deploy/test_run.py",
+    "suite": "tests/test_suite.py",
+}
+# The workers' pools that are in the long part, too; prefork and threads are those that people use.
+LONG_POOLS = {"gevent", "solo"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--scale", type=float, default=0, help="length of the fault tests: 0 for the shortest, 1 for the full table"
     )
+    parser.addoption("--part", choices=["short", "long"], help="run one part of the tests; both unless it is given")
+
+
+def folder(item: pytest.Item) -> str | None:
+    """Which of LONG holds a test; None for none."""
+    return next((name for name, path in LONG.items() if item.path.is_relative_to(ROOT / path)), None)
+
+
+def is_long(item: pytest.Item) -> bool:
+    """True for a test of the long part."""
+    callspec = getattr(item, "callspec", None)
+    return folder(item) is not None or (callspec is not None and callspec.params.get("pool") in LONG_POOLS)
+
+
+# Before pytest-xdist's own, which writes the groups into the names of the tests.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part = config.getoption("--part")
+    if part is not None:
+        left_out = [item for item in items if is_long(item) != (part == "long")]
+        items[:] = [item for item in items if is_long(item) == (part == "long")]
+        config.hook.pytest_deselected(items=left_out)
+    if hasattr(config, "workerinput"):
+        # Last come those that take no time: all processes are done at once.
+        items.sort(key=lambda item: not {"services", "tmp_path"} & set(getattr(item, "fixturenames", ())))
+        for item in items:
+            if name := folder(item):
+                item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")
@@ -36,12 +78,13 @@ def scale(pytestconfig: pytest.Config) -> float:
     return float(pytestconfig.getoption("--scale"))
 
 
-def pytest_configure() -> None:
-    # SIGTERM ends the run as Ctrl-C does, through the ends of the fixtures.
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupt)
+@pytest.hookimpl(trylast=True)  # pytest's own folders are there by then
+def pytest_configure(config: pytest.Config) -> None:
+    # Both end the run through the ends of the fixtures; a shell's background processes inherit SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    if parallel.owns(config):
+        config.pluginmanager.register(parallel.Owner(make_services(config._tmp_path_factory.mktemp("services"))))
 
 
 @pytest.fixture
@@ -63,12 +106,22 @@ def io_loop() -> Iterator[IOLoop]:
     assert not lost, lost
 
 
-@pytest.fixture(scope="session")
-def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Broker and database: the environment's, else private ones; with the sample data."""
-    services = Services(tmp_path_factory.mktemp("services"))
+def make_services(folder: Path) -> Services:
+    """Broker and database: the environment's, else private ones; not started yet."""
+    services = Services(folder)
     if services.broker is not None:
-        services.broker.config = ""  # no limit: what one lets through is tested, too
+        # RabbitMQ's own, 16 MiB since 4.0, is below what a bridge has to stand.
+        services.broker.config = "max_message_size = 134217728\n"
+    return services
+
+
+@pytest.fixture(scope="session")
+def services(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Broker and database, with the sample data; in a parallel run a part of them that no other process uses."""
+    if part := parallel.part(pytestconfig):
+        yield part
+        return
+    services = make_services(tmp_path_factory.mktemp("services"))
     try:
         services.start()
         sample.load(services.database_url)
@@ -92,14 +145,16 @@ def private_broker(services: Services, tmp_path_factory: pytest.TempPathFactory)
         broker.stop()
 
 
+@pytest.fixture(scope="session")
+def new_vhosts(private_broker: Broker) -> Iterator[str]:
+    """The URLs of empty brokers, as many as are taken."""
+    return vhosts.endless(private_broker)
+
+
 @pytest.fixture
-def vhost(private_broker: Broker) -> Iterator[str]:
+def vhost(new_vhosts: Iterator[str]) -> str:
     """The URL of an empty broker: a virtual host for one test alone."""
-    name = uuid4().hex
-    private_broker.control("add_vhost", name)
-    private_broker.control("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
-    yield f"amqp://guest:guest@127.0.0.1:{private_broker.port}/{name}"
-    private_broker.control("delete_vhost", name)
+    return next(new_vhosts)
 
 
 Start = Callable[..., Process]
@@ -107,7 +162,7 @@ Start = Callable[..., Process]
 
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts programs, `start(name, *command, **settings)`, and stops them at the end.
+    """Starts programs, `start(name, *command, **settings)`, and ends them with the run.
 
     Settings are NOWAIT_ variables in lower case. What a program prints is in the file `process.output`.
     They run by this Python, or by `python`.
@@ -124,10 +179,9 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         return process
 
     yield start
+    # Not stop(): a worker may take seconds for that, and nobody looks at how it ends.
     for process in reversed(started):
-        process.terminate()
-    for process in reversed(started):
-        process.stop()
+        process.kill()
 
 
 def printed(process: Process) -> str:
@@ -180,21 +234,48 @@ def services_settings(services: Services) -> dict[str, str]:
     return {"broker_url": services.broker_url, "database_url": services.database_url}
 
 
+def connect(database_url: str) -> "pymysql.Connection[Any]":
+    """A connection to the database, as workers and servers have them."""
+    parts = urlsplit(database_url)
+    return pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=unquote(parts.username or ""),
+        password=unquote(parts.password or ""),
+        database=parts.path.lstrip("/"),
+    )
+
+
+def in_state(connection: "pymysql.Connection[Any]", state: str) -> int:
+    """How many queries of the connection's account are in a state of MariaDB's at this moment."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE state = %s", [state])
+        (found,) = cursor.fetchone()
+        return int(found)
+
+
 @pytest.fixture(scope="session")
 def sleeping(services: Services) -> Callable[[], int]:
     """How many sample queries sleep in the database at this moment."""
-    parts = urlsplit(services.database_url)
 
     def count() -> int:
-        connection = pymysql.connect(
-            host=parts.hostname,
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-        )
-        with connection, connection.cursor() as cursor:
-            cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User sleep'")
-            (found,) = cursor.fetchone()
-            return int(found)
+        with connect(services.database_url) as connection:
+            return in_state(connection, "User sleep")
 
     return count
+
+
+Hold = Callable[[], AbstractContextManager[Callable[[], int]]]
+
+
+@pytest.fixture(scope="session")
+def hold(services: Services) -> Hold:
+    """Holds up all sample queries, `with hold() as held`, for as long as the block lasts; `held()` is how many."""
+
+    @contextmanager
+    def hold() -> Iterator[Callable[[], int]]:
+        with connect(services.database_url) as connection, connection.cursor() as cursor:
+            cursor.execute("LOCK TABLES users WRITE")
+            yield lambda: in_state(connection, "Waiting for table metadata lock")
+
+    return hold

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests import marks
-from tests.conftest import ROOT
+from tests.conftest import BACKGROUND, ROOT
 
 
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["alone", "parallel"])
 @pytest.mark.parametrize(
     ("test", "number", "status"),
     [
@@ -22,13 +23,16 @@ from tests.conftest import ROOT
         ("test_that_hangs", signal.SIGKILL, -9),
     ],
 )
-def test_nothing_is_left_behind(tmp_path: Path, test: str, number: int | None, status: int) -> None:
+def test_nothing_is_left_behind(
+    tmp_path: Path, test: str, number: int | None, status: int, options: list[str]
+) -> None:
     mark = marks.new()
     environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
     output = tmp_path / "output"
     with output.open("w") as file:
         suite = subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-s", f"tests/probe.py::{test}", "--basetemp", str(tmp_path / "temp")],
+            [*BACKGROUND, sys.executable, "-m", "pytest", "-s", f"tests/probe.py::{test}"]
+            + ["--basetemp", str(tmp_path / "temp"), *options],
             cwd=ROOT,
             env={**environment, marks.NAME: mark},
             stdout=file,

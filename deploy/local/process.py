@@ -7,6 +7,7 @@ that was set sends none, so the child looks once whether its parent is still the
 """
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -19,6 +20,8 @@ from typing import IO, Any
 from deploy.local.errors import LocalError
 
 _GUARD = ["setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"']
+_OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")  # ip(7)
+_FIRST_PORT = 10_000
 _POLL = 0.05  # seconds between two looks at a process or a port
 
 
@@ -145,11 +148,17 @@ def _relay(stream: IO[str], sink: Callable[[str], None]) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nothing listens on now, and that Linux gives to no outgoing connection meanwhile."""
+    end = int(_OUTGOING.read_text().split()[0]) if _OUTGOING.exists() else 0
+    while True:
+        # Not from `random`: two processes with the same seed would choose the same ports.
+        port = _FIRST_PORT + secrets.randbelow(end - _FIRST_PORT) if end > 2 * _FIRST_PORT else 0
+        with socket.socket() as sock:
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(sock.getsockname()[1])
 
 
 def listens(port: int) -> bool:

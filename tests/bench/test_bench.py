@@ -20,7 +20,7 @@ from tests.bench import peer, report, tools, variants
 from tests.bench.__main__ import steps
 from tests.bench.ratio import Ratio, Table, alternate
 from tests.bench.results import Results, about
-from tests.conftest import ROOT
+from tests.conftest import BACKGROUND, ROOT
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -169,9 +169,8 @@ def has_worker(main: psutil.Process) -> bool:
 
 
 def test_a_run_that_is_interrupted_leaves_its_report_and_no_process(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "tests.bench", "--quick", "--only", "sending,pools", "--output", str(tmp_path)]
-    # As in the background of a script, where SIGINT is ignored.
-    command = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
+    options = ["--quick", "--only", "sending,pools", "--output", str(tmp_path)]
+    command = [*BACKGROUND, sys.executable, "-m", "tests.bench", *options]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as running:
         main = psutil.Process(running.pid)
         deadline = time.monotonic() + 60

@@ -39,4 +39,4 @@ async def test_a_stock_worker_serves_the_bridge(
             assert told == also_told == [Progress("PROGRESS", {"step": step}) for step in range(3)]
             assert bridge.statistics().unknown == bridge.statistics().malformed == 0
     finally:
-        worker.stop()
+        worker.kill()

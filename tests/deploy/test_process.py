@@ -12,6 +12,7 @@ from deploy.local.errors import LocalError
 from deploy.local.folder import owned
 from deploy.local.process import Process, free_port, listens
 
+OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
 
 
@@ -83,6 +84,14 @@ def test_a_free_port_is_free_until_something_listens() -> None:
             assert server.poll() is None
             time.sleep(0.02)
         server.kill()
+
+
+@pytest.mark.skipif(not OUTGOING.exists(), reason="this kernel does not say which ports outgoing connections get")
+def test_a_free_port_is_none_that_an_outgoing_connection_gets() -> None:
+    first = int(OUTGOING.read_text().split()[0])
+    ports = {free_port() for _ in range(100)}
+    assert first < 20_000 or max(ports) < first
+    assert len(ports) > 90
 
 
 def test_a_folder_is_owned_by_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from deploy.local.database import Database
 from deploy.local.process import free_port
 from nowait.bridge import Bridge
 from nowait.errors import BridgeError
-from tests import programs
+from tests import programs, vhosts
 from tests.bridge.conftest import until
 from tests.conftest import Start, celery_worker
 from tests.faults.deployment import HOSTS, Deployment
@@ -86,21 +86,36 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[Site]:
-    """One site for all tests; each leaves it whole."""
+def bare_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The site without its worker."""
     site = Site(tmp_path_factory.mktemp("site"))
     try:
         site.broker.start()
         site.broker.wait_ready()
-        # Processes, not threads: those of Celery 5.7 acknowledge on a connection that the main thread
-        # uses too, and may hang for ever when it is lost.
-        worker = celery_worker(
-            start, "tests.celeryapp", "-P", "prefork", "-c", "4", broker_url=site.broker.url, test_runs=site.runs
-        )
         yield site
-        worker.stop()
     finally:
         site.broker.stop()
+
+
+@pytest.fixture(scope="session")
+def site(bare_site: Site, start: Start) -> Site:
+    """One site for all tests; each leaves it whole."""
+    # Processes, not threads: those of Celery 5.7 acknowledge on a connection that the main thread
+    # uses too, and may hang for ever when it is lost.
+    settings = {"broker_url": bare_site.broker.url, "test_runs": bare_site.runs}
+    celery_worker(start, "tests.celeryapp", "-P", "prefork", "-c", "4", **settings)
+    return bare_site
+
+
+@pytest.fixture(scope="session")
+def private_broker(bare_site: Site) -> Broker:
+    """The site's, in place of one that all tests share: an alarm would hold up those that run beside it."""
+    return bare_site.broker
+
+
+@pytest.fixture(scope="session")
+def new_vhosts(private_broker: Broker) -> Iterator[str]:
+    return vhosts.endless(private_broker)
 
 
 @pytest.fixture(scope="session")

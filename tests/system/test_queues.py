@@ -47,4 +47,4 @@ async def test_a_full_queue_of_slow_queries_delays_no_fast_one_from_a_cold_start
     assert sum("slow" in requested for requested, _ in volley.done) < 10
     assert [answer.status for _, answer in await volley.all()] == [200] * 52
     for process in (*servers, *workers):
-        process.stop()
+        process.kill()

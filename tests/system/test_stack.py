@@ -1,5 +1,6 @@
 """The whole thing as processes, over HTTP."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -11,7 +12,7 @@ import pytest
 
 from deploy.local.process import free_port
 from deploy.local.services import Services
-from tests.conftest import Start, celery_worker, printed, ready, services_settings
+from tests.conftest import Hold, Start, celery_worker, printed, ready, services_settings
 from tests.http import assert_problem, fetch
 from tests.system.conftest import Volley, soon, wait_until
 
@@ -20,22 +21,27 @@ Sleeping = Callable[[], int]
 
 
 @pytest.mark.gen_test
-async def test_a_hundred_slow_queries_do_not_hold_up_a_fast_answer(server_url: str, sleeping: Sleeping) -> None:
+async def test_a_hundred_slow_queries_do_not_hold_up_a_fast_answer(server_url: str, hold: Hold) -> None:
     volley = Volley()
-    volley.send(f"{server_url}/mysql_query/1?delay=8", times=100)
-    await soon(lambda: sleeping() == 100)
-    volley.send(f"{server_url}/i_want_you_now")
+    with hold() as held:
+        volley.send(f"{server_url}/mysql_query/1", times=100)
+        await soon(lambda: held() == 100)
+        volley.send(f"{server_url}/i_want_you_now")
+        await soon(lambda: len(volley.done) == 1)
     done = await volley.all()
     assert done[0][0].endswith("/i_want_you_now")
     assert [answer.status for _, answer in done] == [200] * 101
 
 
 @pytest.mark.gen_test
-async def test_one_query_that_blocks_holds_up_everybody(server_url: str, sleeping: Sleeping) -> None:
+async def test_one_query_that_blocks_holds_up_everybody(server_url: str, hold: Hold) -> None:
     volley = Volley()
-    volley.send(f"{server_url}/blocking/mysql_query/1?delay=2")
-    await soon(lambda: sleeping() == 1)
-    volley.send(f"{server_url}/i_want_you_now")
+    with hold() as held:
+        volley.send(f"{server_url}/blocking/mysql_query/1")
+        await soon(lambda: held() == 1)
+        volley.send(f"{server_url}/i_want_you_now")
+        await asyncio.sleep(0.3)
+        assert volley.done == []
     done = await volley.all()
     assert done[-1][0].endswith("/i_want_you_now")
     assert [answer.status for _, answer in done] == [200, 200]
@@ -44,12 +50,14 @@ async def test_one_query_that_blocks_holds_up_everybody(server_url: str, sleepin
 @pytest.mark.gen_test
 @pytest.mark.parametrize(("variant", "times"), [("threads", 20), ("aiomysql", 50)])
 async def test_threads_and_the_async_driver_do_not_hold_it_up_either(
-    server_url: str, sleeping: Sleeping, variant: str, times: int
+    server_url: str, hold: Hold, variant: str, times: int
 ) -> None:
     volley = Volley()
-    volley.send(f"{server_url}/{variant}/mysql_query/1?delay=2", times)
-    await soon(lambda: sleeping() == times)
-    volley.send(f"{server_url}/i_want_you_now")
+    with hold() as held:
+        volley.send(f"{server_url}/{variant}/mysql_query/1", times)
+        await soon(lambda: held() == times)
+        volley.send(f"{server_url}/i_want_you_now")
+        await soon(lambda: len(volley.done) == 1)
     done = await volley.all()
     assert done[0][0].endswith("/i_want_you_now")
     assert [answer.status for _, answer in done] == [200] * (times + 1)
@@ -84,10 +92,11 @@ async def test_a_query_ends_in_the_database_when_nobody_waits_for_it_any_more(
 
 
 @pytest.mark.gen_test
-async def test_two_hundred_slow_queries_on_one_worker_run_at_once(server_url: str, sleeping: Sleeping) -> None:
+async def test_two_hundred_slow_queries_on_one_worker_run_at_once(server_url: str, hold: Hold) -> None:
     volley = Volley()
-    volley.send(f"{server_url}/mysql_query/1?delay=10", times=200)
-    await soon(lambda: sleeping() == 200)
+    with hold() as held:
+        volley.send(f"{server_url}/mysql_query/1", times=200)
+        await soon(lambda: held() == 200)
     assert [answer.status for _, answer in await volley.all()] == [200] * 200
 
 
@@ -134,7 +143,7 @@ def test_without_a_worker_the_answer_is_504_at_the_deadline(
     assert assert_problem(fetch(f"{url}/mysql_query/1"), 503)["type"].endswith(":no-queue")
     worker = celery_worker(start, "tasks", "-P", "solo", **settings)
     wait_until(lambda: fetch(f"{url}/mysql_query/1").status == 200)
-    worker.stop()
+    worker.kill()
     answer = fetch(f"{url}/mysql_query/1", headers={"Prefer": "wait=0.5"})
     assert assert_problem(answer, 504)["type"].endswith(":deadline-exceeded")
     assert fetch(f"{url}/i_want_you_now").status == 200

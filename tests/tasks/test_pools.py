@@ -63,4 +63,4 @@ async def test_a_pool_serves_all_queries(vhost: str, services: Services, start: 
         assert all(count <= 1 for count in children)
         assert main + sum(children) >= 1
         await until(lambda: bridge.statistics().in_flight == 0)
-    worker.stop()
+    worker.kill()

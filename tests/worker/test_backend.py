@@ -61,7 +61,7 @@ async def served(start: Start, vhost: str, pool: str, concurrency: int) -> Async
         async with running(vhost) as bridge:
             yield bridge
     finally:
-        worker.stop()
+        worker.kill()
 
 
 @pytest.mark.gen_test

@@ -203,7 +203,7 @@ async def test_a_worker_survives_lies_and_buries_each(vhost: str, strict: Proces
             letter = channel.basic_get(Topology.dead_letter_queue, no_ack=True)
             assert letter.headers["x-refused"] and letter.headers["x-queue"] == QUEUE
     assert strict.returncode is None
-    strict.stop()
+    strict.kill()
 
 
 @pytest.mark.gen_test
@@ -228,7 +228,7 @@ async def test_a_bomb_and_the_largest_body_that_brokers_let_through_cost_no_memo
                 channel.basic_publish(message, routing_key=QUEUE)
                 await served(bridge)
             assert worker.memory_info().rss - before < 50_000_000
-    strict.stop()
+    strict.kill()
 
 
 @pytest.mark.parametrize("text", ["", "x" * 256, "é" * 128, "\ud800", 5, None])
