@@ -59,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
         "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.systemd",
         "nowait.topology", "nowait.worker.publisher",
     },
-    "nowait.worker.publisher": {"amqp", "celery"},
+    "nowait.worker.publisher": {"amqp", "celery", "nowait.deadline"},
     "server": set(),
     "server.__main__": {
         "celery", "tornado", "nowait.bridge", "nowait.messages.limits", "nowait.systemd", "nowait.topology",

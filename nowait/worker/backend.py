@@ -19,7 +19,7 @@ from kombu.utils.json import JSONEncoder
 
 from nowait.messages.limits import MAX_REPLY
 from nowait.topology import Topology
-from nowait.worker.publisher import Channels, Undelivered
+from nowait.worker.publisher import ConfirmedPublisher, Undelivered
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Results(RPCBackend):
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
         super().__init__(app, *args, **kwargs)
         self._app: Any = app
-        self._channels = Channels(app)
+        self._publisher = ConfirmedPublisher(app)
         self._topology: Topology = app.conf.get("nowait_topology", Topology.declared())
         self._background: ThreadPoolExecutor | None = None
 
@@ -74,7 +74,7 @@ class Results(RPCBackend):
 
         def send() -> None:
             try:
-                self._channels.publish(message, self._topology.replies, routing_key, _TIMEOUT)
+                self._publisher.publish(message, self._topology.replies, routing_key, _TIMEOUT)
             except Undelivered as error:
                 log.error("task %s: its state %s was not delivered: %s", task_id, state, error)
 

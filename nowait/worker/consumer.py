@@ -18,7 +18,7 @@ from nowait.messages.limits import MAX_TASK_BODY
 from nowait.messages.validation import Refused, check_body, check_envelope
 from nowait.systemd import Notifier
 from nowait.topology import Topology
-from nowait.worker.publisher import Channels, Undelivered
+from nowait.worker.publisher import ConfirmedPublisher, Undelivered
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class Consumer(consumer.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         app = kwargs["app"]
         self._topology: Topology = app.conf.get("nowait_topology", Topology.declared())
-        self._dead_letters = Channels(app)
+        self._dead_letters = ConfirmedPublisher(app)
         self._refused = 0
         self._notifier = Notifier(app.conf.get("nowait_liveness_file"))
         options = kwargs["worker_options"] = dict(kwargs.get("worker_options") or {})
