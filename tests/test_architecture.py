@@ -52,14 +52,13 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.tls": {"kombu"},
     "nowait.topology": {"kombu"},
     "nowait.worker": {"nowait.worker.backend", "nowait.worker.consumer"},
-    "nowait.worker.backend": {
-        "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.topology", "nowait.worker.publisher",
-    },
+    "nowait.worker.backend": {"celery", "nowait.topology", "nowait.worker.publisher", "nowait.worker.replies"},
     "nowait.worker.consumer": {
         "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.systemd",
         "nowait.topology", "nowait.worker.publisher",
     },
     "nowait.worker.publisher": {"amqp", "celery", "nowait.deadline"},
+    "nowait.worker.replies": {"amqp", "kombu", "nowait.messages.limits", "nowait.topology"},
     "server": set(),
     "server.__main__": {
         "celery", "tornado", "nowait.bridge", "nowait.messages.limits", "nowait.systemd", "nowait.topology",
