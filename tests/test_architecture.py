@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.messages.reply": {"nowait.errors"},
     "nowait.messages.task": set(),
     "nowait.messages.template": {"amqp", "nowait.amqp.properties", "nowait.messages.limits"},
-    "nowait.messages.validation": {"celery", "nowait.messages.limits"},
+    "nowait.messages.validation": {"celery", "kombu", "nowait.amqp", "nowait.messages.limits"},
     "nowait.settings": set(),
     "nowait.systemd": set(),
     "nowait.testing": {"nowait.bridge.call", "nowait.bridge.calls", "nowait.errors"},
@@ -54,8 +54,12 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.worker": {"nowait.worker.backend", "nowait.worker.consumer"},
     "nowait.worker.backend": {"celery", "nowait.topology", "nowait.worker.publisher", "nowait.worker.replies"},
     "nowait.worker.consumer": {
-        "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.systemd",
-        "nowait.topology", "nowait.worker.publisher",
+        "celery", "kombu", "nowait.messages.validation", "nowait.systemd", "nowait.topology",
+        "nowait.worker.dead_letters",
+    },
+    "nowait.worker.dead_letters": {
+        "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.topology",
+        "nowait.worker.publisher", "nowait.worker.replies",
     },
     "nowait.worker.publisher": {"amqp", "celery", "nowait.deadline"},
     "nowait.worker.replies": {"amqp", "kombu", "nowait.messages.limits", "nowait.topology"},
