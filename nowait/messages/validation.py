@@ -6,18 +6,40 @@ https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
 from collections.abc import Callable, Container, Mapping
+from inspect import signature
 from typing import Any
 
-from celery.app.task import Context
+from celery import Celery
+from celery.app.amqp import AMQP
+from celery.app.task import Context, Task
+from celery.canvas import Signature
 from celery.utils.time import maybe_iso8601
+from kombu import Producer
 
+from nowait.amqp import properties as amqp_properties
 from nowait.messages.limits import MAX_SHORT_STRING, MAX_TASK_BODY
 
 Check = Callable[[Any], bool]
 
+_MAX_DEPTH = 8  # of lists and objects in the value of a stamp
+# When a stamped task is tried again, Celery makes an option of each stamp: none may have the name of an option.
+_OPTIONS = amqp_properties.NAMES.union(
+    {"queue", "exchange_type"},
+    *(signature(call).parameters for call in (Task.apply_async, Celery.send_task, AMQP.as_task_v2, Producer.publish)),
+)
+
 
 class Refused(ValueError):
-    """A message that is not to be run; the text says why, in words fit for a header."""
+    """A message that is not to be run.
+
+    Args:
+        reason: why, in words fit for a header: short, without line breaks.
+        kind: UnknownTask, MessageTooLarge, or InvalidMessage for all else: what its caller is answered.
+    """
+
+    def __init__(self, reason: str, kind: str = "InvalidMessage") -> None:
+        super().__init__(reason)
+        self.kind = kind
 
 
 def _text(value: Any) -> bool:
@@ -49,8 +71,37 @@ def _limits(value: Any) -> bool:
     )  # fmt: skip
 
 
+def _stamp(value: Any) -> bool:
+    # What would pass for an option of Celery's is no stamp.
+    return _id(value) and value not in _OPTIONS and not hasattr(Context, value)
+
+
+def _json(value: Any, depth: int = _MAX_DEPTH) -> bool:
+    if isinstance(value, Mapping):
+        return depth > 0 and all(isinstance(key, str) and _json(inner, depth - 1) for key, inner in value.items())
+    if isinstance(value, (list, tuple)):
+        return depth > 0 and all(_json(inner, depth - 1) for inner in value)
+    return value is None or isinstance(value, (str, int, float))
+
+
+def _task(value: Any) -> bool:
+    # A signature, as a message carries it.
+    return (
+        isinstance(value, Mapping)
+        and _id(value.get("task"))
+        and isinstance(value.get("args"), (list, tuple))
+        and isinstance(value.get("kwargs"), Mapping)
+        and isinstance(value.get("options"), Mapping)
+        and (value.get("subtask_type") is None or value["subtask_type"] in tuple(Signature.TYPES))
+    )
+
+
 def _or_none(check: Check) -> Check:
     return lambda value: value is None or check(value)
+
+
+def _none_or_each(check: Check) -> Check:
+    return lambda value: not value or (isinstance(value, (list, tuple)) and all(map(check, value)))
 
 
 # Every header that Celery sets, and what it may be.
@@ -72,18 +123,24 @@ _HEADERS: Mapping[str, Check] = {
     "timelimit": _or_none(_limits),
     "ignore_result": _or_none(lambda value: isinstance(value, bool)),
     "replaced_task_nesting": _or_none(_count),
-    "stamped_headers": lambda value: not value,
-    "stamps": lambda value: not value,
+    "stamped_headers": _none_or_each(_stamp),
+    "stamps": lambda value: not value or (isinstance(value, Mapping) and _json(value)),
 }
 _REQUIRED = ("task", "id")
-_EMBEDDED = {"callbacks", "errbacks", "chain", "chord"}
+# What the body may carry besides arguments: further tasks.
+_EMBEDDED: Mapping[str, Check] = {
+    "callbacks": _none_or_each(_task),
+    "errbacks": _none_or_each(_task),
+    "chain": _none_or_each(_task),
+    "chord": lambda value: not value or _task(value),
+}
 
 
-def check_envelope(
+def validate_headers(
     headers: Any, properties: Mapping[str, Any], content_type: Any, content_encoding: Any, size: int,
     tasks: Container[str], sender: str | None = None,
 ) -> None:
-    """Look at all of a message but its body.
+    """Check all of a message but its body.
 
     Args:
         headers: its application headers.
@@ -99,10 +156,10 @@ def check_envelope(
     """  # fmt: skip
     if content_type != "application/json" or content_encoding not in ("utf-8", "utf8"):
         raise Refused("the content is not JSON in UTF-8")
-    if sender is not None and properties.get("user_id") != sender:
+    if not _comes_from(sender, properties):
         raise Refused(f"it does not come from the user {sender}")
     if size > MAX_TASK_BODY:
-        raise Refused(f"the body has {size} bytes, {MAX_TASK_BODY} are allowed")
+        raise Refused(f"the body has {size} bytes, {MAX_TASK_BODY} are allowed", "MessageTooLarge")
     if not isinstance(headers, Mapping):
         raise Refused("there are no headers")
     for name in _REQUIRED:
@@ -113,18 +170,19 @@ def check_envelope(
         if check is None:
             # Others belong to whoever sent them, unless they would pass for what Celery knows of a task.
             if name == "compression" or hasattr(Context, name):
-                raise Refused(f"the header {name[:100]} is not allowed")
+                raise Refused(f"the header {name[:100]!r} is not allowed")
         elif not check(value):
             raise Refused(f"the header {name} is not what it should be")
     if headers["task"] not in tasks:
-        raise Refused(f"there is no task {headers['task'][:100]}")
+        raise Refused(f"there is no task {headers['task'][:100]!r}", "UnknownTask")
     for name in ("correlation_id", "reply_to"):
-        if not _or_none(_id)(properties.get(name)):
+        # Empty for none, too.
+        if properties.get(name) and not _id(properties[name]):
             raise Refused(f"the property {name} is not what it should be")
 
 
-def check_body(body: Any, canvas: bool = False) -> None:
-    """Look at a decoded body.
+def validate_body(body: Any, canvas: bool = False) -> None:
+    """Check a decoded body.
 
     Args:
         body: `[args, kwargs, embed]`.
@@ -137,5 +195,29 @@ def check_body(body: Any, canvas: bool = False) -> None:
     args, kwargs, embed = body
     if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping) or not isinstance(embed, Mapping):
         raise Refused("the body is not [args, kwargs, embed]")
-    if not embed.keys() <= _EMBEDDED or (any(embed.values()) and not canvas):
-        raise Refused("the body names other tasks to send")
+    if not embed.keys() <= _EMBEDDED.keys():
+        raise Refused("the body is not [args, kwargs, embed]")
+    if any(embed.values()):
+        if not canvas:
+            raise Refused("the body names other tasks to send")
+        for name, value in embed.items():
+            if not _EMBEDDED[name](value):
+                raise Refused(f"the body's {name} is not what it should be")
+
+
+def reply_address(
+    headers: Any, properties: Mapping[str, Any], sender: str | None = None
+) -> tuple[str, str, str] | None:
+    """Where the answer to a refused message goes: the queue, the correlation id, the task's id.
+
+    None when the message does not say so, or does not come from `sender` (see validate_headers).
+    """
+    task_id: Any = headers.get("id") if isinstance(headers, Mapping) else None
+    correlation_id: Any = properties.get("correlation_id") or task_id
+    if not _comes_from(sender, properties) or not _id(properties.get("reply_to")) or not _id(correlation_id):
+        return None
+    return properties["reply_to"], correlation_id, task_id if _id(task_id) else correlation_id
+
+
+def _comes_from(sender: str | None, properties: Mapping[str, Any]) -> bool:
+    return sender is None or properties.get("user_id") == sender

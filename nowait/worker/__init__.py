@@ -2,9 +2,12 @@
 
     app.conf.worker_consumer = "nowait.worker:Consumer"
     app.conf.result_backend = "nowait.worker:Results"
+
+`configure(app)` sets both, and what belongs to them.
 """
 
 from nowait.worker.backend import Results
+from nowait.worker.configure import configure
 from nowait.worker.consumer import Consumer
 
-__all__ = ["Consumer", "Results"]
+__all__ = ["Consumer", "Results", "configure"]

@@ -1,7 +1,7 @@
 """What a worker does with each message that arrives: checked first, run by Celery then.
 
-A message that is refused goes to the dead-letter queue with the reason, and does not affect other messages. Used
-as Celery's `worker_consumer`.
+A message that is refused goes to the dead-letter queue with the reason, and does not affect other messages; its
+caller is answered at once. Used as Celery's `worker_consumer`.
 """
 
 import logging
@@ -9,22 +9,19 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-import amqp
 from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
-from kombu import Message, Queue, compression
+from kombu import Message, compression
 
-from nowait.messages.limits import MAX_TASK_BODY
-from nowait.messages.validation import Refused, check_body, check_envelope
+from nowait.messages.validation import Refused, validate_body, validate_headers
 from nowait.systemd import Notifier
 from nowait.topology import Topology
-from nowait.worker.publisher import Channels, Undelivered
+from nowait.worker.dead_letters import DeadLetters
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT = 5.0  # seconds
 _MAX_WARNINGS = 10  # refusals that are logged as warnings; a flood of them is not to fill a disk
-_RETRY = 1  # seconds from one try to connect to the next
+_RETRY_DELAY = 1  # seconds from one try to connect to the next
 
 
 class Consumer(consumer.Consumer):
@@ -35,11 +32,12 @@ class Consumer(consumer.Consumer):
     """
 
     hub: Any
+    qos: Any
+    connection_errors: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         app = kwargs["app"]
         self._topology: Topology = app.conf.get("nowait_topology", Topology.declared())
-        self._dead_letters = Channels(app)
         self._refused = 0
         self._notifier = Notifier(app.conf.get("nowait_liveness_file"))
         options = kwargs["worker_options"] = dict(kwargs.get("worker_options") or {})
@@ -47,28 +45,25 @@ class Consumer(consumer.Consumer):
         if not app.conf.worker_enable_remote_control:
             options["without_heartbeat"] = True
         super().__init__(*args, **kwargs)
+        self._dead_letters = DeadLetters(app, self._topology, self.call_soon, self.connection_errors)
         if self.hub:
             self.hub.call_repeatedly(1.0, self._notifier.alive)
         # kombu inflates a message before anybody can look at its size.
         for content_type in compression.encoders():
-            compression.register(_refuse, _refuse, content_type)
+            compression.register(_refuse_compressed, _refuse_compressed, content_type)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """The function that gets each message."""
         handle = super().create_task_handler(*args, **kwargs)
         connection: Any = self.connection
         if self._topology.declares:
-            Queue(
-                self._topology.dead_letter_queue,
-                channel=connection.default_channel,
-                queue_arguments=self._topology.dead_letter_arguments,
-            ).queue_declare()
+            self._dead_letters.declare(connection)
 
         def receive(message: Message) -> None:
             try:
-                self._check(message)
+                self._validate(message)
             except Refused as error:
-                self._dead_letter(message, str(error))
+                self._refuse(message, error)
             else:
                 handle(message)
 
@@ -103,17 +98,17 @@ class Consumer(consumer.Consumer):
             self._notifier.alive()
 
         return conn.ensure_connection(
-            failed, interval_start=_RETRY, interval_step=0, interval_max=_RETRY, callback=wait
+            failed, interval_start=_RETRY_DELAY, interval_step=0, interval_max=_RETRY_DELAY, callback=wait
         )
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Called for a message that kombu could not read, in place of receive(); Celery drops it here."""
-        self._dead_letter(message, f"it cannot be read: {type(exc).__name__}")
+        self._refuse(message, exc if isinstance(exc, Refused) else Refused(f"it cannot be read: {type(exc).__name__}"))
 
-    def _check(self, message: Message) -> None:
+    def _validate(self, message: Message) -> None:
         """Raise Refused for a message that is not to be run."""
         body = message.body
-        check_envelope(
+        validate_headers(
             message.headers,
             message.properties,
             message.content_type,
@@ -126,29 +121,13 @@ class Consumer(consumer.Consumer):
             decoded = message.payload
         except Exception as error:  # json's, kombu's own, RecursionError
             raise Refused("the body is not JSON") from error
-        check_body(decoded, self.app.conf.get("nowait_canvas", False))
+        validate_body(decoded, self.app.conf.get("nowait_canvas", False))
 
-    def _dead_letter(self, message: Message, reason: str) -> None:
-        """Put a message into the dead-letter queue, and take it off its own."""
+    def _refuse(self, message: Message, error: Refused) -> None:
         self._refused += 1
-        log.log(logging.WARNING if self._refused <= _MAX_WARNINGS else logging.DEBUG, "message refused: %s", reason)
-        body = message.body
-        queue = str((message.delivery_info or {}).get("routing_key", ""))[:255]
-        letter = amqp.Message(
-            body[:MAX_TASK_BODY] if isinstance(body, (bytes, str)) else b"",
-            content_type="application/octet-stream",
-            delivery_mode=2,
-            application_headers={"x-refused": reason, "x-queue": queue},
-            **self._topology.sender_properties(),
-        )
-        try:
-            self._dead_letters.publish(letter, self._topology.dead_letters, self._topology.dead_letter_queue, _TIMEOUT)
-        except Undelivered as error:
-            log.error("a refused message could not be dead-lettered, and is requeued: %s", error)
-            message.requeue()
-        else:
-            message.ack()
+        log.log(logging.WARNING if self._refused <= _MAX_WARNINGS else logging.DEBUG, "message refused: %s", error)
+        self._dead_letters.add(message, error, self.qos)
 
 
-def _refuse(_content: Any) -> Any:
+def _refuse_compressed(_content: Any) -> Any:
     raise Refused("compressed content is not allowed")

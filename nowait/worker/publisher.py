@@ -1,30 +1,34 @@
-"""Confirmed channels to the broker, for whatever threads, greenlets or processes need one."""
+"""Messages to the broker that it confirms, from whatever threads, greenlets or processes have one to send."""
 
 import contextlib
 import os
 import threading
 import time
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from typing import Any
 
 import amqp
 from amqp import spec
 from celery import Celery
 
-_CONNECT_TIMEOUT = 4.0  # seconds
-_WRITE_TIMEOUT = 30.0  # seconds
-LIMIT = 8  # channels of one process
-_PAUSE = 0.2  # seconds from a failed try to the next
+from nowait.deadline import Deadline
+
+_CONNECT_TIMEOUT = 4.0  # seconds, for each step of connecting
+_RETRY_DELAY = 0.2  # seconds from a failed try to the next
+MAX_CONNECTIONS = 8  # of one process
 
 
 class Undelivered(Exception):
     """A message was not confirmed in time, or was refused; the text says why."""
 
 
-class Channels:
-    """Channels, each on a connection of its own, and used by one at a time.
+class ConfirmedPublisher:
+    """Publishes, and waits for the broker's confirm.
 
-    There are as many as were ever needed at once, at most LIMIT: a message takes milliseconds, so
-    that hundreds of threads share a few. A process that was forked makes its own.
+    There are as many connections, of one channel each, as were ever needed at once, at most
+    MAX_CONNECTIONS: a message takes milliseconds, so that hundreds of threads share a few. A process
+    that was forked makes its own.
 
     Args:
         app: its broker is used.
@@ -33,7 +37,7 @@ class Channels:
     def __init__(self, app: Celery) -> None:
         self._app = app
         self._idle: list[amqp.Channel] = []
-        self._free = threading.Semaphore(LIMIT)
+        self._free = threading.Semaphore(MAX_CONNECTIONS)
         self._pid = os.getpid()
 
     def publish(self, message: amqp.Message, exchange: str, routing_key: str, timeout: float) -> None:
@@ -43,74 +47,101 @@ class Channels:
             message: what to send.
             exchange: where to; "" for the default one.
             routing_key: with the default exchange, the queue's name.
-            timeout: seconds, over all tries; a lost connection is replaced within them.
+            timeout: seconds for all of it: a lost connection is replaced within them.
 
         Raises Undelivered. A message that was published and not confirmed may be there twice.
         """
-        deadline = time.monotonic() + timeout
+        deadline = Deadline.after(timeout)
         self._leave_parent()
         if not self._free.acquire(timeout=timeout):
-            raise Undelivered("all channels were busy")
+            raise Undelivered("all connections were busy")
         try:
             self._publish(message, exchange, routing_key, deadline)
         finally:
             self._free.release()
 
-    def _publish(self, message: amqp.Message, exchange: str, routing_key: str, deadline: float) -> None:
+    def _publish(self, message: amqp.Message, exchange: str, routing_key: str, deadline: Deadline) -> None:
         while True:
             channel: amqp.Channel | None = None
             try:
-                channel = self._take()
-                acked = _publish(channel, message, exchange, routing_key, max(0.001, deadline - time.monotonic()))
-            except amqp.AccessRefused as error:
+                channel = self._take(deadline)
+                acked = _publish(channel, message, exchange, routing_key, max(0.001, deadline.remaining()))
+            except amqp.ChannelError as error:
+                # No permission, no such exchange, too large: it would be so again.
                 _drop(channel)
                 raise Undelivered(str(error)) from error
             except Exception as error:
                 # py-amqp and the socket raise a dozen unrelated types. The channel is of no use any
                 # more: a confirm that comes late would be taken for the next message's.
                 _drop(channel)
-                if time.monotonic() + _PAUSE > deadline:
+                if deadline.remaining() <= _RETRY_DELAY:
                     raise Undelivered(f"{type(error).__name__}: {error}") from error
-                time.sleep(_PAUSE)
+                time.sleep(_RETRY_DELAY)
             else:
                 self._idle.append(channel)
                 if not acked:
                     raise Undelivered("the broker refused it")
                 return
 
-    def _take(self) -> amqp.Channel:
-        """An idle channel, or a new one."""
+    def _take(self, deadline: Deadline) -> amqp.Channel:
+        """An idle channel, or a new one. Raises TimeoutError at the deadline, and what connecting raises."""
         try:
             return self._idle.pop()
         except IndexError:
-            return self._open()
+            pass
+        # In a thread, as names, TCP, TLS and login have no limit in common.
+        opened: Future[amqp.Channel] = Future()
+        threading.Thread(target=self._open, args=(opened,), name="publisher", daemon=True).start()
+        try:
+            return opened.result(deadline.remaining())
+        except FutureTimeout:
+            if not opened.cancel():  # done at the last moment
+                return opened.result()
+            raise TimeoutError("there was no connection in time") from None
 
     def _leave_parent(self) -> None:
         """After a fork, have no channel of the parent's."""
         if self._pid != os.getpid():
             inherited, self._idle, self._pid = self._idle, [], os.getpid()
-            self._free = threading.Semaphore(LIMIT)
+            self._free = threading.Semaphore(MAX_CONNECTIONS)
             for channel in inherited:
                 _forget(channel)
 
-    def _open(self) -> amqp.Channel:
-        connection: Any = self._app.connection_for_write(
-            connect_timeout=_CONNECT_TIMEOUT, heartbeat=0, transport_options={"write_timeout": _WRITE_TIMEOUT}
-        )
-        connection.ensure_connection(max_retries=1)
-        channel: amqp.Channel = connection.connection.channel()
-        channel.confirm_select()
-        return channel
+    def _open(self, opened: "Future[amqp.Channel]") -> None:
+        """Open a connection with a channel, for whoever waits for it, or for the next."""
+        raw: Any = None
+        try:
+            connection: Any = self._app.connection_for_write(connect_timeout=_CONNECT_TIMEOUT, heartbeat=0)
+            # Each URL once.
+            urls = len(connection.alt or "1")
+            connection.ensure_connection(max_retries=urls - 1, interval_start=0, interval_step=0)
+            raw = connection.connection
+            raw.transport.sock.settimeout(_CONNECT_TIMEOUT)
+            channel: amqp.Channel = raw.channel()
+            channel.confirm_select()
+        except Exception as error:
+            if raw is not None:
+                raw.collect()
+            if opened.set_running_or_notify_cancel():
+                opened.set_exception(error)
+            return
+        if opened.set_running_or_notify_cancel():
+            opened.set_result(channel)
+        elif len(self._idle) < MAX_CONNECTIONS:
+            self._idle.append(channel)
+        else:
+            _drop(channel)
 
 
 def _publish(
     channel: amqp.Channel, message: amqp.Message, exchange: str, routing_key: str, timeout: float
 ) -> bool:
-    """Publish and wait for the confirm. Returns False for a nack."""
+    """Publish and wait for the confirm. Returns False for a nack; raises when the broker is silent for `timeout`."""
     answers: list[Any] = []
+    channel.connection.transport.sock.settimeout(timeout)
     # As basic_publish, but for its look at what came meanwhile: wait() looks anyway.
     channel.send_method(spec.Basic.Publish, "Bssbb", (0, exchange, routing_key, False, False), message)
-    channel.wait([spec.Basic.Ack, spec.Basic.Nack], callback=lambda method, *_: answers.append(method), timeout=timeout)
+    channel.wait([spec.Basic.Ack, spec.Basic.Nack], callback=lambda method, *_: answers.append(method))
     return answers == [spec.Basic.Ack]
 
 

@@ -1,13 +1,17 @@
 """Workers that are killed, kept from answering, or added."""
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import amqp
+import kombu
 import pytest
+from celery import Celery
 
 from deploy.local.broker import Broker
 from deploy.local.process import Process
@@ -112,6 +116,62 @@ async def test_an_alarm_does_not_keep_a_worker_whose_task_is_over_its_limit(
                 await call
             assert caught.value.exception == "TimeLimitExceeded"
             assert await bridge.send_task("test.echo", ["next"], queue="tests", timeout=60) == "next"
+        worker.stop()
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+async def test_refused_messages_do_not_keep_a_worker_while_the_broker_takes_no_dead_letters(
+    private_broker: Broker, vhost: str, start: Start, tmp_path: Path, pool: str
+) -> None:
+    runs = tmp_path / "runs"
+    runs.touch()
+    options = {"content_type": "application/json", "content_encoding": "utf-8"}
+
+    def ran() -> list[str]:
+        return [line.split()[0] for line in runs.read_text().splitlines()]
+
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare("callers")
+
+        def send(number: int, **headers: Any) -> None:
+            made = made_by.amqp.as_task_v2(f"{number}", "test.record", [f"{number}", 0.0], reply_to="callers")
+            # Good ones name no reply queue: their replies, too, would wait for the broker.
+            named = {"reply_to": "callers", "correlation_id": f"{number}"} if headers else {}
+            message = amqp.Message(json.dumps(made.body), application_headers={**made.headers, **headers}, **named)
+            message.properties.update(options)
+            channel.basic_publish(message, routing_key="tests")
+
+        made_by = Celery("callers", broker="memory://", set_as_current=False)
+        settings = {"test_runs": runs, "test_consumer": "nowait.worker:Consumer"}
+        worker = celery_worker(
+            start, "tests.celeryapp", "-P", pool, "-c", "1", broker_url=vhost, test_backend="rpc://", **settings
+        )
+        send(0)
+        await until(lambda: ran() == ["0"])
+        worker.stop()
+        # What is refused comes first, and takes more places than the worker has.
+        for number in range(1, 21):
+            send(number, **({"retries": -1} if number <= 10 else {}))
+        await control(private_broker, "set_vm_memory_high_watermark", "absolute", "1MB")
+        try:
+            worker = celery_worker(
+                start, "tests.celeryapp", "-P", pool, "-c", "1", broker_url=vhost, test_backend="rpc://", **settings
+            )
+            await until(lambda: len(ran()) == 11)
+            assert sorted(ran()[1:], key=int) == [f"{number}" for number in range(11, 21)]
+        finally:
+            await control(private_broker, "set_vm_memory_high_watermark", "0.4")
+        replies: dict[str, Any] = {}
+
+        def answered() -> bool:
+            while reply := channel.basic_get("callers", no_ack=True):
+                replies[reply.properties["correlation_id"]] = json.loads(reply.body)["status"]
+            dead = channel.queue_declare("queries.dead", passive=True).message_count
+            return len(replies) == 10 and dead >= 10
+
+        await until(answered, 120.0)
+        assert replies == {f"{number}": "REJECTED" for number in range(1, 11)}
         worker.stop()
 
 

@@ -5,19 +5,29 @@ import json
 import math
 import os
 import signal
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
+import amqp
+import kombu
+import pymysql
 import pytest
+from celery import Celery
+from celery.app.task import Context
+from sqlalchemy.exc import DBAPIError, StatementError
 
 from deploy.local.broker import Broker
+from deploy.local.services import Services
 from nowait.bridge import Bridge
 from nowait.errors import TaskFailed
 from nowait.messages.limits import MAX_REPLY
-from nowait.worker.backend import encode_reply
+from nowait.worker import Results
+from nowait.worker.replies import MAX_ERROR_TEXT, encode_reply
 from tests.bridge.conftest import running, until
-from tests.conftest import Start, celery_worker
+from tests.conftest import Start, celery_worker, printed
 
 QUEUE = "tests"
 POOLS = [("prefork", 2), ("threads", 2), ("gevent", 100), ("solo", 1)]
@@ -48,6 +58,76 @@ def test_a_result_that_is_too_large_becomes_a_failure_that_says_so() -> None:
     reply = json.loads(encode_reply(document("x" * MAX_REPLY)))
     assert reply["result"]["exc_type"] == "ResultTooLarge"
     assert str(MAX_REPLY) in reply["result"]["exc_message"][0]
+
+
+class OperationalError(pymysql.err.OperationalError):
+    """A driver's error, of whatever name."""
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (LookupError("a reason", 5), ["a reason", 5]),
+        (KeyError({1, 2}), ["{1, 2}"]),
+        (ValueError(), []),
+        (ValueError("x" * 2000), ["x" * MAX_ERROR_TEXT]),
+        (ValueError("x" * 600, "y" * 600), [("x" * 600 + " " + "y" * 600)[:MAX_ERROR_TEXT]]),
+        (OperationalError(1062, "Duplicate entry 'secret' for key 'name'"), []),
+        (sqlite3.IntegrityError("UNIQUE constraint failed: secret"), []),
+        (DBAPIError("SELECT secret", {"a": "secret"}, OperationalError(1064, "near 'secret'")), []),
+        (StatementError("a value is required: secret", "SELECT secret", {}, ValueError()), []),
+    ],
+)  # fmt: skip
+def test_an_exception_is_sent_without_what_a_database_may_have_put_into_it(error: Exception, text: list[Any]) -> None:
+    def document(**settings: Any) -> Any:
+        app = Celery("backend", broker="memory://", set_as_current=False)
+        app.conf.update(settings)
+        described = Results(app)._document("1", "FAILURE", error, "a traceback", Context())
+        return json.loads(encode_reply(described))
+
+    sent = document()
+    assert sent["result"] == {
+        "exc_type": type(error).__qualname__, "exc_message": text, "exc_module": type(error).__module__
+    }  # fmt: skip
+    assert sent["traceback"] is None
+    assert document(result_serializer="pickle") == sent
+    assert document(nowait_reply_tracebacks=True)["traceback"] == "a traceback"
+    if "secret" in str(error):
+        assert "secret" not in json.dumps(sent)
+        assert "secret" in json.dumps(document(nowait_reply_tracebacks=True))
+
+
+@pytest.mark.gen_test
+async def test_a_reply_of_a_failed_query_holds_neither_sql_nor_values(
+    vhost: str, services: Services, start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "wrong.sql").write_text("SELECT secret_column FROM users WHERE id = :id")
+    (tmp_path / "wrong.toml").write_text("[wrong.parameters.id]\ntype = 'string'\n")
+    worker = celery_worker(
+        start, "tasks", "-P", "solo", broker_url=vhost, database_url=services.database_url, queries=tmp_path
+    )
+    app = Celery("callers", broker="memory://", set_as_current=False)
+    arguments = ["wrong", {"id": "secret value"}]
+    made = app.amqp.as_task_v2("an-id", "task.run_query", arguments, reply_to="callers")
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare("callers")
+        options = {"content_type": "application/json", "content_encoding": "utf-8", **made.properties}
+        message = amqp.Message(json.dumps(made.body), application_headers=made.headers, **options)
+        channel.basic_publish(message, routing_key="queries")
+        bodies: list[str] = []
+
+        def answered() -> bool:
+            reply = channel.basic_get("callers", no_ack=True)
+            bodies.extend([] if reply is None else [reply.body])
+            return bool(bodies)
+
+        await until(answered)
+    assert json.loads(bodies[0])["result"]["exc_type"] == "OperationalError"
+    assert "secret" not in bodies[0]
+    # Whoever looks for the reason finds it in the worker's log.
+    await until(lambda: "secret_column" in printed(worker))
+    worker.stop()
 
 
 @asynccontextmanager
@@ -110,6 +190,14 @@ async def test_a_reply_says_how_long_its_task_ran(services: Any, worker: Any) ->
         call = bridge.send_task("task.query_users", [1, 0.2], queue="queries")
         await call
         assert call.runtime is not None and 0.2 <= call.runtime < 30
+
+
+@pytest.mark.gen_test
+async def test_without_timed_tasks_a_reply_names_no_runtime(vhost: str, start: Start) -> None:
+    async with served(start, vhost, "solo", 1) as bridge:
+        call = bridge.send_task("test.echo", [1], queue=QUEUE)
+        assert await call == 1
+        assert call.runtime is None
 
 
 @pytest.mark.gen_test

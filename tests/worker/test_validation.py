@@ -1,4 +1,4 @@
-"""Messages that lie: refused before Celery reads them, buried with the reason, and nobody is harmed."""
+"""Malformed messages: refused before Celery reads them, dead-lettered with the reason, and nobody is harmed."""
 
 import json
 import random
@@ -10,20 +10,21 @@ import amqp
 import kombu
 import psutil
 import pytest
-from celery import Celery
+from celery import Celery, group
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.process import Process
 from nowait.bridge import Bridge
 from nowait.messages.limits import MAX_TASK_BODY
-from nowait.messages.validation import Refused, check_body, check_envelope
+from nowait.messages.validation import Refused, reply_address, validate_body, validate_headers
 from nowait.topology import Topology
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker
 
 TASKS = {"test.echo"}
 QUEUE = "tests"
+TASK = {"task": "a", "args": [], "kwargs": {}, "options": {}, "subtask_type": "chain", "immutable": False}
 PLAIN = {"content_type": "application/json", "content_encoding": "utf-8"}
 
 anything = st.recursive(
@@ -35,21 +36,87 @@ anything = st.recursive(
 
 def good(**options: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
     """Headers, properties and body of a message as Celery makes it."""
-    app = Celery("lies", broker="memory://", set_as_current=False)
+    app = Celery("malformed", broker="memory://", set_as_current=False)
     made = app.amqp.as_task_v2("an-id", "test.echo", ["hello"], {}, reply_to="replies", **options)
     return made.headers, made.properties, list(made.body)
 
 
 def check(headers: Any, properties: Any, body: Any, size: int = 10, **content: Any) -> None:
-    check_envelope(headers, properties, **{**PLAIN, **content}, size=size, tasks=TASKS)
-    check_body(body)
+    validate_headers(headers, properties, **{**PLAIN, **content}, size=size, tasks=TASKS)
+    validate_body(body)
 
 
 def test_a_body_may_name_further_tasks_only_where_that_is_allowed() -> None:
-    body = [[], {}, {"callbacks": [{"task": "test.echo"}], "errbacks": None, "chain": None, "chord": None}]
-    check_body(body, canvas=True)
+    body = [[], {}, {"callbacks": [TASK], "errbacks": None, "chain": None, "chord": None}]
+    validate_body(body, canvas=True)
     with pytest.raises(Refused, match="other tasks"):
-        check_body(body)
+        validate_body(body)
+
+
+@pytest.mark.parametrize(
+    "embed",
+    [
+        {"callbacks": {"task": "a"}}, {"callbacks": ["a"]}, {"errbacks": [{**TASK, "task": 5}]},
+        {"errbacks": [{**TASK, "args": None}]}, {"chain": 5}, {"chain": [{**TASK, "options": []}]}, {"chord": [TASK]},
+        {"chord": {**TASK, "kwargs": []}}, {"chain": [{**TASK, "subtask_type": "no such"}]},
+        {"chain": [{**TASK, "subtask_type": []}]},
+    ],
+)  # fmt: skip
+def test_further_tasks_that_celery_could_not_send_are_refused(embed: dict[str, Any]) -> None:
+    validate_body([[], {}, {"callbacks": [TASK], "errbacks": [TASK], "chain": [TASK], "chord": TASK}], canvas=True)
+    with pytest.raises(Refused, match=next(iter(embed))):
+        validate_body([[], {}, embed], canvas=True)
+
+
+def test_what_celery_makes_of_a_canvas_is_run_where_that_is_allowed() -> None:
+    app = Celery("canvas", broker="memory://", set_as_current=False)
+    one = app.signature("test.echo", [1], link_error=app.signature("test.fail"))
+    options = {"callbacks": [one, group(one, one, app=app)], "errbacks": [one], "chain": [one], "chord": one}
+    made = app.amqp.as_task_v2("an-id", "test.echo", **options)
+    validate_body(json.loads(json.dumps(made.body)), canvas=True)
+
+
+def test_a_refusal_has_a_kind_for_its_caller() -> None:
+    headers, properties, body = good()
+    for kind, changed, content in (
+        ("UnknownTask", {"task": "test.unknown"}, {}),
+        ("MessageTooLarge", {}, {"size": MAX_TASK_BODY + 1}),
+        ("InvalidMessage", {"retries": -1}, {}),
+    ):
+        with pytest.raises(Refused) as caught:
+            check({**headers, **changed}, properties, body, **content)
+        assert caught.value.kind == kind
+
+
+def test_a_refusal_is_one_line() -> None:
+    headers, properties, body = good()
+    for changed in ({"task": "a\nb"}, {"self\n" * 99: 1, "retries": "\n"}):
+        with pytest.raises(Refused) as caught:
+            check({**headers, **changed}, properties, body)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_a_refused_message_is_answered_where_it_names_its_caller() -> None:
+    headers, properties, _ = good()
+    assert reply_address(headers, properties) == ("replies", "an-id", "an-id")
+    assert reply_address(headers, {"reply_to": "replies"}) == ("replies", "an-id", "an-id")
+    assert reply_address(None, properties) == ("replies", "an-id", "an-id")
+    assert reply_address({"id": []}, {"reply_to": "replies"}) is None
+    for wrong in (None, "", "x" * 256, 5):
+        assert reply_address(headers, {**properties, "reply_to": wrong}) is None
+
+
+def test_a_refused_message_of_another_sender_is_not_answered() -> None:
+    headers, properties, _ = good()
+    assert reply_address(headers, properties, "server") is None
+    assert reply_address(headers, {**properties, "user_id": "worker"}, "server") is None
+    assert reply_address(headers, {**properties, "user_id": "server"}, "server") == ("replies", "an-id", "an-id")
+
+
+def test_no_reply_queue_is_none_or_empty() -> None:
+    headers, properties, body = good()
+    for nothing in (None, ""):
+        check(headers, {**properties, "reply_to": nothing}, body)
 
 
 def test_a_task_has_to_come_from_the_sender_where_one_is_named() -> None:
@@ -58,10 +125,10 @@ def test_a_task_has_to_come_from_the_sender_where_one_is_named() -> None:
         properties = {} if user is None else {"user_id": user}
         arguments = {**PLAIN, "size": 10, "tasks": TASKS, "sender": "server"}
         if right:
-            check_envelope(headers, properties, **arguments)  # type: ignore[arg-type]
+            validate_headers(headers, properties, **arguments)  # type: ignore[arg-type]
         else:
             with pytest.raises(Refused, match="does not come from"):
-                check_envelope(headers, properties, **arguments)  # type: ignore[arg-type]
+                validate_headers(headers, properties, **arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +139,7 @@ def test_a_task_has_to_come_from_the_sender_where_one_is_named() -> None:
         {"time_limit": 10, "soft_time_limit": 5.5},
         {"group_id": "g", "group_index": 0, "root_id": "r", "parent_id": "p", "retries": 3},
         {"shadow": "other", "ignore_result": True, "argsrepr": "(…)"},
+        {"stamped_headers": ["who", "trace"], "who": ["me"], "trace": {"id": 1, "parts": [None, 0.5, True]}},
     ],
 )
 def test_what_celery_makes_is_run(options: dict[str, Any]) -> None:
@@ -89,7 +157,10 @@ def test_headers_of_others_are_no_matter() -> None:
         ("task", None), ("task", ["test.echo"]), ("task", "os.system"), ("id", None), ("id", {}), ("id", ""),
         ("id", "x" * 256), ("timelimit", 5), ("timelimit", [1]), ("timelimit", [1, "2"]), ("timelimit", [-1, None]),
         ("eta", "tomorrow"), ("eta", 5), ("expires", {}), ("retries", -1), ("retries", "1"), ("retries", True),
-        ("group", []), ("stamps", {"a": 1}), ("stamped_headers", ["a"]), ("compression", "application/x-gzip"),
+        ("group", []), ("stamps", ["a"]), ("stamps", {"a": object()}), ("stamps", {"a": [[[[[[[[1]]]]]]]]}),
+        ("stamped_headers", "a"), ("stamped_headers", [1]), ("stamped_headers", ["queue"]),
+        ("stamped_headers", ["link"]), ("stamped_headers", ["user_id"]), ("stamped_headers", ["chain"]),
+        ("compression", "application/x-gzip"),
         ("callbacks", [1]), ("hostname", "x"), ("delivery_info", {}), ("called_directly", True), ("ignore_result", 1),
     ],
 )  # fmt: skip
@@ -130,7 +201,7 @@ def test_no_message_raises_anything_but_refused(changed: dict[str, Any], body: A
         pass
 
 
-def lies(count: int, seed: int) -> list[tuple[amqp.Message, str]]:
+def malformed(count: int, seed: int) -> list[tuple[amqp.Message, str]]:
     """Messages that no worker may run, each with what was done to it."""
     dice = random.Random(seed)
     values: list[Any] = [None, 5, -1, True, "x", [], ["x"], {"a": 1}, [None, [1]], "x" * 300]
@@ -174,7 +245,7 @@ def strict(vhost: str, start: Start) -> Process:
 
 @pytest.mark.gen_test(timeout=3600)
 @pytest.mark.timeout(3600)
-async def test_a_worker_survives_lies_and_buries_each(vhost: str, strict: Process, scale: float) -> None:
+async def test_a_worker_dead_letters_each_malformed_message(vhost: str, strict: Process, scale: float) -> None:
     count, seed = round(10_000 * scale) or 300, random.randrange(2**32)
     slowest = 0.0
     print(f"seed {seed}")
@@ -187,7 +258,7 @@ async def test_a_worker_survives_lies_and_buries_each(vhost: str, strict: Proces
             arguments=Topology().dead_letter_arguments,
         )
         async with running(vhost) as bridge:
-            for message, _ in lies(count, seed):
+            for message, _ in malformed(count, seed):
                 channel.basic_publish(message, routing_key=QUEUE)
                 started = time.monotonic()
                 await served(bridge)
@@ -196,10 +267,10 @@ async def test_a_worker_survives_lies_and_buries_each(vhost: str, strict: Proces
             # A short run goes on beside anything else that the machine has to do.
             assert slowest < (1.0 if scale else 10.0)
 
-            def buried() -> int:
+            def dead() -> int:
                 return int(channel.queue_declare(Topology.dead_letter_queue, passive=True).message_count)
 
-            await until(lambda: buried() == count)
+            await until(lambda: dead() == count)
             letter = channel.basic_get(Topology.dead_letter_queue, no_ack=True)
             assert letter.headers["x-refused"] and letter.headers["x-queue"] == QUEUE
     assert strict.returncode is None
@@ -235,4 +306,4 @@ async def test_a_bomb_and_the_largest_body_that_brokers_let_through_cost_no_memo
 def test_an_id_has_to_fit_into_an_amqp_short_string(text: Any) -> None:
     headers, properties, _ = good()
     with pytest.raises(Refused, match="header id"):
-        check_envelope({**headers, "id": text}, properties, **PLAIN, size=10, tasks=TASKS)  # type: ignore[arg-type]
+        validate_headers({**headers, "id": text}, properties, **PLAIN, size=10, tasks=TASKS)  # type: ignore[arg-type]

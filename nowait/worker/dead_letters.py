@@ -1,0 +1,180 @@
+"""Refused messages: their callers are answered, and they go to the dead-letter queue with the reason."""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import amqp
+from amqp.serialization import dumps
+from celery import Celery
+from kombu import Connection, Message, Queue
+from kombu.common import QoS
+
+from nowait.messages.limits import MAX_TASK_BODY, MAX_TASK_HEADERS
+from nowait.messages.validation import Refused, reply_address
+from nowait.topology import Topology
+from nowait.worker.publisher import ConfirmedPublisher, Undelivered
+from nowait.worker.replies import encode_failure, reply_message
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 5.0  # seconds that an answer, and then a dead letter, may take to the broker
+_REQUEUE_DELAY = 10.0  # seconds before a message that could not be dead-lettered is given back
+_MAX_WAIT = 60.0  # seconds after which one is given back untried: the broker closes the channel after 30 minutes
+_MAX_HELD = 100  # messages that are waiting without taking the place of one to run
+
+# A letter has its own; an expiration would end it.
+_NOT_KEPT = ("application_headers", "user_id", "expiration", "delivery_mode")
+# RabbitMQ would route a letter to these queues, too: to its own, for ever.
+_ROUTING_HEADERS = ("CC", "BCC")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A refused message.
+
+    Attributes:
+        message: the message, unacknowledged; without its body.
+        letter: what goes to the dead-letter queue.
+        reply: what its caller is answered, and in which queue; None when nobody is to be.
+        qos: counts it as held, with room for another one; None when there are too many.
+        since: when it was refused, by time.monotonic().
+    """
+
+    message: Message
+    letter: amqp.Message
+    reply: tuple[amqp.Message, str] | None
+    qos: QoS | None
+    since: float
+
+
+class DeadLetters:
+    """Answers and dead-letters refused messages on a thread of its own, which begins with the first.
+
+    A message is acknowledged once the broker has its dead letter. When the broker does not take it,
+    the message is given back after a while, so that it neither gets lost nor comes back at once.
+
+    Args:
+        app: the worker's application; its broker is used.
+        topology: where to.
+        call_soon: runs a function on the consumer's thread, with its arguments.
+        errors: what an acknowledgement may raise.
+    """
+
+    def __init__(
+        self, app: Celery, topology: Topology, call_soon: Callable[..., Any], errors: tuple[type[BaseException], ...]
+    ) -> None:
+        self._topology = topology
+        self._call_soon = call_soon
+        self._errors = errors
+        self._publisher = ConfirmedPublisher(app)
+        self._refusals: queue.SimpleQueue[Refusal] = queue.SimpleQueue()
+        self._held = 0
+        self._thread: threading.Thread | None = None
+
+    def declare(self, connection: Connection) -> None:
+        """Declare the dead-letter queue; one that is there already stays as it is."""
+        name = self._topology.dead_letter_queue
+        # The broker closes the channel of a declaration that it refuses.
+        channel: Any = connection.channel()
+        try:
+            Queue(name, channel=channel, queue_arguments=self._topology.dead_letter_arguments).queue_declare()
+            channel.close()
+        except amqp.exceptions.ChannelError as error:
+            log.warning("queue %s: not declared, and perhaps without a bound: %s", name, error)
+
+    def add(self, message: Message, error: Refused, qos: QoS) -> None:
+        """Take charge of a refused message. Called on the consumer's thread, and returns at once."""
+        held = self._held < _MAX_HELD
+        if held:
+            self._held += 1
+            # One more to fetch, as Celery does for tasks with an ETA: good ones are not to wait behind it.
+            qos.increment_eventually()
+        letter = dead_letter(message, str(error), self._topology)
+        refusal = Refusal(message, letter, self._reply(message, error), qos if held else None, time.monotonic())
+        message.body = None  # it may be large, and have to wait
+        self._refusals.put(refusal)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="dead-letters", daemon=True)
+            self._thread.start()
+
+    def _reply(self, message: Message, error: Refused) -> tuple[amqp.Message, str] | None:
+        address = reply_address(message.headers, message.properties, self._topology.server_user)
+        if address is None:
+            return None
+        reply_to, correlation_id, task_id = address
+        body = encode_failure({"task_id": task_id}, "REJECTED", error.kind, str(error))
+        return reply_message(body, correlation_id, self._topology), reply_to
+
+    def _run(self) -> None:
+        while True:
+            refusal = self._refusals.get()
+            delivered = False
+            if time.monotonic() - refusal.since < _MAX_WAIT:
+                delivered = self._deliver(refusal)
+                if not delivered:
+                    time.sleep(_REQUEUE_DELAY)
+            self._call_soon(self._finish, refusal, delivered)
+
+    def _deliver(self, refusal: Refusal) -> bool:
+        try:
+            if refusal.reply is not None:
+                reply, reply_to = refusal.reply
+                self._publisher.publish(reply, self._topology.replies, reply_to, _TIMEOUT)
+        except Undelivered as error:
+            log.error("a refused message: its caller was not answered: %s", error)
+        try:
+            self._publisher.publish(
+                refusal.letter, self._topology.dead_letters, self._topology.dead_letter_queue, _TIMEOUT
+            )
+        except Undelivered as error:
+            log.error("a refused message could not be dead-lettered, and is requeued: %s", error)
+            return False
+        return True
+
+    def _finish(self, refusal: Refusal, delivered: bool) -> None:
+        """On the consumer's thread: take the message off its queue, or give it back."""
+        if refusal.qos is not None:
+            self._held -= 1
+            refusal.qos.decrement_eventually()
+        if delivered:
+            refusal.message.ack_log_error(log, self._errors)
+        else:
+            refusal.message.reject_log_error(log, self._errors, requeue=True)
+
+
+def dead_letter(message: Message, reason: str, topology: Topology) -> amqp.Message:
+    """The dead letter of a message: its body, up to the limit of a task's, its headers and its properties.
+
+    The headers `x-refused` and `x-queue` are the reason and the queue that it came from, `x-user-id` who sent it.
+    """
+    properties: Mapping[str, Any] = message.properties or {}
+    body = message.body[:MAX_TASK_BODY] if isinstance(message.body, (bytes, str)) else b""
+    if isinstance(body, str):  # py-amqp has decoded it
+        body = body.encode(message.content_encoding or "utf-8", "replace")
+    notes = {
+        "x-refused": reason,
+        "x-queue": str((message.delivery_info or {}).get("routing_key", ""))[:255],
+        **({"x-user-id": properties["user_id"]} if properties.get("user_id") else {}),
+    }
+    return amqp.Message(
+        body,
+        application_headers={**_usable(message.headers), **notes},
+        delivery_mode=2,
+        **{name: value for name, value in properties.items() if name not in _NOT_KEPT},
+        **topology.sender_properties(),
+    )
+
+
+def _usable(headers: Any) -> dict[str, Any]:
+    """The headers that a letter may have; a note, where they cannot be sent again or are too large."""
+    try:
+        kept = {name: value for name, value in headers.items() if name not in _ROUTING_HEADERS}
+        size = len(dumps("F", (kept,)))
+    except Exception as error:  # py-amqp's own, struct's, RecursionError
+        return {"x-headers": f"dropped: {type(error).__name__}"}
+    return kept if size <= MAX_TASK_HEADERS else {"x-headers": f"dropped: {size} bytes"}

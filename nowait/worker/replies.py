@@ -1,0 +1,68 @@
+"""Replies as the result backend `rpc://` sends them (celery/backends/rpc.py): form and content. No I/O."""
+
+import json
+from typing import Any
+
+import amqp
+from kombu.utils.json import JSONEncoder
+
+from nowait.messages.limits import MAX_REPLY
+from nowait.topology import Topology
+
+MAX_ERROR_TEXT = 1000  # characters of an exception's text that travel
+
+_encode = JSONEncoder(allow_nan=False).encode
+
+
+def reply_message(body: bytes, correlation_id: str, topology: Topology, persistent: bool = False) -> amqp.Message:
+    """The message of a reply."""
+    return amqp.Message(
+        body,
+        content_type="application/json",
+        content_encoding="utf-8",
+        correlation_id=correlation_id,
+        delivery_mode=2 if persistent else 1,
+        **topology.sender_properties(),
+    )
+
+
+def encode_reply(document: dict[str, Any]) -> bytes:
+    """The body of a reply; that of a failure, when there is no JSON for `document` or it is too long."""
+    try:
+        body = _encode(document).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        return encode_failure(document, "FAILURE", "ResultNotSerializable", str(error))
+    if len(body) > MAX_REPLY:
+        return encode_failure(document, "FAILURE", "ResultTooLarge", f"{len(body)} bytes, {MAX_REPLY} are allowed")
+    return body
+
+
+def encode_failure(document: dict[str, Any], state: str, kind: str, text: str) -> bytes:
+    """The body of a reply for a result that cannot be sent, or a message that is not run.
+
+    Args:
+        document: what is known besides: the task's id, its runtime.
+        state: FAILURE or REJECTED.
+        kind: `exc_type`.
+        text: why.
+    """
+    failure = {"exc_type": kind, "exc_message": [text[:MAX_ERROR_TEXT]], "exc_module": __name__}
+    return json.dumps({**document, "status": state, "result": failure, "traceback": None, "children": []}).encode()
+
+
+def describe_exception(error: BaseException, description: dict[str, Any]) -> dict[str, Any]:
+    """What may be sent of an exception: its type, and a bounded text where that is the task's own.
+
+    The texts of databases hold SQL and values: those of PEP 249's errors, and of what wraps one or a
+    statement (SQLAlchemy), stay in the worker's log.
+
+    Args:
+        error: the exception.
+        description: what Celery would send of it: `exc_type`, `exc_message`, `exc_module`.
+    """
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if names & {"DatabaseError", "InterfaceError"} or hasattr(error, "orig") or hasattr(error, "statement"):
+        return {**description, "exc_message": []}
+    message = description["exc_message"]
+    text = " ".join(map(str, message))
+    return description if len(text) <= MAX_ERROR_TEXT else {**description, "exc_message": [text[:MAX_ERROR_TEXT]]}

@@ -1,0 +1,203 @@
+"""Refused messages: answered at once, kept in the dead-letter queue, and no burden for the others."""
+
+import asyncio
+import json
+from typing import Any
+from uuid import uuid4
+
+import amqp
+import kombu
+import pytest
+from celery import Celery
+from kombu.message import Message
+
+from deploy.local.process import Process
+from nowait.errors import MessageTooLarge, TaskFailed, UnknownTask
+from nowait.messages.limits import MAX_TASK_BODY, MAX_TASK_HEADERS
+from nowait.messages.reply import decode_reply
+from nowait.topology import Topology
+from nowait.worker.dead_letters import dead_letter
+from tests.bridge.conftest import running, until
+from tests.bridge.test_workers import PYTHONS
+from tests.conftest import Start, celery_worker, printed
+
+QUEUE = "tests"
+DEAD_LETTERS = Topology.dead_letter_queue
+
+
+def strict_worker(start: Start, vhost: str, pool: str = "threads", **settings: Any) -> Process:
+    """A worker that validates its messages, with Celery's own result backend."""
+    # With gevent, Celery 5.3 acknowledges only when the next message comes, or after 2 seconds.
+    options = ("-P", pool, "-c", "100" if pool == "gevent" else "1")
+    consumer = {"test_consumer": "nowait.worker:Consumer", **settings}
+    return celery_worker(start, "tests.celeryapp", *options, broker_url=vhost, **consumer)
+
+
+def task_message(**headers: Any) -> dict[str, Any]:
+    """The properties of a good message, with other headers."""
+    app = Celery("callers", broker="memory://", set_as_current=False)
+    made = app.amqp.as_task_v2("an-id", "test.echo", ["hello"], {}, reply_to="callers")
+    return {
+        **made.properties,
+        "content_type": "application/json",
+        "content_encoding": "utf-8",
+        "application_headers": {**made.headers, **headers},
+    }
+
+
+GOOD = json.dumps([["hello"], {}, {}]).encode()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent", "solo"])
+@pytest.mark.parametrize("celery", list(PYTHONS))
+async def test_a_task_that_the_worker_lacks_fails_at_once(vhost: str, start: Start, celery: str, pool: str) -> None:
+    worker = strict_worker(start, vhost, pool, python=PYTHONS[celery], test_backend="nowait.worker:Results")
+    async with running(vhost) as bridge:
+        with pytest.raises(UnknownTask, match="test.nobody"):
+            await bridge.send_task("test.nobody", queue=QUEUE, timeout=50)
+        with pytest.raises(TaskFailed, match="other tasks") as caught:
+            await bridge.send_task("test.echo", queue=QUEUE, timeout=50, chain=["test.echo"])
+        assert (caught.value.state, caught.value.exception) == ("REJECTED", "InvalidMessage")
+        calls = [bridge.send_task("test.echo", [number], queue=QUEUE, timeout=50) for number in range(20)]
+        assert await asyncio.gather(*calls) == list(range(20))
+        assert bridge.statistics().unknown == 0
+    worker.stop()
+
+
+REFUSED: list[tuple[dict[str, Any], bytes, type[Exception], str]] = [
+    (task_message(), b'[["' + b"x" * MAX_TASK_BODY + b'"], {}, {}]', MessageTooLarge, "bytes"),
+    (task_message(task="test.nobody"), GOOD, UnknownTask, "test.nobody"),
+    (task_message(stamped_headers=["queue"]), GOOD, TaskFailed, "stamped_headers"),
+    (task_message(id=None), GOOD, TaskFailed, "header id"),
+    (task_message(compression="application/x-gzip"), b"x", TaskFailed, "compressed"),
+    ({**task_message(), "content_type": "application/x-python-serialize"}, GOOD, TaskFailed, "not JSON"),
+    (task_message(), b"[", TaskFailed, "not JSON"),
+    (task_message(), b"{}", TaskFailed, "the body"),
+]
+
+
+@pytest.mark.gen_test
+async def test_a_refused_message_is_answered_with_the_reason(vhost: str, start: Start) -> None:
+    worker = strict_worker(start, vhost)
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare("callers")
+        for properties, body, error, text in REFUSED:
+            channel.basic_publish(amqp.Message(body, **properties), routing_key=QUEUE)
+            [reply] = await messages(channel, "callers", 1)
+            assert reply.properties["correlation_id"] == json.loads(reply.body)["task_id"] == "an-id"
+            with pytest.raises(error, match=text):
+                raise decode_reply(reply.body.encode(), reply.properties["content_type"]).error()
+        assert len(await messages(channel, DEAD_LETTERS, len(REFUSED))) == len(REFUSED)
+    worker.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_dead_letter_keeps_headers_and_properties(vhost: str, start: Start) -> None:
+    worker = strict_worker(start, vhost)
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        properties = {**task_message(retries=-1, trace={"a": [1, None, "ü"]}), "timestamp": 1767323045, "priority": 3}
+        options = {"user_id": "guest", "expiration": "60000", "app_id": "callers"}
+        channel.basic_publish(amqp.Message(GOOD, **properties, **options), routing_key=QUEUE)
+        [letter] = await messages(channel, DEAD_LETTERS, 1)
+    assert letter.body == GOOD.decode()
+    notes = {"x-refused": "the header retries is not what it should be", "x-queue": QUEUE, "x-user-id": "guest"}
+    assert letter.headers == {**properties.pop("application_headers"), **notes}
+    kept = {name: value for name, value in letter.properties.items() if name != "application_headers"}
+    assert kept == {**properties, "app_id": "callers", "delivery_mode": 2}
+    worker.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_dead_letter_goes_to_no_other_queue(vhost: str, start: Start) -> None:
+    # RabbitMQ routes a message to the queues that its header CC names, too.
+    worker = strict_worker(start, vhost)
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        for _ in range(5):
+            channel.basic_publish(amqp.Message(b"x", application_headers={"CC": [QUEUE]}), routing_key="nowhere")
+        assert len(await messages(channel, DEAD_LETTERS, 5)) == 5
+        async with running(vhost) as bridge:
+            assert await bridge.send_task("test.echo", [1], queue=QUEUE) == 1
+        assert channel.basic_get(DEAD_LETTERS) is None
+    worker.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_dead_letter_queue_that_was_declared_otherwise_stays_as_it_is(vhost: str, start: Start) -> None:
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare(DEAD_LETTERS, durable=True, auto_delete=False)
+        worker = strict_worker(start, vhost)
+        async with running(vhost) as bridge:
+            assert await bridge.send_task("test.echo", [1], queue=QUEUE) == 1
+            with pytest.raises(UnknownTask):
+                await bridge.send_task("test.nobody", queue=QUEUE)
+        assert len(await messages(channel, DEAD_LETTERS, 1)) == 1
+    assert printed(worker).count("not declared") == 1
+    worker.stop()
+
+
+@pytest.mark.gen_test
+async def test_the_dead_letter_queue_of_a_worker_is_bounded(vhost: str, start: Start) -> None:
+    worker = strict_worker(start, vhost)
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        # The broker refuses a declaration with other arguments.
+        arguments = {"x-max-length-bytes": 104857600, "x-overflow": "drop-head"}
+        channel.queue_declare(DEAD_LETTERS, durable=True, auto_delete=False, arguments=arguments)
+    worker.stop()
+
+
+async def messages(channel: Any, queue: str, count: int) -> list[Any]:
+    """So many messages of a queue, as soon as they are there."""
+    found: list[Any] = []
+
+    def come() -> bool:
+        message = channel.basic_get(queue, no_ack=True)
+        found.extend([message] if message is not None else [])
+        return len(found) >= count
+
+    await until(come)
+    return found
+
+
+def received(headers: Any, body: Any = b"x", **properties: Any) -> Message:
+    return Message(body, headers=headers, properties=properties, delivery_info={"routing_key": QUEUE})
+
+
+def headers_of(letter: amqp.Message) -> Any:
+    """The headers as they travel."""
+    encoded = letter._serialize_properties()
+    again = amqp.Message()
+    again._load_properties(60, encoded, 0)
+    return again.headers
+
+
+@pytest.mark.parametrize(
+    "headers", [{"a": object()}, {"a": 2**70}, {"a": "x" * MAX_TASK_HEADERS}, {"x" * 300: 1}],
+    ids=["type", "number", "size", "name"],
+)  # fmt: skip
+def test_headers_that_cannot_be_sent_again_are_dropped_and_noted(headers: dict[str, Any]) -> None:
+    letter = headers_of(dead_letter(received(headers), "a reason", Topology.declared()))
+    assert letter.pop("x-headers").startswith("dropped: ")
+    assert letter == {"x-refused": "a reason", "x-queue": QUEUE}
+
+
+def test_a_dead_letter_names_its_own_sender_and_does_not_expire() -> None:
+    message = received({}, user_id="server", expiration="100", delivery_mode=1, message_id=uuid4().hex)
+    letter = dead_letter(message, "a reason", Topology.provisioned())
+    assert headers_of(letter)["x-user-id"] == "server"
+    assert letter.properties["user_id"] == "worker"
+    assert "expiration" not in letter.properties
+    assert letter.properties["delivery_mode"] == 2
+    assert letter.properties["message_id"] == message.properties["message_id"]
+
+
+def test_the_body_of_a_dead_letter_is_bounded() -> None:
+    for body in (b"x" * (MAX_TASK_BODY + 1), "x" * (MAX_TASK_BODY + 1)):
+        assert len(dead_letter(received({}, body), "a reason", Topology.declared()).body) == MAX_TASK_BODY
+    assert dead_letter(received({}, "ü"), "a reason", Topology.declared()).body == "ü".encode()
+    assert dead_letter(received({}, None), "a reason", Topology.declared()).body == b""
