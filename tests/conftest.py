@@ -8,17 +8,19 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pymysql
 import pytest
+import trustme
 from tornado.ioloop import IOLoop
 
 from deploy.local import sample
 from deploy.local.broker import Broker
+from deploy.local.database import Database
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
+from nowait.database_url import DatabaseUrl
 from tests.http import fetch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -75,6 +77,33 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         yield services
     finally:
         services.stop()
+
+
+@pytest.fixture(scope="session")
+def tls_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with the sample data, reached with TLS alone; its certificate is for 127.0.0.1, see trusted()."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(folder / "database.pem"))
+    issued.private_key_pem.write_to_path(str(folder / "database.key"))
+    files = [f"--ssl-cert={folder}/database.pem", f"--ssl-key={folder}/database.key"]
+    database = Database(folder, options=[*files, "--require-secure-transport=ON"])
+    try:
+        database.start()
+        database.wait_ready()
+        sample.load(database.url)
+        yield database
+    finally:
+        database.stop()
+
+
+@pytest.fixture
+def trusted(tls_database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of that database, while this process and those that it starts trust its authority."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_database.directory / "ca.pem"))
+    return f"{tls_database.url}?tls=1"
 
 
 @pytest.fixture(scope="session")
@@ -183,15 +212,10 @@ def services_settings(services: Services) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def sleeping(services: Services) -> Callable[[], int]:
     """How many sample queries sleep in the database at this moment."""
-    parts = urlsplit(services.database_url)
+    options = DatabaseUrl.parse(services.database_url).options()
 
     def count() -> int:
-        connection = pymysql.connect(
-            host=parts.hostname,
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-        )
+        connection = pymysql.connect(**options)
         with connection, connection.cursor() as cursor:
             cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User sleep'")
             (found,) = cursor.fetchone()

@@ -1,12 +1,12 @@
 """Loads the sample data."""
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pymysql
 from pymysql.constants import CLIENT
 
 from deploy.local.errors import LocalError
+from nowait.database_url import DatabaseUrl
 
 _SQL = Path(__file__).with_name("sample.sql")
 
@@ -16,14 +16,10 @@ def load(database_url: str) -> bool:
 
     Returns True when it was filled now. Raises LocalError when the database refuses.
     """
-    parts = urlsplit(database_url)
+    url = DatabaseUrl.parse(database_url)
     try:
         connection = pymysql.connect(
-            host=parts.hostname,
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-            database=unquote(parts.path.lstrip("/")),
+            **url.options(),
             charset="utf8mb4",
             connect_timeout=10,
             client_flag=CLIENT.MULTI_STATEMENTS,
@@ -36,5 +32,5 @@ def load(database_url: str) -> bool:
             while cursor.nextset():
                 pass
     except pymysql.err.MySQLError as error:
-        raise LocalError(f"the sample data could not be loaded into {parts.hostname}:{parts.port}: {error}") from error
+        raise LocalError(f"the sample data could not be loaded into {url.host}:{url.port}: {error}") from error
     return True
