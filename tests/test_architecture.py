@@ -89,10 +89,13 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": {"tasks.app"},
     "tasks.app": {"celery", "nowait.tls", "nowait.topology", "tasks.catalogue", "tasks.settings"},
     "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli"},
-    "tasks.database": {"sqlalchemy"},
-    "tasks.queries": {"nowait.deadline", "tasks.app", "tasks.database", "tasks.statements", "tasks.values"},
+    "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
+    "tasks.driver": {"pymysql"},
+    "tasks.queries": {
+        "nowait.deadline", "nowait.errors", "tasks.app", "tasks.database", "tasks.statements", "tasks.values",
+    },
     "tasks.settings": {"nowait", "nowait.settings"},
-    "tasks.statements": {"sqlalchemy", "tasks.database"},
+    "tasks.statements": {"sqlalchemy", "tasks.database", "tasks.driver"},
     "tasks.values": set(),
 }
 
