@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from nowait.database_url import DatabaseUrl
+
 PREFIX = "NOWAIT_"
 
 S = TypeVar("S", bound="Settings")
@@ -149,28 +151,22 @@ def writable_file(text: str) -> Path:
 def broker_url(text: str) -> str:
     """AMQP URLs, several separated by `;`."""
     for url in text.split(";"):
-        _check_url(url.strip(), ("amqp", "amqps"), "amqp://user:password@host:port/vhost")
+        try:
+            parts = urlsplit(url.strip())
+            good = parts.scheme in ("amqp", "amqps") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port that is no number, a broken IPv6 address
+            good = False
+        if not good:
+            # A password may be in it: nothing behind the scheme is repeated.
+            scheme = url.strip().partition("://")[0][:20]
+            raise SettingsError(f"'{scheme}://…' is not allowed, expected amqp://user:password@host:port/vhost")
     return text
 
 
 def database_url(text: str) -> str:
     """`mysql://user:password@host:port/name`, with or without `?tls=1`."""
-    form = "mysql://user:password@host:port/name"
-    _check_url(text, ("mysql",), form)
-    parts = urlsplit(text)
-    if parts.query not in ("", "tls=1"):
-        raise SettingsError(f"'mysql://…?…' has other parameters than tls=1, expected {form}?tls=1 or none")
-    if not parts.path.strip("/"):
-        raise SettingsError(f"'mysql://…' names no database, expected {form}")
-    return text
-
-
-def _check_url(url: str, schemes: tuple[str, ...], form: str) -> None:
     try:
-        parts = urlsplit(url)
-        good = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, a broken IPv6 address
-        good = False
-    if not good:
-        # A password may be in it: nothing behind the scheme is repeated.
-        raise SettingsError(f"'{url.partition('://')[0][:20]}://…' is not allowed, expected {form}")
+        DatabaseUrl.parse(text)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    return text

@@ -13,11 +13,12 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import JSON, create_engine, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from nowait.database_url import DatabaseUrl
 
 _THREADS = 32
 _CONNECT_TIMEOUT = 5  # seconds
@@ -33,30 +34,30 @@ class Comparison:
     """The three variants.
 
     Args:
-        database_url: `mysql://user:password@host:port/name`.
+        database_url: `mysql://user:password@host:port/name`, with or without `?tls=1`.
         connections: of the async driver, at most.
     """
 
     def __init__(self, database_url: str, connections: int = 100) -> None:
-        connect_args = {
+        options = {
+            **DatabaseUrl.parse(database_url).options(),
             "charset": "utf8mb4",
             "connect_timeout": _CONNECT_TIMEOUT,
             "init_command": "SET time_zone = '+00:00'",
         }
-        url = urlsplit(database_url)
         # As many connections as threads ask for: _THREADS, and the loop itself.
         self._engine = create_engine(
-            urlunsplit(url._replace(scheme="mysql+pymysql")),
+            "mysql+pymysql://",
             pool_size=_THREADS + 1,
             pool_pre_ping=True,
-            connect_args=connect_args,
+            connect_args=options,
         )
         self._async_engine = create_async_engine(
-            urlunsplit(url._replace(scheme="mysql+aiomysql")),
+            "mysql+aiomysql://",
             pool_size=connections,
             max_overflow=0,
             pool_pre_ping=True,
-            connect_args=connect_args,
+            connect_args={"db" if name == "database" else name: value for name, value in options.items()},
         )
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="comparison")
 

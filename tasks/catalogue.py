@@ -85,7 +85,9 @@ class Query:
         """The parameters of one call, with defaults. Raises BadParameters."""
         error: ValidationError | None = next(self.parameters.iter_errors(given), None)
         if error is not None:
-            raise BadParameters(f"{self.name}: {'.'.join(map(str, error.path)) or 'parameters'}: {error.message[:200]}")
+            # What is expected, not what was given: the text travels to the server's log.
+            where = ".".join(map(str, error.path)) or "parameters"
+            raise BadParameters(f"{self.name}: {where}: {error.validator} {error.validator_value!r} is expected"[:300])
         for name, value in given.items():
             if isinstance(value, float) and not math.isfinite(value):  # JSON Schema knows no NaN
                 raise BadParameters(f"{self.name}: {name}: a number is expected")

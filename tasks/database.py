@@ -1,16 +1,16 @@
 """The workers' connections: one pooled engine per process, opened on its first use."""
 
 import os
-import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
-_CONNECT_TIMEOUT = 5  # seconds
-_READ_TIMEOUT = 300  # seconds; a last resort, PyMySQL alone would wait for ever
+from nowait.database_url import DatabaseUrl
+from tasks import driver
+
+_first = threading.Lock()
 
 
 class EnginePerProcess:
@@ -43,67 +43,56 @@ class EnginePerProcess:
 
 
 def make_engine(url: str) -> Engine:
-    """A pooled engine for `mysql://user:password@host:port/name`; connects on first use.
-
-    With `?tls=1` the database has to show a certificate that is good for its host name, by the CAs of
-    this machine or of OpenSSL's SSL_CERT_FILE.
+    """A pooled engine for `mysql://user:password@host:port/name`, with or without `?tls=1`; connects on first use.
 
     The pool grows to as many connections as threads query at once, and keeps them. A statement with
-    the execution option `time_limit`, in seconds, is ended by the database when that is over.
+    the execution option `time_limit`, in seconds, is ended by the database when that is over. All waiting ends
+    as `tasks.driver` has it.
     """
-    parts = urlsplit(url)
+    options = DatabaseUrl.parse(url).options()
+    # Without TLS asked for, PyMySQL encrypts where the database can, and verifies nothing. On this machine
+    # there is nothing to hide, and 40 ms of CPU to save.
+    options["ssl_disabled"] = options["ssl"] is None and options["host"] in ("127.0.0.1", "::1", "localhost")
     engine = create_engine(
-        urlunsplit(parts._replace(scheme="mysql+pymysql", query="")),
+        "mysql+pymysql://",
         pool_size=0,  # no limit: the worker's concurrency is one
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,  # in the errors' texts
         connect_args={
+            **options,
             "charset": "utf8mb4",
-            **_tls(parts.hostname or "", parts.query == "tls=1"),
             "init_command": "SET time_zone = '+00:00'",  # TIMESTAMP columns are read in UTC
-            "connect_timeout": _CONNECT_TIMEOUT,
-            "read_timeout": _READ_TIMEOUT,
-            "write_timeout": _READ_TIMEOUT,
         },
     )
+    event.listen(engine, "do_connect", lambda dialect, record, arguments, options: driver.connect(**options))
     event.listen(engine, "before_cursor_execute", _limit_time, retval=True)
     return engine
 
 
-def _tls(host: str, wanted: bool) -> dict[str, Any]:
-    """PyMySQL's options for TLS. Without any it encrypts where the database can, and verifies nothing."""
-    if wanted:
-        # One for all connections: PyMySQL would make another for each, 40 ms of CPU.
-        return {"ssl": ssl.create_default_context()}
-    # On this machine there is nothing to hide, and those 40 ms to save.
-    return {"ssl_disabled": host in ("127.0.0.1", "::1", "localhost")}
-
-
-def abandon(connection: Connection, raw: Any) -> None:
-    """Close a connection in the middle of a result, instead of reading what the database still sends.
-
-    PyMySQL reads a result to its end before it lets go of it, even from a connection that is lost,
-    and has no other way than this one.
-
-    Args:
-        connection: it may be lost already.
-        raw: PyMySQL's own connection behind it.
-    """
-    if raw._result is not None:
-        raw._result.unbuffered_active = False
-    if not connection.invalidated:
-        connection.invalidate()
+def connect(engine: Engine) -> Connection:
+    """A connection of the engine's pool. Raises DBAPIError."""
+    if engine.dialect.server_version_info is not None:
+        return engine.connect()
+    # The first connection learns what database that is, under a lock of SQLAlchemy's for which all others
+    # would wait without end. They wait here instead, until their own deadlines.
+    first = _first.acquire(timeout=driver.remaining())
+    try:
+        return engine.connect()
+    finally:
+        if first:
+            _first.release()
 
 
 def _limit_time(
-    connection: Connection, cursor: Any, statement: str, parameters: Any, _context: Any, _many: bool
+    connection: Connection, cursor: Any, statement: str, parameters: Any, context: Any, _many: bool
 ) -> tuple[str, Any]:
     """Have the database itself end a statement that has the execution option `time_limit`, in seconds.
 
     A client that stops waiting leaves its query running. MariaDB limits a statement
     (https://mariadb.com/kb/en/aborting-statements/), MySQL the queries of a session.
     """
-    seconds: float | None = connection.get_execution_options().get("time_limit")
+    seconds: float | None = context.execution_options.get("time_limit")
     if getattr(connection.dialect, "is_mariadb", False):
         if seconds is not None:
             statement = f"SET STATEMENT max_statement_time={seconds:.3f} FOR {statement}"

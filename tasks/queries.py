@@ -4,12 +4,15 @@ import time
 from typing import Any
 
 from nowait.deadline import Deadline
+from nowait.errors import OutcomeUnknown
 from tasks.app import app, catalogue, settings
 from tasks.database import EnginePerProcess, make_engine
-from tasks.statements import fetch
+from tasks.statements import ConnectionLost, fetch
 from tasks.values import to_json
 
-_DEADLINE_GRACE = 0.25  # seconds behind the deadline: whoever waits has given up by then, and knows why
+# Seconds behind the deadline: whoever waits has given up by then, and knows why. A database that is silent is
+# waited for 0.1 s more.
+_DEADLINE_GRACE = 0.15
 
 engine = EnginePerProcess(lambda: make_engine(settings.database_url))
 
@@ -18,10 +21,6 @@ Rows = list[dict[str, Any]]
 
 class UnknownQuery(LookupError):
     """There is no query of that name on this worker."""
-
-
-class MayHaveRun(Exception):
-    """Another worker had the task and was lost, and the query must not run twice."""
 
 
 # Acknowledged when they are done: the tasks of a worker that is lost go to another one at once.
@@ -41,7 +40,8 @@ def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) ->
         BadParameters: a parameter is missing, unknown, or outside its type or limits.
         OutOfTime: the deadline has passed.
         TooLarge: there are more rows, or bytes, than the query may give.
-        MayHaveRun: a worker was lost with it, and it is not repeatable.
+        OutcomeUnknown: a worker, or the connection to the database, was lost with it, and it is not repeatable.
+        DatabaseError: the database refused.
     """
     return _run(self.request, name, parameters)
 
@@ -71,15 +71,20 @@ def _run(request: Any, name: Any, parameters: Any) -> Rows:
         raise UnknownQuery(str(name)[:100])
     bound = query.bind({} if parameters is None else parameters)
     if not query.repeatable and (request.delivery_info or {}).get("redelivered"):
-        raise MayHaveRun(query.name)
+        raise OutcomeUnknown("another worker was lost with the query, which must not run twice")
     deadline = Deadline.of_expires(request.expires)
     limit = time.monotonic() + query.time_limit
-    rows = fetch(
-        engine(),
-        query.statement,
-        bound,
-        deadline=limit if deadline is None else min(limit, deadline.at + _DEADLINE_GRACE),
-        repeatable=query.repeatable,
-        row_limit=query.row_limit,
-    )
+    try:
+        rows = fetch(
+            engine(),
+            query.statement,
+            bound,
+            deadline=limit if deadline is None else min(limit, deadline.at + _DEADLINE_GRACE),
+            repeatable=query.repeatable,
+            row_limit=query.row_limit,
+        )
+    except ConnectionLost as error:
+        if query.repeatable:
+            raise
+        raise OutcomeUnknown("the connection was lost with the query, which must not run twice") from error
     return [{name: to_json(value) for name, value in row.items()} for row in rows]

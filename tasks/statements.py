@@ -1,13 +1,15 @@
 """Runs a statement within its time, and again where that helps."""
 
+import math
 import random
 import time
 from typing import Any
 
-from sqlalchemy import CursorResult, Engine, Executable
+from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.exc import DBAPIError
 
-from tasks.database import abandon
+from tasks.database import connect
+from tasks.driver import remaining, until
 
 # Error numbers of the server: https://mariadb.com/kb/en/mariadb-error-code-reference/. After a
 # deadlock the whole transaction is rolled back, after a lock wait the statement alone; here they are
@@ -15,17 +17,26 @@ from tasks.database import abandon
 _DEADLOCK, _LOCK_WAIT = 1213, 1205
 # Why a connection cannot be opened for now: the server is away, lost while it was greeted (both by the
 # client), full, or about to stop.
-_AWAY = {2003, 2013, 1040, 1053}
+_AWAY = {2003, 2006, 2013, 1040, 1053}
+_GRACE = 0.1  # seconds behind the deadline, at which the database itself ends a statement, that its word is awaited
 _PAUSE = 0.05  # seconds before another try, with jitter
 _BATCH = 200  # rows that are read at a time
 
 
 class OutOfTime(Exception):
-    """The deadline passed before the statement was begun."""
+    """The deadline passed before the statement was begun, or could be begun again."""
 
 
 class TooLarge(Exception):
     """There are more rows, or bytes, than a statement may give; nothing of it is kept."""
+
+
+class DatabaseError(Exception):
+    """The database refused. The text has the error's number alone: its own may quote SQL and parameters."""
+
+
+class ConnectionLost(DatabaseError):
+    """The connection was lost, or the database silent, with the statement under way: it may have run."""
 
 
 def fetch(
@@ -44,8 +55,9 @@ def fetch(
         engine: made by `tasks.database.make_engine`.
         statement: one statement with named parameters.
         parameters: their values.
-        deadline: when the database is to give up, by time.monotonic(); None for never, and for no
-            second try but the one below. Until then a database that cannot be reached is tried again.
+        deadline: when the database is to give up, by time.monotonic(); one that is silent is waited for
+            0.1 s longer. None for never, and for no second try but the one below. Until then a database that
+            cannot be reached is tried again.
         repeatable: the statement may run twice: it is tried again after a deadlock or a lock wait
             until the deadline, and once after a lost connection.
         row_limit: rows that it may give; None for any number.
@@ -54,39 +66,38 @@ def fetch(
     Raises:
         OutOfTime: no time is left to begin.
         TooLarge: there are more rows or bytes; they are not read.
-        DBAPIError: what the database, or the way to it, answered.
+        ConnectionLost: the statement may have run.
+        DatabaseError: what else the database, or the way to it, answered.
     """
-    fresh = False
-    while True:
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            raise OutOfTime("no time was left to begin the statement")
-        try:
-            connection = engine.connect()
-        except DBAPIError as error:
-            # Nothing has run yet: anything may be tried again.
-            if _number(error) not in _AWAY or deadline is None:
-                raise
-            _pause(4 * _PAUSE)
-            continue
-        try:
-            with connection:
-                options = {"time_limit": left, "stream_results": True, "max_row_buffer": _BATCH}
-                result = connection.execution_options(**options).execute(statement, parameters)
-                raw = connection.connection.driver_connection
-                try:
-                    return _read(result, row_limit, byte_limit)
-                except BaseException:
-                    abandon(connection, raw)
-                    raise
-        except DBAPIError as error:
-            if not repeatable:
-                raise
-            if error.connection_invalidated and not fresh:
-                fresh = True
-            elif _number(error) not in (_DEADLOCK, _LOCK_WAIT) or deadline is None:
-                raise
-            _pause(_PAUSE)
+    lost = False
+    failure: DBAPIError | None = None
+    with until(math.inf if deadline is None else deadline + _GRACE):
+        while True:
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                raise OutOfTime("no time was left to begin the statement") from failure
+            begun, rows = False, None
+            try:
+                with connect(engine) as connection:
+                    begun = True
+                    rows = _run(connection, statement, parameters, left, row_limit, byte_limit)
+            except DBAPIError as error:
+                failure = error
+            # Also when the connection was lost behind them, as it was given back.
+            if rows is not None:
+                return rows
+            assert failure is not None
+            if not begun:
+                # Nothing has run yet: anything may be tried again.
+                again = deadline is not None and _number(failure) in _AWAY
+            elif failure.connection_invalidated:
+                again, lost = repeatable and not lost, True
+            else:
+                again = repeatable and deadline is not None and _number(failure) in (_DEADLOCK, _LOCK_WAIT)
+            if not again:
+                kind = ConnectionLost if begun and failure.connection_invalidated else DatabaseError
+                raise kind(f"error {_number(failure)} of the database") from failure
+            time.sleep(min((_PAUSE if begun else 4 * _PAUSE) * random.uniform(0.5, 1.5), remaining()))
 
 
 def _number(error: DBAPIError) -> Any:
@@ -94,19 +105,32 @@ def _number(error: DBAPIError) -> Any:
     return error.orig.args[0] if error.orig is not None and error.orig.args else None
 
 
-def _pause(seconds: float) -> None:
-    time.sleep(seconds * random.uniform(0.5, 1.5))
-
-
-def _read(result: CursorResult[Any], row_limit: int | None, byte_limit: int) -> list[dict[str, Any]]:
+def _run(
+    connection: Connection,
+    statement: Executable,
+    parameters: dict[str, Any],
+    time_limit: float | None,
+    row_limit: int | None,
+    byte_limit: int,
+) -> list[dict[str, Any]]:
+    options = {"time_limit": time_limit, "stream_results": True, "max_row_buffer": _BATCH}
+    raw: Any = connection.connection.driver_connection
     rows: list[dict[str, Any]] = []
     size = 0
-    for batch in result.mappings().partitions(_BATCH):
-        for row in batch:
-            rows.append(dict(row))
-            size += sum(len(value) for value in row.values() if isinstance(value, (str, bytes)))
-        if row_limit is not None and len(rows) > row_limit:
-            raise TooLarge(f"more than {row_limit} rows")
-        if size > byte_limit:
-            raise TooLarge(f"more than {byte_limit} bytes")
+    try:
+        result = connection.execute(statement, parameters, execution_options=options)
+        names = tuple(result.keys())
+        for batch in result.partitions(_BATCH):
+            for row in batch:
+                rows.append(dict(zip(names, row)))
+                size += sum(len(value) for value in row if isinstance(value, (str, bytes)))
+            if row_limit is not None and len(rows) > row_limit:
+                raise TooLarge(f"more than {row_limit} rows")
+            if size > byte_limit:
+                raise TooLarge(f"more than {byte_limit} bytes")
+    except BaseException:
+        # PyMySQL would read a result to its end before it lets go of it.
+        if raw._result is not None and raw._result.unbuffered_active:
+            connection.invalidate()
+        raise
     return rows

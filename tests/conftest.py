@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 import pymysql
 import pytest
+import trustme
 from tornado.ioloop import IOLoop
 
 from deploy.local import sample
 from deploy.local.broker import Broker
+from deploy.local.database import Database
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
+from nowait.database_url import DatabaseUrl
 from tests import parallel, vhosts
 from tests.http import fetch
 
@@ -132,6 +134,33 @@ def services(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="session")
+def tls_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with the sample data, reached with TLS alone; its certificate is for 127.0.0.1, see trusted()."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    issued.cert_chain_pems[0].write_to_path(str(folder / "database.pem"))
+    issued.private_key_pem.write_to_path(str(folder / "database.key"))
+    files = [f"--ssl-cert={folder}/database.pem", f"--ssl-key={folder}/database.key"]
+    database = Database(folder, options=[*files, "--require-secure-transport=ON"])
+    try:
+        database.start()
+        database.wait_ready()
+        sample.load(database.url)
+        yield database
+    finally:
+        database.stop()
+
+
+@pytest.fixture
+def trusted(tls_database: Database, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of that database, while this process and those that it starts trust its authority."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tls_database.directory / "ca.pem"))
+    return f"{tls_database.url}?tls=1"
+
+
+@pytest.fixture(scope="session")
 def private_broker(services: Services, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """A broker that may be told what to do, though not stopped: tests share it."""
     if services.broker is not None:
@@ -237,14 +266,7 @@ def services_settings(services: Services) -> dict[str, str]:
 
 def connect(database_url: str) -> "pymysql.Connection[Any]":
     """A connection to the database, as workers and servers have them."""
-    parts = urlsplit(database_url)
-    return pymysql.connect(
-        host=parts.hostname,
-        port=parts.port or 3306,
-        user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""),
-        database=parts.path.lstrip("/"),
-    )
+    return pymysql.connect(**DatabaseUrl.parse(database_url).options(), autocommit=True)
 
 
 def in_state(connection: "pymysql.Connection[Any]", state: str) -> int:

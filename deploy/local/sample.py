@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pymysql
 from pymysql.constants import CLIENT
@@ -14,6 +13,7 @@ from pymysql.cursors import Cursor
 
 from deploy.local.errors import LocalError
 from nowait import settings as fields
+from nowait.database_url import DatabaseUrl
 from nowait.settings import setting
 
 _SQL = Path(__file__).with_name("sample.sql")
@@ -76,14 +76,10 @@ def _exists(cursor: Cursor) -> bool:
 
 @contextmanager
 def _cursor(database_url: str) -> Iterator[Cursor]:
-    parts = urlsplit(database_url)
+    url = DatabaseUrl.parse(database_url)
     try:
         connection = pymysql.connect(
-            host=parts.hostname,
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-            database=unquote(parts.path.lstrip("/")),
+            **url.options(),
             charset="utf8mb4",
             connect_timeout=10,
             client_flag=CLIENT.MULTI_STATEMENTS,
@@ -92,7 +88,7 @@ def _cursor(database_url: str) -> Iterator[Cursor]:
         with connection, connection.cursor() as cursor:
             yield cursor
     except pymysql.err.MySQLError as error:
-        raise LocalError(f"the database {parts.hostname}:{parts.port} cannot be used: {error}") from error
+        raise LocalError(f"the database {url.host}:{url.port} cannot be used: {error}") from error
 
 
 if __name__ == "__main__":

@@ -19,16 +19,18 @@ class Clients:
         url: of the server.
         paths: what is asked for, in turn.
         rate: requests a second.
+        wait: seconds that each request may take, as its header Prefer; None for the server's own limit.
 
     Attributes:
         statuses: how often each status was answered; 599 is no answer at all.
         slowest: the longest that an answer took, in seconds.
     """
 
-    def __init__(self, url: str, *paths: str, rate: float = 40) -> None:
+    def __init__(self, url: str, *paths: str, rate: float = 40, wait: float | None = None) -> None:
         self._url = url
         self._paths = paths
         self._pause = 1 / rate
+        self._headers = {} if wait is None else {"Prefer": f"wait={wait:g}"}
         self.statuses: Counter[int] = Counter()
         self.slowest = 0.0
         self._client: AsyncHTTPClient = SimpleAsyncHTTPClient(force_instance=True, max_clients=2000)
@@ -48,7 +50,7 @@ class Clients:
     async def get(self, path: str) -> int:
         """The status of one request."""
         started = time.monotonic()
-        request = HTTPRequest(f"{self._url}{path}", request_timeout=45)
+        request = HTTPRequest(f"{self._url}{path}", headers=self._headers, request_timeout=45)
         answer = await self._client.fetch(request, raise_error=False)
         self.slowest = max(self.slowest, time.monotonic() - started)
         return answer.code

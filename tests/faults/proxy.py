@@ -1,4 +1,4 @@
-"""A TCP proxy between a bridge and a broker that cuts, stalls and hangs up."""
+"""A TCP proxy in front of a broker or a database that cuts, stalls, trickles and hangs up."""
 
 import asyncio
 import contextlib
@@ -10,12 +10,13 @@ class Proxy:
     """Listens on a free port of 127.0.0.1 while its `async with` block runs.
 
     Args:
-        target: the broker's port.
+        target: the port of what it stands in front of.
 
     Attributes:
         port: where it listens.
-        cut: the offset at which each chunk from the broker is cut in two; None for no cut.
-        longest: bytes of the longest chunk from the broker so far.
+        cut: the offset at which each chunk from there is cut in two; None for no cut.
+        pace: seconds between two bytes from there; None for no pause.
+        longest: bytes of the longest chunk from there so far.
         stalled: True once stall() has taken effect.
     """
 
@@ -27,6 +28,7 @@ class Proxy:
         self._refuses = False
         self.port = 0
         self.cut: int | None = None
+        self.pace: float | None = None
         self.longest = 0
         self.stalled = False
 
@@ -52,7 +54,7 @@ class Proxy:
         self._refuses, self._until_stall, self.stalled = False, None, False
 
     def stall(self, offset: int) -> None:
-        """Pass on so many bytes of the next chunk from the broker, and nothing from then on."""
+        """Pass on so many bytes of the next chunk from there, and nothing from then on."""
         self._until_stall = offset
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -79,6 +81,10 @@ class Proxy:
                 self.longest = max(self.longest, len(data))
                 if self._until_stall is not None:
                     data, self._until_stall, self.stalled = data[: self._until_stall], 0, True
+                while self.pace is not None and data:
+                    writer.write(data[:1])
+                    data = data[1:]
+                    await asyncio.sleep(self.pace)
                 at = self.cut or len(data)
                 for piece in (data[:at], data[at:]):
                     writer.write(piece)

@@ -1,33 +1,57 @@
-"""A database that is killed, forgets its clients, deadlocks, or takes its time."""
+"""A database that is killed, stopped, out of reach, forgets its clients, deadlocks, or takes its time."""
 
 import asyncio
+import os
 import random
+import signal
+import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pymysql
 import pytest
+from sqlalchemy import text
 
 from deploy.local import sample
 from deploy.local.broker import Broker
 from deploy.local.database import Database
 from deploy.local.process import free_port
+from nowait.database_url import DatabaseUrl
 from server.comparison import Comparison
+from tasks.database import make_engine
+from tasks.statements import fetch
+from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker, ready
 from tests.faults.clients import Clients
 from tests.faults.figures import Figures
+from tests.faults.network import Network
 from tests.system.conftest import Volley
 
 pytestmark = [pytest.mark.gen_test(timeout=300), pytest.mark.timeout(300)]
 
+THREADS = 50  # of the worker
 REPEATABLE = ("/mysql_query/1", "/queries/count_users")
 QUERIES = {
     "forwards": "SELECT id, SLEEP(0.002) AS slept FROM contended ORDER BY id FOR UPDATE",
     "backwards": "SELECT id, SLEEP(0.002) AS slept FROM contended ORDER BY id DESC FOR UPDATE",
 }
+
+
+def as_root(database: Database, *statements: str) -> list[tuple[object, ...]]:
+    """Run statements as root; the rows of the last."""
+    connection = pymysql.connect(
+        unix_socket=str(database.directory / "data/database.sock"), user="root", autocommit=True,
+        password=DatabaseUrl.parse(database.url).password,
+    )  # fmt: skip
+    with connection, connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+        return list(cursor.fetchall())
 
 
 class Site:
@@ -36,22 +60,17 @@ class Site:
     Attributes:
         database: the database.
         url: the server's.
+        broker_url: the broker's.
     """
 
-    def __init__(self, database: Database, url: str) -> None:
+    def __init__(self, database: Database, url: str, broker_url: str) -> None:
         self.database = database
         self.url = url
+        self.broker_url = broker_url
 
     def execute(self, *statements: str) -> list[tuple[object, ...]]:
         """Run statements as root; the rows of the last."""
-        connection = pymysql.connect(
-            unix_socket=str(self.database.directory / "data/database.sock"), user="root", autocommit=True,
-            password=urlsplit(self.database.url).password or "",
-        )  # fmt: skip
-        with connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-            return list(cursor.fetchall())
+        return as_root(self.database, *statements)
 
     def clients(self, condition: str = "TRUE") -> list[int]:
         """The connections of the worker and the server, by their ids."""
@@ -96,10 +115,10 @@ def site(
         }
         port = free_port()
         processes = [
-            celery_worker(start, "tasks", "-P", "threads", "-c", "50", **settings),
+            celery_worker(start, "tasks", "-P", "threads", "-c", str(THREADS), **settings),
             start("server", "server", port=port, demo=1, max_in_flight=2000, **settings),
         ]
-        site = Site(database, ready(processes[1], port))
+        site = Site(database, ready(processes[1], port), str(settings["broker_url"]))
         site.execute("CREATE TABLE nowait.contended (id INT PRIMARY KEY)")
         site.execute("INSERT INTO nowait.contended VALUES (1), (2), (3), (4)")
         yield site
@@ -131,6 +150,88 @@ async def test_a_database_that_is_killed_and_comes_back_fails_no_request(
             await asyncio.sleep(1)
     figures.remark("database killed", answers=clients.statuses, slowest=clients.slowest)
     assert_served(clients)
+
+
+async def test_a_database_that_is_stopped_holds_no_thread_beyond_the_deadline(
+    site: Site, scale: float, figures: Figures
+) -> None:
+    clients = Clients(site.url, *REPEATABLE, wait=2)
+    async with running(site.broker_url) as bridge:
+        assert await clients.get("/queries/count_users") == 200
+        site.database.process.signal(signal.SIGSTOP)
+        try:
+            async with clients.load():
+                await asyncio.sleep(30 * scale or 3)
+            # Everything is answered, and the database still silent: this takes one thread that is free.
+            ended = time.monotonic()
+            await bridge.send_task("task.list_queries", queue="queries", timeout=20)
+            freed = time.monotonic() - ended
+        finally:
+            site.database.process.signal(signal.SIGCONT)
+    stopped, clients.statuses = clients.statuses, Counter()
+    resumed = time.monotonic()
+    while await clients.get("/mysql_query/1") != 200:
+        assert time.monotonic() - resumed < 30
+    recovered = time.monotonic() - resumed
+    volley = Volley()
+    volley.send(f"{site.url}/mysql_query/1?delay=5", times=THREADS)
+    await until(lambda: len(site.clients("state = 'User sleep'")) == THREADS)
+    assert {answer.status for _, answer in await volley.all()} == {200}
+    figures.remark(
+        "database stopped, 2 s deadlines", answers=stopped, slowest=clients.slowest, thread_free_after=freed,
+        service_after=recovered,
+    )  # fmt: skip
+    assert set(stopped) == {504}
+    # A short run goes on beside anything else that the machine has to do.
+    assert clients.slowest < (2.5 if scale else 5)
+    assert recovered < (2 if scale else 10)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+async def test_a_network_that_swallows_everything_holds_no_thread_beyond_the_deadline(
+    tmp_path: Path, figures: Figures
+) -> None:
+    database = Database(tmp_path, address="0.0.0.0")
+    statement = text("SELECT SLEEP(0.01)")
+    with Network("client", "database") as network, ExitStack() as stack:
+        with network.inside("database"):
+            stack.callback(database.stop)
+            database.start()
+            database.wait_ready()
+        as_root(database, "RENAME USER nowait@'127.0.0.1' TO nowait@'%'")
+        engine = make_engine(database.url.replace("127.0.0.1", network.address("database")))
+        held: list[float] = []
+        errors: Counter[str] = Counter()
+
+        def work(seconds: float) -> None:
+            """Queries until the network has been cut for so long, each with a second to its deadline."""
+            with network.inside("client"):
+                while time.monotonic() < cut + seconds:
+                    started = time.monotonic()
+                    try:
+                        fetch(engine, statement, {}, deadline=started + 1, repeatable=True)
+                    except Exception as error:
+                        errors[type(error).__name__] += 1
+                    held.append(time.monotonic() - started)
+
+        cut = time.monotonic() + 1
+        threads = [threading.Thread(target=work, args=(4,), daemon=True) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        await asyncio.sleep(1)
+        network.cut("client", "database")
+        await until(lambda: not any(thread.is_alive() for thread in threads))
+        network.mend("client", "database")
+        mended = time.monotonic()
+        with network.inside("client"):
+            assert len(fetch(engine, statement, {}, deadline=time.monotonic() + 60)) == 1
+            engine.dispose()
+        figures.remark(
+            "network of the database cut, 1 s deadlines", outcomes=dict(errors), held=max(held),
+            service_after=time.monotonic() - mended,
+        )  # fmt: skip
+        assert set(errors) == {"OutOfTime"}
+        assert max(held) < 5
 
 
 async def test_connections_that_are_killed_are_replaced(site: Site, scale: float, figures: Figures) -> None:
@@ -215,7 +316,7 @@ async def test_callers_that_leave_take_no_connection_with_them(site: Site, scale
         volley.send(f"{site.url}{path}", times=150)
         assert {answer.status for _, answer in await volley.all()} == {200}
     # 50 threads of the worker; the async driver's 100, the server's 32 threads and its loop.
-    assert len(site.clients()) <= 50 + 100 + 33
+    assert len(site.clients()) <= THREADS + 100 + 33
 
 
 async def test_a_pool_of_five_is_whole_after_500_callers_were_cancelled(site: Site, figures: Figures) -> None:

@@ -8,12 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pymysql
 import pytest
 from celery import Celery
-from pymysql.constants import CLIENT
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
@@ -22,7 +20,7 @@ from deploy.local.process import Process, free_port
 from deploy.local.services import Services
 from tests import programs
 from tests.bridge.conftest import until
-from tests.conftest import ROOT, Start, celery_worker, ready, services_settings
+from tests.conftest import ROOT, Start, celery_worker, connect, ready, services_settings
 from tests.faults.conftest import Site, control, serving
 from tests.faults.figures import Figures
 from tests.faults.load import QUEUE
@@ -65,13 +63,7 @@ async def test_calls_that_wait_in_the_queue_run_once_however_often_the_connectio
 @pytest.fixture
 def runs(services: Services) -> Iterator["pymysql.Connection[Any]"]:
     """A connection to the database, which has an empty table `runs`."""
-    parts = urlsplit(services.database_url)
-    connection = pymysql.connect(
-        host=parts.hostname, port=parts.port or 3306, user=unquote(parts.username or ""),
-        password=unquote(parts.password or ""), database=parts.path[1:], autocommit=True,
-        client_flag=CLIENT.MULTI_STATEMENTS,
-    )  # fmt: skip
-    with connection, connection.cursor() as cursor:
+    with connect(services.database_url) as connection, connection.cursor() as cursor:
         cursor.execute(TABLE)
         yield connection
         cursor.execute("DROP TABLE runs")

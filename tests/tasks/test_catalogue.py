@@ -71,6 +71,11 @@ def test_parameters_that_are_none_of_the_querys_are_refused(folder: Path, given:
         load(folder)["users"].bind(given)
 
 
+def test_a_refusal_says_what_is_expected_and_not_what_was_given(folder: Path) -> None:
+    with pytest.raises(BadParameters, match="^users: flag: type 'integer' is expected$"):
+        load(folder)["users"].bind({"flag": "a secret", "name": "x"})
+
+
 @pytest.mark.parametrize(
     ("sql", "table", "says"),
     [

@@ -2,12 +2,12 @@
 
 import asyncio
 from typing import Any
-from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from deploy.local.services import Services
+from nowait.database_url import DatabaseUrl
 from nowait.errors import DeadlineExceeded, TaskFailed
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker, services_settings
@@ -57,7 +57,7 @@ async def test_a_pool_serves_all_queries(vhost: str, services: Services, start: 
                 await call
         several = await asyncio.gather(*(ask("query_users", 1, 0.2) for _ in range(3 * concurrency)))
         assert several == [rows] * (3 * concurrency)
-        port = urlsplit(services.database_url).port or 3306
+        port = DatabaseUrl.parse(services.database_url).port
         main, *children = database_connections(worker.pid, port)
         assert main <= concurrency
         assert all(count <= 1 for count in children)

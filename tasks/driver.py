@@ -1,0 +1,108 @@
+"""PyMySQL with one end to all of its waiting.
+
+Its own time-outs are of one recv() each: the steps of a login, or an answer that trickles, may take any multiple
+of them. Here each wait lasts until the deadline of what its thread is doing, at most. Only names are resolved by
+the system in its own time (resolv.conf(5)).
+"""
+
+import math
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import pymysql
+from pymysql.constants import CR
+
+_LOGIN_TIMEOUT = 10.0  # seconds from the first packet to a connection that can be used
+_LAST_RESORT = 300.0  # seconds that one wait may take where there is no deadline
+_PRECISION = 0.02  # seconds that a wait may take too long
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+
+
+@contextmanager
+def until(deadline: float) -> Iterator[None]:
+    """End all waiting for a database in this block at `deadline`, by time.monotonic(), or at that of a block around it.
+
+    What waits then fails as with a lost connection.
+    """
+    token = _deadline.set(min(deadline, _deadline.get()))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def remaining() -> float:
+    """Seconds that a wait may take now; 0 for none."""
+    return min(max(0.0, _deadline.get() - time.monotonic()), _LAST_RESORT)
+
+
+def connect(**options: Any) -> Any:
+    """A connection, as pymysql.connect(); it takes 10 s at most."""
+    with until(time.monotonic() + _LOGIN_TIMEOUT):
+        connection: Any = _Connection(**options, defer_connect=True)
+        if connection.ssl:
+            connection.ctx.sslsocket_class = _TLSSocket
+        try:
+            addresses = socket.getaddrinfo(options["host"], options["port"], type=socket.SOCK_STREAM)
+            # create_connection() gives each address as long.
+            seconds = max(0.001, remaining() / len(addresses))
+            opened = socket.create_connection((options["host"], options["port"]), seconds)
+        except OSError as error:
+            raise pymysql.err.OperationalError(CR.CR_CONN_HOST_ERROR, f"cannot connect: {error}") from error
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.connect(_Socket(fileno=opened.detach()))
+    return connection
+
+
+_PyMySQL: Any = pymysql.connections.Connection
+
+
+class _Connection(_PyMySQL):  # type: ignore[misc]
+    """A connection that reads nothing more of a result once it is lost, or closed in the middle."""
+
+    def _force_close(self) -> None:
+        if self._result is not None:
+            self._result.unbuffered_active = False
+        super()._force_close()
+
+
+class _Bounded:
+    """What PyMySQL waits in, by itself or by a buffered reader.
+
+    Its timeout is not set each time, as settimeout() lets go of the GIL, for which 50 threads may stand in line.
+    """
+
+    _set_for = 0.0  # the deadline that the timeout was last set for
+    _good_until = 0.0  # when it has to be set again
+
+    def recv_into(self, *arguments: Any) -> Any:
+        if time.monotonic() > self._good_until or _deadline.get() != self._set_for:
+            self._limit()
+        return super().recv_into(*arguments)  # type: ignore[misc]
+
+    def sendall(self, *arguments: Any) -> Any:
+        if time.monotonic() > self._good_until or _deadline.get() != self._set_for:
+            self._limit()
+        return super().sendall(*arguments)  # type: ignore[misc]
+
+    def _limit(self: Any) -> None:
+        seconds = remaining()
+        if not seconds:
+            raise TimeoutError("the deadline has passed")
+        self.settimeout(seconds)
+        self._set_for, self._good_until = _deadline.get(), time.monotonic() + _PRECISION
+
+
+class _Socket(_Bounded, socket.socket):
+    """A TCP socket."""
+
+
+class _TLSSocket(_Bounded, ssl.SSLSocket):
+    """The same with TLS; its handshake takes the timeout of the packet before it."""
