@@ -59,10 +59,11 @@ class BaseHandler(RequestHandler):
             self.set_sticky_header("Connection", "close")
         self._limit_request()
         seconds = self.context.timeout
-        wanted = prefer.wait(",".join(self.request.headers.get_list("Prefer")))
-        if wanted is not None and wanted < seconds:
-            seconds = wanted
-            self.set_sticky_header("Preference-Applied", f"wait={wanted:g}")
+        if "Prefer" in self.request.headers:
+            wanted = prefer.wait(",".join(self.request.headers.get_list("Prefer")))
+            if wanted is not None and wanted < seconds:
+                seconds = wanted
+                self.set_sticky_header("Preference-Applied", f"wait={wanted:g}")
         self.deadline = Deadline.after(seconds)
 
     def set_sticky_header(self, name: str, value: str) -> None:
