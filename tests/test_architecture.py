@@ -56,13 +56,14 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.worker.backend": {"celery", "nowait.topology", "nowait.worker.publisher", "nowait.worker.replies"},
     "nowait.worker.configure": {"celery", "nowait.tls", "nowait.topology"},
     "nowait.worker.consumer": {
-        "celery", "kombu", "nowait.messages.validation", "nowait.systemd", "nowait.topology",
-        "nowait.worker.dead_letters",
+        "amqp", "celery", "kombu", "nowait.messages.validation", "nowait.systemd", "nowait.topology",
+        "nowait.worker.dead_letters", "nowait.worker.frames",
     },
     "nowait.worker.dead_letters": {
         "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.topology",
         "nowait.worker.publisher", "nowait.worker.replies",
     },
+    "nowait.worker.frames": {"nowait.amqp.frames"},
     "nowait.worker.publisher": {"amqp", "celery", "nowait.deadline"},
     "nowait.worker.replies": {"amqp", "kombu", "nowait.messages.limits", "nowait.topology"},
     "server": set(),

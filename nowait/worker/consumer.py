@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import amqp
 from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message, compression
@@ -17,6 +18,7 @@ from nowait.messages.validation import Refused, validate_body, validate_headers
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from nowait.worker.dead_letters import DeadLetters
+from nowait.worker.frames import tolerant
 
 log = logging.getLogger(__name__)
 
@@ -97,9 +99,13 @@ class Consumer(consumer.Consumer):
             maybe_shutdown()
             self._notifier.alive()
 
-        return conn.ensure_connection(
+        conn.ensure_connection(
             failed, interval_start=_RETRY_DELAY, interval_step=0, interval_max=_RETRY_DELAY, callback=wait
         )
+        opened: Any = conn.connection
+        if isinstance(opened, amqp.Connection):
+            opened.on_inbound_frame = tolerant(opened.on_inbound_frame)
+        return conn
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Called for a message that kombu could not read, in place of receive(); Celery drops it here."""

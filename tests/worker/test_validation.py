@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.local.process import Process
+from nowait.amqp import methods, properties
 from nowait.bridge import Bridge
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.messages.validation import Refused, reply_address, validate_body, validate_headers
@@ -275,6 +276,38 @@ async def test_a_worker_dead_letters_each_malformed_message(vhost: str, strict: 
             assert letter.headers["x-refused"] and letter.headers["x-queue"] == QUEUE
     assert strict.returncode is None
     strict.kill()
+
+
+# What RabbitMQ lets through, and py-amqp cannot decode.
+DEEP = b""
+for _ in range(5000):
+    DEEP = b"\x01aF" + len(DEEP).to_bytes(4, "big") + DEEP
+UNREADABLE = {
+    "a table within a table": DEEP,
+    "a time stamp out of range": b"\x01aT" + b"\xff" * 8,
+}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("what", UNREADABLE)
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+async def test_headers_that_cannot_be_decoded_are_refused_like_none(
+    vhost: str, start: Start, pool: str, what: str
+) -> None:
+    worker = celery_worker(
+        start, "tests.celeryapp", "-P", pool, "-c", "1", broker_url=vhost, test_consumer="nowait.worker:Consumer",
+    )  # fmt: skip
+    table = UNREADABLE[what]
+    headers = {"headers": len(table).to_bytes(4, "big") + table, "content_type": "application/json"}
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        frames = methods.publish(channel.channel_id, "", QUEUE, properties.encode(headers), b"[[], {}, {}]", 131072)
+        channel.connection.transport.write(frames)
+        async with running(vhost) as bridge:
+            await served(bridge)
+            await until(lambda: channel.queue_declare(Topology.dead_letter_queue, passive=True).message_count == 1)
+    assert worker.returncode is None
+    worker.kill()
 
 
 @pytest.mark.gen_test
