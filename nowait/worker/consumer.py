@@ -102,8 +102,8 @@ class Consumer(consumer.Consumer):
         conn.ensure_connection(
             failed, interval_start=_RETRY_DELAY, interval_step=0, interval_max=_RETRY_DELAY, callback=wait
         )
-        opened: Any = conn.connection
-        if isinstance(opened, amqp.Connection):
+        if isinstance(conn.connection, amqp.Connection):
+            opened: Any = conn.connection
             opened.on_inbound_frame = tolerant(opened.on_inbound_frame)
         return conn
 
