@@ -1,10 +1,9 @@
 """A task message, ready to be framed."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class TaskMessage:
+class TaskMessage(NamedTuple):
     """A message of a task.
 
     Attributes:

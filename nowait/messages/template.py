@@ -7,8 +7,8 @@ from typing import Any
 
 from amqp.serialization import dumps
 
-from nowait.amqp.properties import flags, values
-from nowait.messages.limits import MAX_SHORT_STRING
+from nowait.amqp.properties import encode, encode_short_string, flags, values
+from nowait.messages.task import TaskMessage
 
 PLACEHOLDER_ID = "00000000-0000-4000-8000-000000000000"  # the task's id in a message that becomes a template
 
@@ -31,6 +31,11 @@ class CapturedMessage:
     properties: dict[str, Any]
     exchange: str
     routing_key: str
+
+    def encode(self) -> TaskMessage:
+        """Its form for the wire."""
+        encoded = encode({**self.properties, "headers": dumps("F", (self.properties["headers"],))})
+        return TaskMessage(self.exchange, self.routing_key, encoded, self.body)
 
 
 @dataclass(frozen=True)
@@ -80,26 +85,14 @@ class Template:
             end=values(properties, "message_id", "timestamp", "type", "user_id", "app_id", "cluster_id"),
         )
 
-    def fill(self, task_id: bytes, expires: bytes, expiration: bytes, argsrepr: bytes, kwargsrepr: bytes) -> bytes:
-        """Flags and values of the content header with the fields of one call."""
-        if len(task_id) > MAX_SHORT_STRING:
-            raise ValueError(f"a task id has at most {MAX_SHORT_STRING} bytes")
-        fields = [pack(">I", len(field)) + field for field in (task_id, expires, argsrepr, kwargsrepr)]
+    def fill(self, task_id: str, expires: bytes, expiration: str, argsrepr: bytes, kwargsrepr: bytes) -> bytes:
+        """Flags and values of the content header with the fields of one call; ValueError for an id that is too long."""
+        correlation_id = encode_short_string(task_id)
+        fields = [pack(">I", len(field)) + field for field in (task_id.encode(), expires, argsrepr, kwargsrepr)]
         table = b"".join([fields[part] if isinstance(part, int) else part for part in self.table])
-        return b"".join(
-            (
-                self.start,
-                pack(">I", len(table)),
-                table,
-                self.middle,
-                bytes((len(task_id),)),
-                task_id,
-                self.reply_to,
-                bytes((len(expiration),)),
-                expiration,
-                self.end,
-            )
-        )
+        headers = pack(">I", len(table)) + table
+        per_call = correlation_id + self.reply_to + encode_short_string(expiration)
+        return self.start + headers + self.middle + per_call + self.end
 
 
 def _table(headers: dict[str, Any]) -> tuple[bytes | int, ...]:
