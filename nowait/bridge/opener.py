@@ -106,10 +106,7 @@ class Opener:
     def _declare(self, channel: amqp.Channel) -> None:
         try:
             channel.queue_declare(
-                self._reply_queue,
-                durable=True,
-                auto_delete=False,
-                arguments={"x-expires": _REPLY_QUEUE_EXPIRES},
+                self._reply_queue, durable=True, auto_delete=False, arguments={"x-expires": _REPLY_QUEUE_EXPIRES}
             )
         except amqp.exceptions.ChannelError:
             # In a cluster, the queue may be on a node that is down, and its name with it.

@@ -26,12 +26,11 @@ class Probe:
 
     Attributes:
         due: when tick() has something to decide again.
-        returned_once: True from the first return on: all replies that waited at the broker have arrived.
     """
 
     def __init__(self, now: float) -> None:
         self.due = now
-        self.returned_once = False
+        self._returned = False
         self._sent_at: float | None = None  # None once it has come back
 
     def tick(self, now: float, last_received: float, blocked: bool) -> Step:
@@ -57,7 +56,7 @@ class Probe:
         return Step.GIVE_UP if now >= end else Step.WAIT
 
     def returned(self) -> bool:
-        """The probe came back. Returns True for the first time on its link."""
-        first, self.returned_once = not self.returned_once, True
+        """The probe came back. Returns True for the first time: all replies that waited at the broker have arrived."""
+        first, self._returned = not self._returned, True
         self._sent_at = None
         return first
