@@ -28,24 +28,10 @@ if TYPE_CHECKING:
     from nowait.bridge import Bridge, Call, Progress, Statistics
 
 __all__ = [
-    "Blocked",
-    "Bridge",
-    "BridgeError",
-    "Call",
-    "DeadlineExceeded",
-    "Disconnected",
-    "MessageTooLarge",
-    "OutcomeUnknown",
-    "Overloaded",
-    "Progress",
-    "Refused",
-    "Statistics",
-    "Stopped",
-    "TaskFailed",
-    "Unavailable",
-    "UnknownTask",
+    "Blocked", "Bridge", "BridgeError", "Call", "DeadlineExceeded", "Disconnected", "MessageTooLarge", "OutcomeUnknown",
+    "Overloaded", "Progress", "Refused", "Statistics", "Stopped", "TaskFailed", "Unavailable", "UnknownTask",
     "Unroutable",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

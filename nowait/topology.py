@@ -40,14 +40,8 @@ class Topology:
     @classmethod
     def provisioned(cls) -> "Topology":
         """A broker with the definitions of deploy/broker/definitions.json, and least privilege for both users."""
-        return cls(
-            declares=False,
-            tasks="tasks",
-            replies="replies",
-            dead_letters="dead",
-            server_user="server",
-            worker_user="worker",
-        )
+        exchanges = {"tasks": "tasks", "replies": "replies", "dead_letters": "dead"}
+        return cls(declares=False, **exchanges, server_user="server", worker_user="worker")
 
     @classmethod
     def named(cls, name: str) -> "Topology":

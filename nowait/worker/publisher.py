@@ -133,9 +133,7 @@ class ConfirmedPublisher:
             _drop(channel)
 
 
-def _publish(
-    channel: amqp.Channel, message: amqp.Message, exchange: str, routing_key: str, timeout: float
-) -> bool:
+def _publish(channel: amqp.Channel, message: amqp.Message, exchange: str, routing_key: str, timeout: float) -> bool:
     """Publish and wait for the confirm. Returns False for a nack; raises when the broker is silent for `timeout`."""
     answers: list[Any] = []
     channel.connection.transport.sock.settimeout(timeout)
