@@ -177,9 +177,8 @@ class Bridge:
         Args:
             name: the task's name.
             args, kwargs: its positional and keyword arguments, JSON values; None for none.
-            timeout: seconds until the call fails with DeadlineExceeded; also the time after
-                which no worker starts the task any more. None for the bridge's own; 0 or less
-                fails at once.
+            timeout: seconds until the call fails with DeadlineExceeded; also the time after which no worker starts the
+                task any more. None for the bridge's own; 0 or less fails at once.
             task_id: the task's id; None for a new one.
             idempotent: the task may run twice: after a lost connection it is sent again when it may be
                 lost, under the same id and within its deadline. Otherwise the call fails with

@@ -68,8 +68,7 @@ class Opened:
 class Opener:
     """Opens pairs of connections, each pair to the next of the application's broker URLs.
 
-    The reply queue is durable, and is kept for minutes without a consumer: replies outlive a lost
-    connection.
+    The reply queue is durable, and is kept for minutes without a consumer: replies outlive a lost connection.
 
     Args:
         app: its broker settings are used.

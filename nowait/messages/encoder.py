@@ -1,10 +1,9 @@
 """Makes task messages: the same that `Celery.send_task` publishes, for a fraction of its cost.
 
-The first message of a kind is made by Celery itself and captured instead of sent, so routes,
-defaults and protocol are Celery's own (celery/app/amqp.py, message protocol 2:
-https://docs.celeryq.dev/en/stable/internals/protocol.html). Its properties are kept encoded, and
-only the fields that differ from call to call are spliced in afterwards. Where Celery has to look
-at each message (a routing function, a receiver of its signals, an ETA), it makes each one.
+The first message of a kind is made by Celery itself and captured instead of sent, so routes, defaults and protocol are
+Celery's own (celery/app/amqp.py, message protocol 2: https://docs.celeryq.dev/en/stable/internals/protocol.html). Its
+properties are kept encoded, and only the fields that differ from call to call are spliced in afterwards. Where Celery
+has to look at each message (a routing function, a receiver of its signals, an ETA), it makes each one.
 """
 
 import contextlib
@@ -48,8 +47,7 @@ _UNSUPPORTED = {
     "expiration": "timeout sets it",
 }
 
-# Celery writes these options into the task's headers, and then hands them to the producer too,
-# which drops them.
+# Celery writes these options into the task's headers, and then hands them to the producer too, which drops them.
 _ONLY_IN_HEADERS = {"argsrepr", "kwargsrepr", "origin", "now", "timezone"}
 
 # Options whose message differs from call to call, for all that their value is the same.
@@ -68,8 +66,7 @@ class TaskEncoder:
         app: the Celery application whose routes and defaults count.
         reply_to: the queue that the replies go to; an attribute, which may change.
 
-    Raises ValueError when the application's results do not come as replies: its backend has to be
-    `rpc://` or none.
+    Raises ValueError when the application's results do not come as replies: its backend has to be `rpc://` or none.
     """
 
     def __init__(self, app: Celery, reply_to: str) -> None:

@@ -1,8 +1,7 @@
 """Is a message a task that this worker may run? Decided before Celery reads it. No I/O.
 
-Celery trusts what it receives: a misshapen header stops the worker, which hands the message to the
-next one; a body may name other tasks to send. The form is message protocol 2,
-https://docs.celeryq.dev/en/stable/internals/protocol.html.
+Celery trusts what it receives: a misshapen header stops the worker, which hands the message to the next one; a body may
+name other tasks to send. The form is message protocol 2, https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
 from collections.abc import Callable, Container, Mapping
