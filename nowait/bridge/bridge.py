@@ -132,7 +132,8 @@ class Bridge:
         if self._supervisor is not None:
             raise RuntimeError("a bridge is started once")
         self._loop = asyncio.get_running_loop()
-        self._supervisor = self._loop.create_task(supervise(self._source, self._executor, self), name="bridge")
+        link = supervise(self._source, self._executor, self._connected, self._received, self._disconnected)
+        self._supervisor = self._loop.create_task(link, name="bridge")
 
     async def stop(self, drain: float = 10.0) -> None:
         """Take no more calls, let those in flight end, and close.
@@ -243,21 +244,18 @@ class Bridge:
             raise Blocked(f"the broker takes no messages: {self._link.blocked}")
         return self._link
 
-    def on_connected(self, link: Link) -> None:
-        """The link is up."""
+    def _connected(self, link: Link) -> None:
         self._encoder.reply_to = link.reply_queue
         self._link = link
         self._connects += 1
         self._calls.connected(self._loop.time())
         self._tick()
 
-    def on_disconnected(self, reason: ConnectionLost) -> None:
-        """The link is down."""
+    def _disconnected(self, reason: ConnectionLost) -> None:
         self._link = None
         self._carry_out(self._calls.disconnected(str(reason), reason.refused))
 
-    def on_event(self, event: Event) -> None:
-        """Something arrived on the link."""
+    def _received(self, event: Event) -> None:
         if isinstance(event, Delivery):
             self._carry_out(self._calls.received(event, self._loop.time()))
         elif isinstance(event, Confirmed):

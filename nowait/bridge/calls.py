@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from nowait.amqp.methods import Confirmed, Delivery, Returned
-from nowait.bridge.probe import Probe, Step
+from nowait.bridge.probe import Probe
 from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
@@ -34,23 +34,14 @@ _MAX_UNACKNOWLEDGED = 1024 * 1024  # bytes of replies that wait for the next pro
 
 
 class PendingCall(Protocol):
-    """What decides the life of a call.
+    """What decides the life of a call."""
 
-    Attributes:
-        id: the task's id.
-        deadline: when the call is over.
-        idempotent: the task may run twice.
-        expects_reply: False when the broker's confirm is the answer.
-        confirmed: the broker has the message that was published last.
-        link: the number of the link that it was published on, or found to be safe on since.
-    """
-
-    id: str
+    id: str  # of the task
     deadline: float
-    idempotent: bool
-    expects_reply: bool
-    confirmed: bool
-    link: int
+    idempotent: bool  # the task may run twice
+    expects_reply: bool  # False when the broker's confirm is the answer
+    confirmed: bool  # the broker has the message that was published last
+    link: int  # the number of the link that it was published on, or found to be safe on since
 
 
 C = TypeVar("C", bound=PendingCall)
@@ -271,9 +262,9 @@ class Calls(Generic[C]):
         if self._probe is None:
             return effects
         step = self._probe.tick(now, last_received, unblocked_at is None)
-        if step is Step.GIVE_UP:
+        if step == "give up":
             effects.append(GiveUp(f"nothing received for {now - last_received:.1f} s"))
-        elif step is Step.SEND:
+        elif step == "send":
             # What waited for an alarm to end gets its time from then on.
             if unblocked_at is not None and now - unblocked_at > _CONFIRM_TIMEOUT:
                 effects += self._unconfirmed_since(now - _CONFIRM_TIMEOUT)

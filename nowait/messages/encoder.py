@@ -31,14 +31,11 @@ Options = dict[str, Any]
 
 # What Celery.send_task knows and a bridge cannot honour, with the reason.
 _UNSUPPORTED = {
-    "producer": "the bridge has its own connection",
-    "publisher": "the bridge has its own connection",
-    "connection": "the bridge has its own connection",
+    **dict.fromkeys(("producer", "publisher", "connection"), "the bridge has its own connection"),
     "router": "the application's router is used",
     "reply_to": "the bridge has its own reply queue",
     "result_cls": "the call itself is the result",
-    "retry": "the bridge never blocks on a retry",
-    "retry_policy": "the bridge never blocks on a retry",
+    **dict.fromkeys(("retry", "retry_policy"), "the bridge never blocks on a retry"),
     "declare": "queues are declared by the workers",
     "confirm_timeout": "the call's deadline bounds the confirm",
     "event_dispatcher": "the bridge sends no events",

@@ -18,17 +18,10 @@ _FIELDS = {"id": 0, "root_id": 0, "expires": 1, "argsrepr": 2, "kwargsrepr": 3}
 
 @dataclass(frozen=True)
 class CapturedMessage:
-    """A message that Celery would have published.
+    """A message that Celery would have published."""
 
-    Attributes:
-        body: serialised.
-        properties: as Celery hands them to kombu, `headers` a dict.
-        exchange: the exchange.
-        routing_key: the routing key.
-    """
-
-    body: bytes
-    properties: dict[str, Any]
+    body: bytes  # serialised
+    properties: dict[str, Any]  # as Celery hands them to kombu, `headers` a dict
     exchange: str
     routing_key: str
 
@@ -40,27 +33,16 @@ class CapturedMessage:
 
 @dataclass(frozen=True)
 class Template:
-    """The properties of a kind of message, encoded but for the fields of each call.
-
-    Attributes:
-        exchange: the exchange.
-        routing_key: the routing key.
-        embed: the third part of the body, as JSON.
-        start: the flags, content type and encoding.
-        table: the headers: encoded entries, and numbers of fields where those belong.
-        middle: delivery mode and priority.
-        reply_to: the reply queue.
-        end: what comes behind the expiration.
-    """
+    """The properties of a kind of message, encoded but for the fields of each call."""
 
     exchange: str
     routing_key: str
-    embed: str
-    start: bytes
-    table: tuple[bytes | int, ...]
-    middle: bytes
+    embed: str  # the third part of the body, as JSON
+    start: bytes  # the flags, content type and encoding
+    table: tuple[bytes | int, ...]  # the headers: encoded entries, and numbers of fields where those belong
+    middle: bytes  # delivery mode and priority
     reply_to: bytes
-    end: bytes
+    end: bytes  # what comes behind the expiration
 
     @classmethod
     def of(cls, captured: CapturedMessage) -> "Template | None":
