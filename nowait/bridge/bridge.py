@@ -116,13 +116,8 @@ class Bridge:
 
     def statistics(self) -> Statistics:
         """The figures of this moment."""
-        return Statistics(
-            state=self.state,
-            in_flight=len(self._calls),
-            unconfirmed=self._calls.unconfirmed,
-            connects=self._connects,
-            **vars(self._calls.counts),
-        )
+        calls = self._calls
+        return Statistics(self.state, len(calls), calls.unconfirmed, self._connects, **vars(calls.counts))
 
     async def start(self) -> None:
         """Begin to connect; returns at once, whether or not there is a broker.

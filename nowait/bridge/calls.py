@@ -285,10 +285,8 @@ class Calls(Generic[C]):
                 self._unacknowledged.append(delivery.tag)
             self._held_tag = self._held_tag or delivery.tag
             return []
-        effects: list[Effect[C]] = []
         last = max([self._held_tag, *self._unacknowledged[-1:]])
-        if last:
-            effects.append(Acknowledge(last, multiple=True))
+        effects: list[Effect[C]] = [Acknowledge(last, multiple=True)] if last else []
         self._held_tag, self._unacknowledged, self._unacknowledged_bytes = delivery.tag, [], 0
         if self._probe.returned():
             effects += self._resendable(now)
