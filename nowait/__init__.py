@@ -1,8 +1,7 @@
 """Await Celery tasks on an event loop, and run them in workers that keep their promises.
 
-`nowait.bridge` is for programs that send tasks, `nowait.worker` for those that run them; neither
-imports the other. So Bridge and its kin are imported when they are first used: a worker never
-loads them.
+`nowait.bridge` is for programs that send tasks, `nowait.worker` for those that run them; neither imports the other. So
+Bridge and its kin are imported when they are first used: a worker never loads them.
 """
 
 from importlib import import_module
@@ -28,24 +27,10 @@ if TYPE_CHECKING:
     from nowait.bridge import Bridge, Call, Progress, Statistics
 
 __all__ = [
-    "Blocked",
-    "Bridge",
-    "BridgeError",
-    "Call",
-    "DeadlineExceeded",
-    "Disconnected",
-    "MessageTooLarge",
-    "OutcomeUnknown",
-    "Overloaded",
-    "Progress",
-    "Refused",
-    "Statistics",
-    "Stopped",
-    "TaskFailed",
-    "Unavailable",
-    "UnknownTask",
+    "Blocked", "Bridge", "BridgeError", "Call", "DeadlineExceeded", "Disconnected", "MessageTooLarge", "OutcomeUnknown",
+    "Overloaded", "Progress", "Refused", "Statistics", "Stopped", "TaskFailed", "Unavailable", "UnknownTask",
     "Unroutable",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,10 @@
 """Settings from the environment: typed fields, each validated once; a bad value ends the program with one line."""
 
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from math import isfinite
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -33,7 +33,7 @@ def setting(default: Any, parse: Callable[[str], Any], help: str) -> Any:
 
     Args:
         default: its value where the variable is unset or empty.
-        parse: makes the value of a text, or raises SettingsError.
+        parse: makes the value of a text, or raises ValueError with that text and what is expected.
         help: what it means, with its unit.
     """
     return field(default=default, metadata={"parse": parse, "help": help})
@@ -55,7 +55,7 @@ class Settings:
             if text := environment.get(name):
                 try:
                     values[each.name] = each.metadata["parse"](text)
-                except SettingsError as error:
+                except ValueError as error:
                     raise SettingsError(f"{name}={error}") from None
         return cls(**values)
 
@@ -90,7 +90,7 @@ def integer(low: int, high: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
-            raise SettingsError(f"{text!r} is not allowed, expected an integer from {low} to {high}")
+            raise ValueError(f"{text!r} is not allowed, expected an integer from {low} to {high}")
         return int(text)
 
     return parse
@@ -103,9 +103,9 @@ def seconds(low: float, high: float) -> Callable[[str], float]:
         try:
             value = float(text)
         except ValueError:
-            value = float("nan")
-        if not (isfinite(value) and low <= value <= high):
-            raise SettingsError(f"{text!r} is not allowed, expected seconds from {low:g} to {high:g}")
+            value = math.nan
+        if not low <= value <= high:
+            raise ValueError(f"{text!r} is not allowed, expected seconds from {low:g} to {high:g}")
         return value
 
     return parse
@@ -116,7 +116,7 @@ def choice(*allowed: str) -> Callable[[str], str]:
 
     def parse(text: str) -> str:
         if text not in allowed:
-            raise SettingsError(f"{text!r} is not allowed, expected {' or '.join(allowed)}")
+            raise ValueError(f"{text!r} is not allowed, expected {' or '.join(allowed)}")
         return text
 
     return parse
@@ -130,21 +130,21 @@ def flag(text: str) -> bool:
 def address(text: str) -> str:
     """An IP address or a host name."""
     if not text or not text.isascii() or any(character.isspace() for character in text):
-        raise SettingsError(f"{text!r} is not allowed, expected an IP address or a host name")
+        raise ValueError(f"{text!r} is not allowed, expected an IP address or a host name")
     return text
 
 
 def folder(text: str) -> Path:
     """A folder that is there."""
     if not Path(text).is_dir():
-        raise SettingsError(f"{text!r} is not allowed, expected a folder")
+        raise ValueError(f"{text!r} is not allowed, expected a folder")
     return Path(text)
 
 
 def writable_file(text: str) -> Path:
     """A file, or the place for one, whose folder can be written."""
     if not os.access(Path(text).parent, os.W_OK):
-        raise SettingsError(f"{text!r} is not allowed, expected a file whose folder can be written")
+        raise ValueError(f"{text!r} is not allowed, expected a file whose folder can be written")
     return Path(text)
 
 
@@ -159,14 +159,11 @@ def broker_url(text: str) -> str:
         if not good:
             # A password may be in it: nothing behind the scheme is repeated.
             scheme = url.strip().partition("://")[0][:20]
-            raise SettingsError(f"'{scheme}://…' is not allowed, expected amqp://user:password@host:port/vhost")
+            raise ValueError(f"'{scheme}://…' is not allowed, expected amqp://user:password@host:port/vhost")
     return text
 
 
 def database_url(text: str) -> str:
     """`mysql://user:password@host:port/name`, with or without `?tls=1`."""
-    try:
-        DatabaseUrl.parse(text)
-    except ValueError as error:
-        raise SettingsError(str(error)) from None
+    DatabaseUrl.parse(text)
     return text

@@ -13,11 +13,9 @@ class Topology:
 
     Attributes:
         declares: workers declare their queues; False where the broker has them already.
-        tasks: the exchange that takes tasks, by the name of their queue; "" for what the
-            application's own routes say.
+        tasks: the exchange that takes tasks, by the name of their queue; "" for what the application's own routes say.
         replies: the exchange that takes replies, by the name of their queue; "" for the default one.
-        dead_letters: the exchange that takes rejected messages, by the name of their queue; "" for
-            the default one.
+        dead_letters: the exchange that takes rejected messages, by the name of their queue; "" for the default one.
         dead_letter_queue: the queue of rejected messages.
         server_user: the broker's user that tasks have to come from, in `user_id`, which the broker
             verifies; None for anybody's.
@@ -40,14 +38,8 @@ class Topology:
     @classmethod
     def provisioned(cls) -> "Topology":
         """A broker with the definitions of deploy/broker/definitions.json, and least privilege for both users."""
-        return cls(
-            declares=False,
-            tasks="tasks",
-            replies="replies",
-            dead_letters="dead",
-            server_user="server",
-            worker_user="worker",
-        )
+        exchanges = {"tasks": "tasks", "replies": "replies", "dead_letters": "dead"}
+        return cls(declares=False, **exchanges, server_user="server", worker_user="worker")
 
     @classmethod
     def named(cls, name: str) -> "Topology":

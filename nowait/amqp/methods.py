@@ -6,7 +6,8 @@ RabbitMQ's extensions to it (basic.nack, confirm.select, connection.blocked).
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from nowait.amqp.frames import BODY, HEADER, METHOD, OVERHEAD, FrameDecoder, ProtocolError, frame
 from nowait.amqp.properties import decode, encode_short_string, short_string
@@ -120,9 +121,7 @@ class Decoder:
                 yield event
 
     def _event(self, kind: int, payload: bytes) -> Event | None:
-        if kind == BODY:
-            return self._body(payload)
-        return self._method(payload) if kind == METHOD else self._header(payload)
+        return self._method(payload) if kind == METHOD else self._part(kind, payload)
 
     def _method(self, payload: bytes) -> Event | None:
         method = _LONG_METHOD.unpack_from(payload)
@@ -150,61 +149,46 @@ class Decoder:
         # Everything else answers something that was sent without waiting, such as consume-ok.
         return None
 
-    def _header(self, payload: bytes) -> Event | None:
+    def _part(self, kind: int, payload: bytes) -> Event | None:
+        """A content header, or a part of a body."""
         content = self._content
         if content is None:
-            raise ProtocolError("content header without a method")
-        (content.size,) = struct.unpack_from(">Q", payload, 4)
-        properties = decode(payload, _HEADER_OVERHEAD)
-        content.content_type = properties.get("content_type", "")
-        content.correlation_id = properties.get("correlation_id", "")
-        content.user_id = properties.get("user_id", "")
-        content.too_large = content.size > self._max_body
-        return self._complete(content)
-
-    def _body(self, payload: bytes) -> Event | None:
-        content = self._content
-        if content is None:
-            raise ProtocolError("body without a method")
-        content.received += len(payload)
-        if not content.too_large:
-            content.parts.append(payload)
-        return self._complete(content)
-
-    def _complete(self, content: "_Content") -> Event | None:
+            raise ProtocolError("content without a method")
+        if kind == HEADER:
+            (content.size,) = struct.unpack_from(">Q", payload, 4)
+            content.properties = decode(payload, _HEADER_OVERHEAD)
+        else:
+            content.received += len(payload)
+            if content.size <= self._max_body:
+                content.parts.append(payload)
         if content.received < content.size:
             return None
         self._content = None
+        get = content.properties.get
         if content.reason is not None:
-            return Returned(content.correlation_id, content.reason)
-        body = None if content.too_large else b"".join(content.parts)
-        return Delivery(content.tag, content.correlation_id, content.content_type, content.user_id, body)
+            return Returned(get("correlation_id", ""), content.reason)
+        body = b"".join(content.parts) if content.size <= self._max_body else None
+        return Delivery(content.tag, get("correlation_id", ""), get("content_type", ""), get("user_id", ""), body)
 
 
+@dataclass
 class _Content:
     """A message that is arriving, for a delivery or, with a reason, for a return."""
 
-    def __init__(self, tag: int = 0, reason: str | None = None) -> None:
-        self.tag = tag
-        self.reason = reason
-        self.content_type = ""
-        self.correlation_id = ""
-        self.user_id = ""
-        self.size = 0
-        self.received = 0
-        self.too_large = False
-        self.parts: list[bytes] = []
+    tag: int = 0
+    reason: str | None = None
+    size: int = 0
+    received: int = 0
+    properties: dict[str, Any] = field(default_factory=dict)
+    parts: list[bytes] = field(default_factory=list)
 
 
-def publish(
-    channel: int, exchange: str, routing_key: str, properties: bytes, body: bytes, frame_max: int
-) -> bytes:
+def publish(channel: int, exchange: str, routing_key: str, properties: bytes, body: bytes, frame_max: int) -> bytes:
     """basic.publish, mandatory, with its content.
 
     Args:
         channel: the channel's number.
-        exchange: at most 255 bytes.
-        routing_key: at most 255 bytes.
+        exchange, routing_key: at most 255 bytes each.
         properties: property flags and values.
         body: any size; cut into frames.
         frame_max: the largest frame that was agreed on, in bytes; 0 for no limit.
@@ -214,22 +198,18 @@ def publish(
     step = (frame_max or _DEFAULT_FRAME_MAX) - OVERHEAD
     if _HEADER_OVERHEAD + len(properties) > step:
         raise PropertiesTooLarge(f"{len(properties)} bytes of properties do not fit into a frame of {step} bytes")
-    mandatory = b"\x01"
-    names = encode_short_string(exchange) + encode_short_string(routing_key)
-    parts = [
-        frame(METHOD, channel, b"\x00\x3c\x00\x28\x00\x00" + names + mandatory),
-        frame(HEADER, channel, struct.pack(">HHQ", 60, 0, len(body)) + properties),
-    ]
-    parts.extend(frame(BODY, channel, body[at : at + step]) for at in range(0, len(body), step))
-    return b"".join(parts)
+    names, mandatory = encode_short_string(exchange) + encode_short_string(routing_key), b"\x01"
+    method = frame(METHOD, channel, b"\x00\x3c\x00\x28\x00\x00" + names + mandatory)
+    header = frame(HEADER, channel, struct.pack(">HHQ", 60, 0, len(body)) + properties)
+    return method + header + b"".join(
+        [frame(BODY, channel, body[at : at + step]) for at in range(0, len(body), step)]
+    )  # fmt: skip
 
 
 def consume(channel: int, queue: str) -> bytes:
     """basic.consume with acknowledgements; the broker names the consumer."""
-    consumer, bits = encode_short_string(""), b"\x00"
-    return frame(
-        METHOD, channel, b"\x00\x3c\x00\x14\x00\x00" + encode_short_string(queue) + consumer + bits + _NO_TABLE
-    )
+    names, bits = encode_short_string(queue) + encode_short_string(""), b"\x00"
+    return frame(METHOD, channel, b"\x00\x3c\x00\x14\x00\x00" + names + bits + _NO_TABLE)
 
 
 def ack(channel: int, tag: int, multiple: bool) -> bytes:

@@ -21,7 +21,7 @@ from nowait.bridge.link import Link
 from nowait.bridge.opener import ConnectionLost, Opener
 from nowait.bridge.supervisor import Source, supervise
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
-from nowait.messages.encoder import Args, Kwargs, TaskEncoder
+from nowait.messages.encoder import Args, Kwargs, Options, TaskEncoder
 from nowait.messages.task import TaskMessage
 from nowait.topology import Topology
 
@@ -116,13 +116,8 @@ class Bridge:
 
     def statistics(self) -> Statistics:
         """The figures of this moment."""
-        return Statistics(
-            state=self.state,
-            in_flight=len(self._calls),
-            unconfirmed=self._calls.unconfirmed,
-            connects=self._connects,
-            **vars(self._calls.counts),
-        )
+        calls = self._calls
+        return Statistics(self.state, len(calls), calls.unconfirmed, self._connects, **vars(calls.counts))
 
     async def start(self) -> None:
         """Begin to connect; returns at once, whether or not there is a broker.
@@ -132,7 +127,8 @@ class Bridge:
         if self._supervisor is not None:
             raise RuntimeError("a bridge is started once")
         self._loop = asyncio.get_running_loop()
-        self._supervisor = self._loop.create_task(supervise(self._source, self._executor, self), name="bridge")
+        link = supervise(self._source, self._executor, self._connected, self._received, self._disconnected)
+        self._supervisor = self._loop.create_task(link, name="bridge")
 
     async def stop(self, drain: float = 10.0) -> None:
         """Take no more calls, let those in flight end, and close.
@@ -176,11 +172,9 @@ class Bridge:
 
         Args:
             name: the task's name.
-            args: its positional arguments, JSON values; None for none.
-            kwargs: its keyword arguments, JSON values; None for none.
-            timeout: seconds until the call fails with DeadlineExceeded; also the time after
-                which no worker starts the task any more. None for the bridge's own; 0 or less
-                fails at once.
+            args, kwargs: its positional and keyword arguments, JSON values; None for none.
+            timeout: seconds until the call fails with DeadlineExceeded; also the time after which no worker starts the
+                task any more. None for the bridge's own; 0 or less fails at once.
             task_id: the task's id; None for a new one.
             idempotent: the task may run twice: after a lost connection it is sent again when it may be
                 lost, under the same id and within its deadline. Otherwise the call fails with
@@ -204,7 +198,7 @@ class Bridge:
         try:
             link = self._usable_link()
             self._calls.admit(deadline, now)
-            frames = self._frames(link, call, name, args, kwargs, options, now)
+            frames = self._frames(link, call, now, name, args, kwargs, options)
         except BridgeError as error:
             call.set_exception(error)
             return call
@@ -221,20 +215,13 @@ class Bridge:
         return call
 
     def _frames(
-        self, link: Link, call: Call, name: str, args: Args, kwargs: Kwargs, options: dict[str, Any], now: float
+        self, link: Link, call: Call, now: float, name: str, args: Args, kwargs: Kwargs, options: Options
     ) -> bytes:
         """The message of a call, for the wire. Raises as send_task(), and MessageTooLarge."""
         if self._topology.tasks:
             options = self._topology.routed(options, self._default_queue)
-        message = self._encoder.encode(
-            name,
-            args,
-            kwargs,
-            task_id=call.id,
-            timeout=call.deadline - now,
-            now=datetime.now(timezone.utc),
-            options=options,
-        )
+        clock, left = datetime.now(timezone.utc), call.deadline - now
+        message = self._encoder.encode(name, args, kwargs, task_id=call.id, timeout=left, now=clock, options=options)
         if self._max_body is not None and len(message.body) > self._max_body:
             raise MessageTooLarge(f"{len(message.body)} bytes of arguments, {self._max_body} are allowed")
         try:
@@ -252,21 +239,18 @@ class Bridge:
             raise Blocked(f"the broker takes no messages: {self._link.blocked}")
         return self._link
 
-    def on_connected(self, link: Link) -> None:
-        """The link is up."""
+    def _connected(self, link: Link) -> None:
         self._encoder.reply_to = link.reply_queue
         self._link = link
         self._connects += 1
         self._calls.connected(self._loop.time())
         self._tick()
 
-    def on_disconnected(self, reason: ConnectionLost) -> None:
-        """The link is down."""
+    def _disconnected(self, reason: ConnectionLost) -> None:
         self._link = None
         self._carry_out(self._calls.disconnected(str(reason), reason.refused))
 
-    def on_event(self, event: Event) -> None:
-        """Something arrived on the link."""
+    def _received(self, event: Event) -> None:
         if isinstance(event, Delivery):
             self._carry_out(self._calls.received(event, self._loop.time()))
         elif isinstance(event, Confirmed):
@@ -294,29 +278,35 @@ class Bridge:
             if isinstance(effect, Complete):
                 effect.call.runtime = effect.runtime
                 effect.call.complete(effect.outcome)
-            elif isinstance(effect, Acknowledge):
-                if self._link is not None:
-                    self._link.acknowledge(effect.tag, effect.multiple)
             elif isinstance(effect, Report):
                 effect.call.report(Progress(effect.state, effect.meta))
+            elif self._link is None:
+                pass  # what remains is for the link
+            elif isinstance(effect, Acknowledge):
+                self._link.acknowledge(effect.tag, effect.multiple)
             elif isinstance(effect, Resend):
-                self._resend(effect.call)
+                self._resend(self._link, effect.call)
             elif isinstance(effect, SendProbe):
-                self._send_probe(effect.correlation_id)
-            elif isinstance(effect, GiveUp) and self._link is not None:
+                self._send_probe(self._link, effect.correlation_id)
+            elif isinstance(effect, GiveUp):
                 self._link.lose(ConnectionLost(effect.reason))
         if self._stopping and not self._calls:
             self._idle.set()
 
-    def _resend(self, call: Call) -> None:
-        if self._link is not None and call.original is not None:
-            now = self._loop.time()
-            self._link.publish(self._frames(self._link, call, *call.original, now))
+    def _resend(self, link: Link, call: Call) -> None:
+        assert call.original is not None  # it is idempotent
+        now = self._loop.time()
+        try:
+            frames = self._frames(link, call, now, *call.original)
+        except (BridgeError, TypeError, ValueError) as error:
+            # Its caller has changed the arguments since, or this broker's frames are smaller.
+            self._calls.abandon(call)
+            call.complete(error)
+        else:
+            link.publish(frames)
             self._calls.published(call, now)
 
-    def _send_probe(self, correlation_id: str) -> None:
-        if self._link is not None:
-            encoded = properties.encode({"delivery_mode": 1, "correlation_id": correlation_id})
-            reply_queue = self._link.reply_queue
-            self._link.publish(self._link.frames(TaskMessage(self._topology.replies, reply_queue, encoded, b"")))
-            self._calls.published(None, self._loop.time())
+    def _send_probe(self, link: Link, correlation_id: str) -> None:
+        encoded = properties.encode({"delivery_mode": 1, "correlation_id": correlation_id})
+        link.publish(link.frames(TaskMessage(self._topology.replies, link.reply_queue, encoded, b"")))
+        self._calls.published(None, self._loop.time())

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nowait.messages.encoder import Args, Kwargs
+from nowait.messages.encoder import Args, Kwargs, Options
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Call(asyncio.Future[Any]):
         self.confirmed = False
         self.link = 0
         self.runtime: float | None = None
-        self.original: tuple[str, Args, Kwargs, dict[str, Any]] | None = None
+        self.original: tuple[str, Args, Kwargs, Options] | None = None
         self._listeners: tuple[Callable[[Progress], None], ...] = ()
         self._abandon = abandon
 

@@ -9,13 +9,13 @@ Times are seconds of one monotonic clock. An event returns what is to be done ab
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 from heapq import heapify, heappop, heappush
+from itertools import takewhile
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from nowait.amqp.methods import Confirmed, Delivery, Returned
-from nowait.bridge.probe import Probe, Step
+from nowait.bridge.probe import Probe
 from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
@@ -34,23 +34,14 @@ _MAX_UNACKNOWLEDGED = 1024 * 1024  # bytes of replies that wait for the next pro
 
 
 class PendingCall(Protocol):
-    """What decides the life of a call.
+    """What decides the life of a call."""
 
-    Attributes:
-        id: the task's id.
-        deadline: when the call is over.
-        idempotent: the task may run twice.
-        expects_reply: False when the broker's confirm is the answer.
-        confirmed: the broker has the message that was published last.
-        link: the number of the link that it was published on, or found to be safe on since.
-    """
-
-    id: str
+    id: str  # of the task
     deadline: float
-    idempotent: bool
-    expects_reply: bool
-    confirmed: bool
-    link: int
+    idempotent: bool  # the task may run twice
+    expects_reply: bool  # False when the broker's confirm is the answer
+    confirmed: bool  # the broker has the message that was published last
+    link: int  # the number of the link that it was published on, or found to be safe on since
 
 
 C = TypeVar("C", bound=PendingCall)
@@ -106,14 +97,6 @@ class GiveUp:
 Effect = Complete[C] | Report[C] | Resend[C] | SendProbe | Acknowledge | GiveUp
 
 
-class Unmatched(Enum):
-    """Why a reply found no call."""
-
-    LATE = "late"  # its call gave up: deadline, cancel, refusal
-    DUPLICATE = "duplicate"  # its call was answered before
-    UNKNOWN = "unknown"  # no call of this process, or one of long ago
-
-
 @dataclass
 class Counts:
     """What has happened since the start: as in Statistics."""
@@ -143,7 +126,7 @@ class Calls(Generic[C]):
         self._limit = limit
         self._reply_user = reply_user
         self._waiting: dict[str, C] = {}
-        self._ended: OrderedDict[str, Unmatched] = OrderedDict()
+        self._answered: OrderedDict[str, bool] = OrderedDict()  # of ended calls; the others have given up
         self._deadlines: list[tuple[float, str]] = []  # a heap; entries of ended calls stay in it for a while
         self._probe_ids = uuid4().hex
         # The current link, by its number; 0 is none yet.
@@ -202,7 +185,7 @@ class Calls(Generic[C]):
     def abandon(self, call: C) -> None:
         """Nobody waits for the call any more."""
         if self._waiting.get(call.id) is call:
-            self._end(call, Unmatched.LATE)
+            self._end(call)
 
     def stop(self) -> list[Effect[C]]:
         """No reply is waited for any more."""
@@ -244,7 +227,7 @@ class Calls(Generic[C]):
                 continue
             call.confirmed = True
             if not call.expects_reply:
-                self._end(call, Unmatched.DUPLICATE)
+                self._end(call, answered=True)
                 effects.append(Complete(call, None))
         return effects
 
@@ -262,9 +245,7 @@ class Calls(Generic[C]):
         effects = self._acknowledged_later(reply)
         call = self._waiting.get(reply.correlation_id)
         if call is None:
-            # Not decoded at all: nobody waits for it.
-            reason = self._ended.get(reply.correlation_id, Unmatched.UNKNOWN).value
-            setattr(self.counts, reason, getattr(self.counts, reason) + 1)
+            self._count_unmatched(reply.correlation_id)
         elif (effect := self._answer(call, reply)) is not None:
             effects.append(effect)
         return effects
@@ -281,9 +262,9 @@ class Calls(Generic[C]):
         if self._probe is None:
             return effects
         step = self._probe.tick(now, last_received, unblocked_at is None)
-        if step is Step.GIVE_UP:
+        if step == "give up":
             effects.append(GiveUp(f"nothing received for {now - last_received:.1f} s"))
-        elif step is Step.SEND:
+        elif step == "send":
             # What waited for an alarm to end gets its time from then on.
             if unblocked_at is not None and now - unblocked_at > _CONFIRM_TIMEOUT:
                 effects += self._unconfirmed_since(now - _CONFIRM_TIMEOUT)
@@ -304,10 +285,8 @@ class Calls(Generic[C]):
                 self._unacknowledged.append(delivery.tag)
             self._held_tag = self._held_tag or delivery.tag
             return []
-        effects: list[Effect[C]] = []
         last = max([self._held_tag, *self._unacknowledged[-1:]])
-        if last:
-            effects.append(Acknowledge(last, multiple=True))
+        effects: list[Effect[C]] = [Acknowledge(last, multiple=True)] if last else []
         self._held_tag, self._unacknowledged, self._unacknowledged_bytes = delivery.tag, [], 0
         if self._probe.returned():
             effects += self._resendable(now)
@@ -333,6 +312,16 @@ class Calls(Generic[C]):
         tags, self._unacknowledged, self._unacknowledged_bytes = self._unacknowledged, [], 0
         return [Acknowledge(tag, multiple=False) for tag in tags]
 
+    def _count_unmatched(self, call_id: str) -> None:
+        """A reply found no call. It is not decoded at all: nobody waits for it."""
+        answered = self._answered.get(call_id)
+        if answered is None:
+            self.counts.unknown += 1
+        elif answered:
+            self.counts.duplicate += 1
+        else:
+            self.counts.late += 1
+
     def _answer(self, call: C, message: Delivery) -> Effect[C] | None:
         """What a reply means for its call; None for nothing."""
         if self._reply_user not in (None, message.user_id):
@@ -348,18 +337,12 @@ class Calls(Generic[C]):
             return None
         if not reply.final:
             return Report(call, reply.state, reply.result)
-        self._end(call, Unmatched.DUPLICATE)
+        self._end(call, answered=True)
         return Complete(call, reply.result if reply.state == "SUCCESS" else reply.error(), reply.runtime)
 
     def _settled(self, tag: int, multiple: bool) -> list[C]:
         """Take out the calls that a confirm is about: of one tag, or all up to it; 0 is all there are."""
-        tags = [tag]
-        if multiple:
-            tags = []
-            for outstanding in self._outstanding:
-                if tag and outstanding > tag:
-                    break
-                tags.append(outstanding)
+        tags = list(takewhile(lambda each: not tag or each <= tag, self._outstanding)) if multiple else [tag]
         found = [self._outstanding.pop(tag, (None, 0.0))[0] for tag in tags]
         return [call for call in found if call is not None]
 
@@ -371,8 +354,7 @@ class Calls(Generic[C]):
                 break
             del self._outstanding[tag]
             if call is not None and self._waiting.get(call.id) is call:
-                error = OutcomeUnknown("the broker did not confirm the message in time")
-                effects.append(self._fail(call, error))
+                effects.append(self._fail(call, OutcomeUnknown("the broker did not confirm the message in time")))
         return effects
 
     def _expired(self, now: float) -> list[Effect[C]]:
@@ -385,14 +367,14 @@ class Calls(Generic[C]):
         return effects
 
     def _fail(self, call: C, error: BridgeError) -> Complete[C]:
-        self._end(call, Unmatched.LATE)
+        self._end(call)
         return Complete(call, error)
 
-    def _end(self, call: C, reason: Unmatched) -> None:
+    def _end(self, call: C, answered: bool = False) -> None:
         del self._waiting[call.id]
-        self._ended[call.id] = reason
-        if len(self._ended) > _REMEMBERED:
-            self._ended.popitem(last=False)
+        self._answered[call.id] = answered
+        if len(self._answered) > _REMEMBERED:
+            self._answered.popitem(last=False)
         if len(self._deadlines) > 2 * len(self._waiting) + 1000:
             self._deadlines = [(waiting.deadline, waiting.id) for waiting in self._waiting.values()]
             heapify(self._deadlines)

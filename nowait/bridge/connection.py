@@ -26,16 +26,13 @@ class Connection:
     """
 
     def __init__(
-        self,
-        opened: OpenSocket,
-        on_event: Callable[[methods.Event], None],
-        on_lost: Callable[[ConnectionLost], None],
+        self, opened: OpenSocket, on_event: Callable[[methods.Event], None], on_lost: Callable[[ConnectionLost], None]
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
         self._on_lost = on_lost
         self._decoder = methods.Decoder(opened.frame_max, MAX_RECEIVED_REPLY)
-        self._stream = Stream(opened.sock, self._data, self._stream_lost)
+        self._stream = Stream(opened.sock, self._data, lambda error: self._lose(str(error) or type(error).__name__))
         self.frame_max = opened.frame_max
         self._heartbeat = opened.heartbeat
         self.last_received = self._loop.time()
@@ -94,9 +91,6 @@ class Connection:
                     self._on_event(event)
         except ProtocolError as error:
             self._lose(f"not AMQP: {error}")
-
-    def _stream_lost(self, error: Exception) -> None:
-        self._lose(str(error) or type(error).__name__)
 
     def _check_heartbeat(self) -> None:
         # A connection that is blocked is not read any more, and its heartbeats stop.

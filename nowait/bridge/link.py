@@ -50,14 +50,7 @@ class Link:
 
     def frames(self, message: TaskMessage) -> bytes:
         """The message as publish() takes it. Raises ValueError as `nowait.amqp.methods.publish`."""
-        return methods.publish(
-            CHANNEL,
-            message.exchange,
-            message.routing_key,
-            message.properties,
-            message.body,
-            self._publisher.frame_max,
-        )
+        return methods.publish(CHANNEL, *message, self._publisher.frame_max)
 
     def publish(self, frames: bytes) -> None:
         """Send a message; Confirmed or Returned follows. Never blocks."""

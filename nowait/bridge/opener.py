@@ -37,39 +37,26 @@ class ConnectionLost(Exception):
 
 @dataclass(frozen=True)
 class OpenSocket:
-    """The socket of an open connection with one open channel, CHANNEL, and nothing under way on it.
+    """The socket of an open connection with one open channel, CHANNEL, and nothing under way on it."""
 
-    Attributes:
-        sock: the socket, plain or TLS.
-        frame_max: the largest frame, in bytes; 0 for no limit.
-        heartbeat: seconds; 0 for none.
-    """
-
-    sock: socket.socket
-    frame_max: int
-    heartbeat: float
+    sock: socket.socket  # plain or TLS
+    frame_max: int  # bytes of the largest frame; 0 for no limit
+    heartbeat: float  # seconds; 0 for none
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What a link is made of.
-
-    Attributes:
-        consumer: the connection to consume on.
-        publisher: the connection to publish on, with publisher confirms.
-        reply_queue: the queue to consume.
-    """
+    """What a link is made of."""
 
     consumer: OpenSocket
-    publisher: OpenSocket
-    reply_queue: str
+    publisher: OpenSocket  # with publisher confirms
+    reply_queue: str  # to consume
 
 
 class Opener:
     """Opens pairs of connections, each pair to the next of the application's broker URLs.
 
-    The reply queue is durable, and is kept for minutes without a consumer: replies outlive a lost
-    connection.
+    The reply queue is durable, and is kept for minutes without a consumer: replies outlive a lost connection.
 
     Args:
         app: its broker settings are used.
@@ -90,14 +77,13 @@ class Opener:
 
     def open(self) -> Opened:
         """Connect. Blocks: to be called in a thread. Raises ConnectionLost; the next try goes to the next URL."""
+        consumer = None
         try:
             consumer = _open(self._consumer, self._declare)
-            try:
-                publisher = _open(self._publisher, amqp.Channel.confirm_select)
-            except ConnectionLost:
-                consumer.sock.close()
-                raise
+            publisher = _open(self._publisher, amqp.Channel.confirm_select)
         except ConnectionLost:
+            if consumer is not None:
+                consumer.sock.close()
             self._consumer.maybe_switch_next()
             self._publisher.maybe_switch_next()
             raise
@@ -106,10 +92,7 @@ class Opener:
     def _declare(self, channel: amqp.Channel) -> None:
         try:
             channel.queue_declare(
-                self._reply_queue,
-                durable=True,
-                auto_delete=False,
-                arguments={"x-expires": _REPLY_QUEUE_EXPIRES},
+                self._reply_queue, durable=True, auto_delete=False, arguments={"x-expires": _REPLY_QUEUE_EXPIRES}
             )
         except amqp.exceptions.ChannelError:
             # In a cluster, the queue may be on a node that is down, and its name with it.

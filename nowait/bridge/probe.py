@@ -4,18 +4,12 @@ A probe is a message to the own reply queue. It passes through both connections 
 that does not come back means a broker that is frozen or out of reach, long before a heartbeat would.
 """
 
-from enum import Enum
+from typing import Literal
 
 PAUSE = 0.5  # seconds from one probe to the next, which waits for its return
 TIMEOUT = 1.75  # seconds that one may be away while nothing else arrives
 
-
-class Step(Enum):
-    """What is to be done about the probe."""
-
-    WAIT = "wait"
-    SEND = "send"
-    GIVE_UP = "give up"
+Step = Literal["wait", "send", "give up"]  # the probe, or the link
 
 
 class Probe:
@@ -26,12 +20,11 @@ class Probe:
 
     Attributes:
         due: when tick() has something to decide again.
-        returned_once: True from the first return on: all replies that waited at the broker have arrived.
     """
 
     def __init__(self, now: float) -> None:
         self.due = now
-        self.returned_once = False
+        self._returned = False
         self._sent_at: float | None = None  # None once it has come back
 
     def tick(self, now: float, last_received: float, blocked: bool) -> Step:
@@ -43,21 +36,21 @@ class Probe:
             blocked: the broker takes no messages.
         """
         if now < self.due:
-            return Step.WAIT
+            return "wait"
         self.due = now + PAUSE
         if blocked:
             self._sent_at = None
-            return Step.WAIT
+            return "wait"
         if self._sent_at is None:
             self._sent_at = now
-            return Step.SEND
+            return "send"
         # While other things arrive, it is behind them and takes its time.
         end = max(self._sent_at, last_received) + TIMEOUT
         self.due = min(self.due, end)
-        return Step.GIVE_UP if now >= end else Step.WAIT
+        return "give up" if now >= end else "wait"
 
     def returned(self) -> bool:
-        """The probe came back. Returns True for the first time on its link."""
-        first, self.returned_once = not self.returned_once, True
+        """The probe came back. Returns True for the first time: all replies that waited at the broker have arrived."""
+        first, self._returned = not self._returned, True
         self._sent_at = None
         return first

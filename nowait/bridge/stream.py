@@ -5,7 +5,6 @@ those; this serves plain and TLS sockets alike.
 """
 
 import asyncio
-import contextlib
 import socket
 import ssl
 from collections.abc import Callable
@@ -31,10 +30,8 @@ class Stream:
         self._sock = sock
         self._on_data = on_data
         self._on_lost = on_lost
-        self._queued: list[bytes] = []  # written since the last flush
-        self._unsent = bytearray()  # what the socket did not take
-        self._flush_planned = False
-        self._waits_for_write = False
+        self._unsent = bytearray()
+        self._flushing = False  # _flush will be called
         self._open = True
         sock.setblocking(False)
         self._loop.add_reader(sock, self._readable)
@@ -43,9 +40,9 @@ class Stream:
         """Queue bytes; all of one tick of the loop leave together. Nothing happens once closed."""
         if not self._open:
             return
-        self._queued.append(data)
-        if not self._flush_planned and not self._waits_for_write:
-            self._flush_planned = True
+        self._unsent += data
+        if not self._flushing:
+            self._flushing = True
             self._loop.call_soon(self._flush)
 
     def close(self) -> None:
@@ -60,7 +57,7 @@ class Stream:
     @property
     def unsent(self) -> int:
         """Bytes written that the socket has not taken yet."""
-        return len(self._unsent) + sum(map(len, self._queued))
+        return len(self._unsent)
 
     def _lose(self, error: Exception) -> None:
         if self._open:
@@ -90,27 +87,17 @@ class Stream:
         self._loop.call_soon(self._readable)
 
     def _flush(self) -> None:
-        self._flush_planned = False
         if not self._open:
             return
-        self._unsent += b"".join(self._queued)
-        self._queued.clear()
         while self._unsent:
             try:
                 sent = self._sock.send(self._unsent)
             except _WOULD_BLOCK:
-                break
+                self._loop.add_writer(self._sock, self._flush)
+                return
             except OSError as error:
                 self._lose(error)
                 return
             del self._unsent[:sent]
-        if self._unsent and not self._waits_for_write:
-            self._waits_for_write = True
-            self._loop.add_writer(self._sock, self._writable)
-
-    def _writable(self) -> None:
-        self._flush()
-        if self._open and not self._unsent and not self._queued:
-            self._waits_for_write = False
-            with contextlib.suppress(ValueError):
-                self._loop.remove_writer(self._sock)
+        self._flushing = False
+        self._loop.remove_writer(self._sock)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Protocol
 
@@ -22,25 +23,18 @@ class Source(Protocol):
         """Connect. Blocks. Raises ConnectionLost."""
 
 
-class Owner(Protocol):
-    """Who uses the link."""
-
-    def on_connected(self, link: Link) -> None:
-        """The link is up."""
-
-    def on_event(self, event: Event) -> None:
-        """Something arrived on it."""
-
-    def on_disconnected(self, reason: ConnectionLost) -> None:
-        """It is down."""
-
-
-async def supervise(source: Source, executor: Executor, owner: Owner) -> None:
+async def supervise(
+    source: Source,
+    executor: Executor,
+    on_connected: Callable[[Link], None],
+    on_event: Callable[[Event], None],
+    on_disconnected: Callable[[ConnectionLost], None],
+) -> None:
     """Keep a link up for ever. Nothing but being cancelled ends it: what is unexpected is logged and tried again."""
     delay = _FIRST_DELAY
     while True:
         try:
-            link = await _connect(source, executor, owner)
+            link = await _connect(source, executor, on_event)
         except Exception as error:
             unexpected = None if isinstance(error, ConnectionLost) else error
             log.warning("broker connection failed, retrying in %.1f s: %s", delay, error, exc_info=unexpected)
@@ -51,21 +45,21 @@ async def supervise(source: Source, executor: Executor, owner: Owner) -> None:
         delay = _FIRST_DELAY
         try:
             log.info("broker connected")
-            owner.on_connected(link)
+            on_connected(link)
             reason = await asyncio.shield(link.lost)
             log.warning("broker connection lost: %s", reason)
         except Exception:
             log.exception("broker connection given up")
             reason = ConnectionLost("an unexpected error")
             await asyncio.sleep(_LAST_DELAY)
-        owner.on_disconnected(reason)
+        on_disconnected(reason)
         await link.close(0)
 
 
-async def _connect(source: Source, executor: Executor, owner: Owner) -> Link:
+async def _connect(source: Source, executor: Executor, on_event: Callable[[Event], None]) -> Link:
     opened = await asyncio.get_running_loop().run_in_executor(executor, source.open)
     try:
-        return Link(opened, owner.on_event)
+        return Link(opened, on_event)
     except BaseException:
         opened.consumer.sock.close()
         opened.publisher.sock.close()

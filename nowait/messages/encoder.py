@@ -1,10 +1,9 @@
 """Makes task messages: the same that `Celery.send_task` publishes, for a fraction of its cost.
 
-The first message of a kind is made by Celery itself and captured instead of sent, so routes,
-defaults and protocol are Celery's own (celery/app/amqp.py, message protocol 2:
-https://docs.celeryq.dev/en/stable/internals/protocol.html). Its properties are kept encoded, and
-only the fields that differ from call to call are spliced in afterwards. Where Celery has to look
-at each message (a routing function, a receiver of its signals, an ETA), it makes each one.
+The first message of a kind is made by Celery itself and captured instead of sent, so routes, defaults and protocol are
+Celery's own (celery/app/amqp.py, message protocol 2: https://docs.celeryq.dev/en/stable/internals/protocol.html). Its
+properties are kept encoded, and only the fields that differ from call to call are spliced in afterwards. Where Celery
+has to look at each message (a routing function, a receiver of its signals, an ETA), it makes each one.
 """
 
 import contextlib
@@ -12,7 +11,6 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
-from amqp.serialization import dumps
 from celery import Celery, signals
 from celery.app.backends import by_url
 from celery.app.routes import MapRoute
@@ -29,17 +27,15 @@ from nowait.messages.template import PLACEHOLDER_ID, CapturedMessage, Template
 
 Args = list[Any] | tuple[Any, ...] | None
 Kwargs = dict[str, Any] | None
+Options = dict[str, Any]
 
 # What Celery.send_task knows and a bridge cannot honour, with the reason.
 _UNSUPPORTED = {
-    "producer": "the bridge has its own connection",
-    "publisher": "the bridge has its own connection",
-    "connection": "the bridge has its own connection",
+    **dict.fromkeys(("producer", "publisher", "connection"), "the bridge has its own connection"),
     "router": "the application's router is used",
     "reply_to": "the bridge has its own reply queue",
     "result_cls": "the call itself is the result",
-    "retry": "the bridge never blocks on a retry",
-    "retry_policy": "the bridge never blocks on a retry",
+    **dict.fromkeys(("retry", "retry_policy"), "the bridge never blocks on a retry"),
     "declare": "queues are declared by the workers",
     "confirm_timeout": "the call's deadline bounds the confirm",
     "event_dispatcher": "the bridge sends no events",
@@ -48,8 +44,7 @@ _UNSUPPORTED = {
     "expiration": "timeout sets it",
 }
 
-# Celery writes these options into the task's headers, and then hands them to the producer too,
-# which drops them.
+# Celery writes these options into the task's headers, and then hands them to the producer too, which drops them.
 _ONLY_IN_HEADERS = {"argsrepr", "kwargsrepr", "origin", "now", "timezone"}
 
 # Options whose message differs from call to call, for all that their value is the same.
@@ -57,16 +52,18 @@ _UNCACHEABLE_OPTIONS = {"countdown", "eta", "expires", "argsrepr", "kwargsrepr",
 
 _MAX_TEMPLATES = 1000
 
+# What listens to these sees, and may change, each message.
+_SIGNALS = (signals.before_task_publish, signals.after_task_publish, signals.task_sent)
+
 
 class TaskEncoder:
     """Makes the messages of one application.
 
     Args:
         app: the Celery application whose routes and defaults count.
-        reply_to: the queue that the replies go to.
+        reply_to: the queue that the replies go to; an attribute, which may change.
 
-    Raises ValueError when the application's results do not come as replies: its backend has to be
-    `rpc://` or none.
+    Raises ValueError when the application's results do not come as replies: its backend has to be `rpc://` or none.
     """
 
     def __init__(self, app: Celery, reply_to: str) -> None:
@@ -74,41 +71,19 @@ class TaskEncoder:
         if not issubclass(backend[0], (RPCBackend, DisabledBackend)):
             # Other backends open connections of their own whenever a task is sent, too.
             raise ValueError("the bridge awaits replies: an application with the result backend rpc:// is expected")
+        self.reply_to = reply_to
         self._app = app
-        self._reply_to = reply_to
         self._templates: dict[Any, Template | None] = {}
         self._json = JSONEncoder()
-        # Celery's own signals; what listens to them sees, and may change, each message.
-        self._signals = (signals.before_task_publish, signals.after_task_publish, signals.task_sent)
-
-    @property
-    def reply_to(self) -> str:
-        """The queue that the replies go to."""
-        return self._reply_to
-
-    @reply_to.setter
-    def reply_to(self, queue: str) -> None:
-        if queue != self._reply_to:
-            self._reply_to = queue
-            self._templates.clear()
 
     def encode(
-        self,
-        name: str,
-        args: Args,
-        kwargs: Kwargs,
-        *,
-        task_id: str,
-        timeout: float,
-        now: datetime,
-        options: dict[str, Any],
+        self, name: str, args: Args, kwargs: Kwargs, *, task_id: str, timeout: float, now: datetime, options: Options
     ) -> TaskMessage:
         """The message that `app.send_task(name, args, kwargs, **options)` publishes.
 
         Args:
             name: the task's name.
-            args: positional arguments; None for none.
-            kwargs: keyword arguments; None for none.
+            args, kwargs: positional and keyword arguments; None for none.
             task_id: the id of task and call.
             timeout: seconds after which nobody waits any more; it becomes the message's
                 expiration and the task's `expires`, unless the options have an earlier one.
@@ -120,29 +95,31 @@ class TaskEncoder:
         """
         template = self._template(name, options)
         if template is None:
-            return _encode(self._capture(name, args, kwargs, task_id, timeout, now, options))
+            if (expires := options.get("expires")) is not None:
+                timeout = min(timeout, max(0.0, seconds_until(expires, now.astimezone(self._app.timezone))))
+            return self._capture(name, args, kwargs, task_id, timeout, options).encode()
         args, kwargs = args or (), kwargs or {}
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
             raise TypeError("send_task: args must be a list or tuple, kwargs a dict")
         try:
             body = f"[{self._json.encode(args)}, {self._json.encode(kwargs)}, {template.embed}]"
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(f"send_task: {name} cannot be encoded: {error}") from error
         filled = template.fill(
-            task_id.encode(),
+            task_id,
             to_expires(timeout, now.astimezone(self._app.timezone)).encode(),
-            to_expiration(timeout).encode(),
+            to_expiration(timeout),
             self._repr(args).encode("utf-8", "surrogatepass"),
             self._repr(kwargs).encode("utf-8", "surrogatepass"),
         )
         return TaskMessage(template.exchange, template.routing_key, filled, body.encode())
 
-    def _template(self, name: str, options: dict[str, Any]) -> Template | None:
+    def _template(self, name: str, options: Options) -> Template | None:
         """The template for tasks of that name and options; None where Celery must see each."""
-        if any(signal.receivers for signal in self._signals):
+        if any(signal.receivers for signal in _SIGNALS):
             return None
         try:
-            key = (name, *options.items())
+            key = (name, self.reply_to, *options.items())
             return self._templates[key]
         except TypeError:  # an option that cannot be hashed
             return None
@@ -151,21 +128,14 @@ class TaskEncoder:
         routes: list[Any] = self._app.amqp.routes
         if not _UNCACHEABLE_OPTIONS.isdisjoint(options) or not all(type(route) is MapRoute for route in routes):
             return None
-        captured = self._capture(name, (), {}, PLACEHOLDER_ID, 1.0, None, options)
+        captured = self._capture(name, (), {}, PLACEHOLDER_ID, 1.0, options)
         if len(self._templates) >= _MAX_TEMPLATES:
             self._templates.clear()
         template = self._templates[key] = Template.of(captured)
         return template
 
     def _capture(
-        self,
-        name: str,
-        args: Args,
-        kwargs: Kwargs,
-        task_id: str,
-        timeout: float,
-        now: datetime | None,
-        options: dict[str, Any],
+        self, name: str, args: Args, kwargs: Kwargs, task_id: str, timeout: float, options: Options
     ) -> CapturedMessage:
         """Let Celery make the message."""
         for option in options.keys() & _UNSUPPORTED.keys():
@@ -174,23 +144,10 @@ class TaskEncoder:
             raise TypeError("send_task: only the serializer json without compression is supported")
         channel: Any = _CapturingChannel()
         producer = Producer(channel, serializer="json", auto_declare=False)
-        expires = options.get("expires")
-        merged = {"add_to_parent": False, **options, "serializer": "json"}
-        merged["expires"] = timeout
-        if expires is not None and now is not None:
-            merged["expires"] = min(timeout, max(0.0, seconds_until(expires, now.astimezone(self._app.timezone))))
+        merged = {"add_to_parent": False, **options, "serializer": "json", "expires": timeout}
+        fixed: dict[str, Any] = {"reply_to": self.reply_to, "producer": producer, "retry": False, "declare": ()}
         try:
-            self._app.send_task(
-                name,
-                args,
-                kwargs,
-                task_id=task_id,
-                reply_to=self._reply_to,
-                producer=producer,
-                retry=False,
-                declare=(),
-                **merged,
-            )
+            self._app.send_task(name, args, kwargs, task_id=task_id, **fixed, **merged)
         except Exception as error:
             # kombu wraps what json raises (kombu.exceptions.EncodeError): the arguments are at fault.
             raise TypeError(f"send_task: {name} cannot be encoded: {error}") from error
@@ -238,31 +195,11 @@ class _CapturingChannel:
         yield
 
     def prepare_message(
-        self,
-        body: str | bytes,
-        priority: int | None,
-        content_type: str,
-        content_encoding: str,
-        headers: dict[str, Any],
-        others: dict[str, Any],
+        self, body: str | bytes, priority: Any, content_type: Any, content_encoding: Any, headers: Any, others: Any
     ) -> tuple[bytes, dict[str, Any]]:
-        given = {
-            "priority": priority,
-            "content_type": content_type,
-            "content_encoding": content_encoding,
-            "headers": headers,
-        }
-        return body if isinstance(body, bytes) else body.encode(), {**given, **others}
+        given = {"content_type": content_type, "content_encoding": content_encoding, "headers": headers}
+        return body if isinstance(body, bytes) else body.encode(), {**given, "priority": priority, **others}
 
-    def basic_publish(
-        self, message: tuple[bytes, dict[str, Any]], exchange: str, routing_key: str, **_: Any
-    ) -> None:
+    def basic_publish(self, message: tuple[bytes, dict[str, Any]], exchange: str, routing_key: str, **_: Any) -> None:
         # With task_send_sent_event, Celery publishes an event behind the task: nobody's message.
         self.published = self.published or CapturedMessage(*message, exchange, routing_key)
-
-
-def _encode(message: CapturedMessage) -> TaskMessage:
-    """The form for the wire of a message that Celery has made."""
-    headers = dumps("F", (message.properties["headers"],))
-    encoded = properties.encode({**message.properties, "headers": headers})
-    return TaskMessage(message.exchange, message.routing_key, encoded, message.body)

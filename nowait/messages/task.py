@@ -1,20 +1,12 @@
 """A task message, ready to be framed."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class TaskMessage:
-    """A message of a task.
+class TaskMessage(NamedTuple):
+    """A message of a task."""
 
-    Attributes:
-        exchange: the exchange to publish to, "" for the default one.
-        routing_key: the routing key, with the default exchange the queue's name.
-        properties: flags and values of its properties, encoded.
-        body: the serialised body.
-    """
-
-    exchange: str
-    routing_key: str
-    properties: bytes
-    body: bytes
+    exchange: str  # "" for the default one
+    routing_key: str  # with the default exchange, the queue's name
+    properties: bytes  # their flags and values, encoded
+    body: bytes  # serialised

@@ -7,8 +7,8 @@ from typing import Any
 
 from amqp.serialization import dumps
 
-from nowait.amqp.properties import flags, values
-from nowait.messages.limits import MAX_SHORT_STRING
+from nowait.amqp.properties import encode, encode_short_string, flags, values
+from nowait.messages.task import TaskMessage
 
 PLACEHOLDER_ID = "00000000-0000-4000-8000-000000000000"  # the task's id in a message that becomes a template
 
@@ -18,44 +18,31 @@ _FIELDS = {"id": 0, "root_id": 0, "expires": 1, "argsrepr": 2, "kwargsrepr": 3}
 
 @dataclass(frozen=True)
 class CapturedMessage:
-    """A message that Celery would have published.
+    """A message that Celery would have published."""
 
-    Attributes:
-        body: serialised.
-        properties: as Celery hands them to kombu, `headers` a dict.
-        exchange: the exchange.
-        routing_key: the routing key.
-    """
-
-    body: bytes
-    properties: dict[str, Any]
+    body: bytes  # serialised
+    properties: dict[str, Any]  # as Celery hands them to kombu, `headers` a dict
     exchange: str
     routing_key: str
+
+    def encode(self) -> TaskMessage:
+        """Its form for the wire."""
+        encoded = encode({**self.properties, "headers": dumps("F", (self.properties["headers"],))})
+        return TaskMessage(self.exchange, self.routing_key, encoded, self.body)
 
 
 @dataclass(frozen=True)
 class Template:
-    """The properties of a kind of message, encoded but for the fields of each call.
-
-    Attributes:
-        exchange: the exchange.
-        routing_key: the routing key.
-        embed: the third part of the body, as JSON.
-        start: the flags, content type and encoding.
-        table: the headers: encoded entries, and numbers of fields where those belong.
-        middle: delivery mode and priority.
-        reply_to: the reply queue.
-        end: what comes behind the expiration.
-    """
+    """The properties of a kind of message, encoded but for the fields of each call."""
 
     exchange: str
     routing_key: str
-    embed: str
-    start: bytes
-    table: tuple[bytes | int, ...]
-    middle: bytes
+    embed: str  # the third part of the body, as JSON
+    start: bytes  # the flags, content type and encoding
+    table: tuple[bytes | int, ...]  # the headers: encoded entries, and numbers of fields where those belong
+    middle: bytes  # delivery mode and priority
     reply_to: bytes
-    end: bytes
+    end: bytes  # what comes behind the expiration
 
     @classmethod
     def of(cls, captured: CapturedMessage) -> "Template | None":
@@ -80,26 +67,14 @@ class Template:
             end=values(properties, "message_id", "timestamp", "type", "user_id", "app_id", "cluster_id"),
         )
 
-    def fill(self, task_id: bytes, expires: bytes, expiration: bytes, argsrepr: bytes, kwargsrepr: bytes) -> bytes:
-        """Flags and values of the content header with the fields of one call."""
-        if len(task_id) > MAX_SHORT_STRING:
-            raise ValueError(f"a task id has at most {MAX_SHORT_STRING} bytes")
-        fields = [pack(">I", len(field)) + field for field in (task_id, expires, argsrepr, kwargsrepr)]
+    def fill(self, task_id: str, expires: bytes, expiration: str, argsrepr: bytes, kwargsrepr: bytes) -> bytes:
+        """Flags and values of the content header with the fields of one call; ValueError for an id that is too long."""
+        correlation_id = encode_short_string(task_id)
+        fields = [pack(">I", len(field)) + field for field in (task_id.encode(), expires, argsrepr, kwargsrepr)]
         table = b"".join([fields[part] if isinstance(part, int) else part for part in self.table])
-        return b"".join(
-            (
-                self.start,
-                pack(">I", len(table)),
-                table,
-                self.middle,
-                bytes((len(task_id),)),
-                task_id,
-                self.reply_to,
-                bytes((len(expiration),)),
-                expiration,
-                self.end,
-            )
-        )
+        headers = pack(">I", len(table)) + table
+        per_call = correlation_id + self.reply_to + encode_short_string(expiration)
+        return self.start + headers + self.middle + per_call + self.end
 
 
 def _table(headers: dict[str, Any]) -> tuple[bytes | int, ...]:

@@ -1,8 +1,7 @@
 """Is a message a task that this worker may run? Decided before Celery reads it. No I/O.
 
-Celery trusts what it receives: a misshapen header stops the worker, which hands the message to the
-next one; a body may name other tasks to send. The form is message protocol 2,
-https://docs.celeryq.dev/en/stable/internals/protocol.html.
+Celery trusts what it receives: a misshapen header stops the worker, which hands the message to the next one; a body may
+name other tasks to send. The form is message protocol 2, https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -104,34 +103,22 @@ def _none_or_each(check: Check) -> Check:
     return lambda value: not value or (isinstance(value, (list, tuple)) and all(map(check, value)))
 
 
+_REQUIRED = ("task", "id")
 # Every header that Celery sets, and what it may be.
 _HEADERS: Mapping[str, Check] = {
-    "task": _id,
-    "id": _id,
-    "root_id": _or_none(_id),
-    "parent_id": _or_none(_id),
-    "group": _or_none(_id),
-    "group_index": _or_none(_count),
-    "lang": _or_none(_text),
-    "origin": _or_none(_text),
-    "shadow": _or_none(_text),
-    "argsrepr": _or_none(_text),
-    "kwargsrepr": _or_none(_text),
-    "eta": _or_none(_moment),
-    "expires": _or_none(_moment),
-    "retries": _or_none(_count),
+    **dict.fromkeys(_REQUIRED, _id),
+    **dict.fromkeys(("root_id", "parent_id", "group"), _or_none(_id)),
+    **dict.fromkeys(("lang", "origin", "shadow", "argsrepr", "kwargsrepr"), _or_none(_text)),
+    **dict.fromkeys(("eta", "expires"), _or_none(_moment)),
+    **dict.fromkeys(("retries", "group_index", "replaced_task_nesting"), _or_none(_count)),
     "timelimit": _or_none(_limits),
     "ignore_result": _or_none(lambda value: isinstance(value, bool)),
-    "replaced_task_nesting": _or_none(_count),
     "stamped_headers": _none_or_each(_stamp),
     "stamps": lambda value: not value or (isinstance(value, Mapping) and _json(value)),
 }
-_REQUIRED = ("task", "id")
 # What the body may carry besides arguments: further tasks.
 _EMBEDDED: Mapping[str, Check] = {
-    "callbacks": _none_or_each(_task),
-    "errbacks": _none_or_each(_task),
-    "chain": _none_or_each(_task),
+    **dict.fromkeys(("callbacks", "errbacks", "chain"), _none_or_each(_task)),
     "chord": lambda value: not value or _task(value),
 }
 
@@ -145,9 +132,7 @@ def validate_headers(
     Args:
         headers: its application headers.
         properties: its other properties.
-        content_type: of the body.
-        content_encoding: of the body.
-        size: of the body, in bytes.
+        content_type, content_encoding, size: of the body; its size in bytes.
         tasks: the names of the tasks that may be run.
         sender: the broker's user that it has to come from, in `user_id`, which the broker has
             verified; None for anybody.
@@ -190,13 +175,11 @@ def validate_body(body: Any, canvas: bool = False) -> None:
 
     Raises Refused.
     """
-    if not isinstance(body, (list, tuple)) or len(body) != 3:
-        raise Refused("the body is not [args, kwargs, embed]")
-    args, kwargs, embed = body
-    if not isinstance(args, (list, tuple)) or not isinstance(kwargs, Mapping) or not isinstance(embed, Mapping):
-        raise Refused("the body is not [args, kwargs, embed]")
-    if not embed.keys() <= _EMBEDDED.keys():
-        raise Refused("the body is not [args, kwargs, embed]")
+    match body:
+        case [[*_], Mapping(), Mapping() as embed] if embed.keys() <= _EMBEDDED.keys():
+            pass
+        case _:
+            raise Refused("the body is not [args, kwargs, embed]")
     if any(embed.values()):
         if not canvas:
             raise Refused("the body names other tasks to send")

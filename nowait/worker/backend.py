@@ -7,7 +7,6 @@ large or no JSON, becomes a failure that says so. A reply of a TimedTask carries
 
 import logging
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -50,7 +49,7 @@ class Results(RPCBackend):
         self._publisher = ConfirmedPublisher(app)
         self._topology: Topology = app.conf.get("nowait_topology", Topology.declared())
         self._tracebacks: bool = app.conf.get("nowait_reply_tracebacks", False)
-        self._background: ThreadPoolExecutor | None = None
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="results")
 
     def store_result(
         self, task_id: str, result: Any, state: str, traceback: Any = None, request: Any = None, **_: Any
@@ -74,29 +73,21 @@ class Results(RPCBackend):
         if self._app.current_worker_task is None:
             # The main process of a pool reports a child that died or was too slow. It serves all
             # others, and must not wait for a broker that takes no messages.
-            self._publish_in_background(send)
+            self._background.submit(send)
         else:
             send()
         return result
 
     def _document(self, task_id: str, state: str, result: Any, traceback: Any, request: Any) -> dict[str, Any]:
+        described: Any = self.encode_result(result, state)
+        if not self._tracebacks and state in self.EXCEPTION_STATES and isinstance(result, BaseException):
+            described = describe_exception(result, described)
         began = getattr(request, "began", None)
         return {
             "task_id": task_id,
             "status": state,
-            "result": self._describe(result, state),
+            "result": described,
             "traceback": traceback if self._tracebacks else None,
             "children": self.current_task_children(request),
             "runtime": None if began is None else time.perf_counter() - began,
         }
-
-    def _describe(self, result: Any, state: str) -> Any:
-        described: Any = self.encode_result(result, state)
-        if self._tracebacks or state not in self.EXCEPTION_STATES or not isinstance(result, BaseException):
-            return described
-        return describe_exception(result, described)
-
-    def _publish_in_background(self, send: Callable[[], None]) -> None:
-        if self._background is None:
-            self._background = ThreadPoolExecutor(1, thread_name_prefix="results")
-        self._background.submit(send)

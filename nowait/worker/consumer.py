@@ -50,9 +50,7 @@ class Consumer(consumer.Consumer):
         self._dead_letters = DeadLetters(app, self._topology, self.call_soon, self.connection_errors)
         if self.hub:
             self.hub.call_repeatedly(1.0, self._notifier.alive)
-        # kombu inflates a message before anybody can look at its size.
-        for content_type in compression.encoders():
-            compression.register(_refuse_compressed, _refuse_compressed, content_type)
+        refuse_compressed()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """The function that gets each message."""
@@ -135,5 +133,15 @@ class Consumer(consumer.Consumer):
         self._dead_letters.add(message, error, self.qos)
 
 
-def _refuse_compressed(_content: Any) -> Any:
-    raise Refused("compressed content is not allowed")
+def refuse_compressed() -> None:
+    """Have kombu refuse compressed messages, in this process: it inflates them before anybody can look at their size.
+
+    What tasks of this process send may be compressed, for other workers.
+    """
+
+    def refuse(_content: bytes) -> bytes:
+        raise Refused("compressed content is not allowed")
+
+    for content_type in compression.encoders():
+        encoder: Any = compression.get_encoder(content_type)
+        compression.register(encoder[0], refuse, content_type)

@@ -5,8 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import amqp
 from amqp.serialization import dumps
@@ -33,23 +32,14 @@ _NOT_KEPT = ("application_headers", "user_id", "expiration", "delivery_mode")
 _ROUTING_HEADERS = ("CC", "BCC")
 
 
-@dataclass(frozen=True)
-class Refusal:
-    """A refused message.
+class Refusal(NamedTuple):
+    """A refused message."""
 
-    Attributes:
-        message: the message, unacknowledged; without its body.
-        letter: what goes to the dead-letter queue.
-        reply: what its caller is answered, and in which queue; None when nobody is to be.
-        qos: counts it as held, with room for another one; None when there are too many.
-        since: when it was refused, by time.monotonic().
-    """
-
-    message: Message
-    letter: amqp.Message
-    reply: tuple[amqp.Message, str] | None
-    qos: QoS | None
-    since: float
+    message: Message  # unacknowledged; without its body
+    letter: amqp.Message  # what goes to the dead-letter queue
+    reply: tuple[amqp.Message, str] | None  # what its caller is answered, and in which queue; None when nobody is to be
+    qos: QoS | None  # counts it as held, with room for another one; None when there are too many
+    since: float  # when it was refused, by time.monotonic()
 
 
 class DeadLetters:

@@ -85,10 +85,8 @@ class ConfirmedPublisher:
 
     def _take(self, deadline: Deadline) -> amqp.Channel:
         """An idle channel, or a new one. Raises TimeoutError at the deadline, and what connecting raises."""
-        try:
+        with contextlib.suppress(IndexError):
             return self._idle.pop()
-        except IndexError:
-            pass
         # In a thread, as names, TCP, TLS and login have no limit in common.
         opened: Future[amqp.Channel] = Future()
         threading.Thread(target=self._open, args=(opened,), name="publisher", daemon=True).start()
@@ -133,9 +131,7 @@ class ConfirmedPublisher:
             _drop(channel)
 
 
-def _publish(
-    channel: amqp.Channel, message: amqp.Message, exchange: str, routing_key: str, timeout: float
-) -> bool:
+def _publish(channel: amqp.Channel, message: amqp.Message, exchange: str, routing_key: str, timeout: float) -> bool:
     """Publish and wait for the confirm. Returns False for a nack; raises when the broker is silent for `timeout`."""
     answers: list[Any] = []
     channel.connection.transport.sock.settimeout(timeout)

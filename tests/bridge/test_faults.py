@@ -106,6 +106,21 @@ async def test_a_broker_that_restarted_gets_confirmed_calls_again() -> None:
         await until(lambda: [message.id for message in session.tasks] == [call.id for call in calls])
 
 
+async def test_a_call_that_cannot_be_sent_again_fails_at_once_and_the_others_are_sent() -> None:
+    async with scripted() as (bridge, broker):
+        changed: list[object] = [0]
+        broken = bridge.send_task("test.echo", changed, queue="tests", idempotent=True)
+        await until(lambda: len(broker.session.tasks) == 1)
+        (other,) = await sent(bridge, broker, idempotent=True)
+        changed[0] = object()
+        broker.session.hang_up()
+        session = await reconnected(bridge, broker)
+        with pytest.raises(TypeError):
+            await broken
+        await until(lambda: [message.id for message in session.tasks] == [other.id])
+        assert bridge.statistics().in_flight == 1
+
+
 async def test_a_call_that_is_sent_on_a_new_link_is_published_once() -> None:
     async with scripted(probes=False) as (bridge, broker):
         broker.session.hang_up()

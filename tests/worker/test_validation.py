@@ -13,6 +13,7 @@ import pytest
 from celery import Celery, group
 from hypothesis import given
 from hypothesis import strategies as st
+from kombu import compression
 
 from deploy.local.process import Process
 from nowait.amqp import methods, properties
@@ -20,6 +21,7 @@ from nowait.bridge import Bridge
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.messages.validation import Refused, reply_address, validate_body, validate_headers
 from nowait.topology import Topology
+from nowait.worker.consumer import refuse_compressed
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker
 
@@ -340,3 +342,12 @@ def test_an_id_has_to_fit_into_an_amqp_short_string(text: Any) -> None:
     headers, properties, _ = good()
     with pytest.raises(Refused, match="header id"):
         validate_headers({**headers, "id": text}, properties, **PLAIN, size=10, tasks=TASKS)  # type: ignore[arg-type]
+
+
+def test_a_compressed_message_is_refused_and_one_may_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    for registry in ("_encoders", "_decoders"):
+        monkeypatch.setattr(compression, registry, dict(getattr(compression, registry)))
+    refuse_compressed()
+    compressed, content_type = compression.compress(b"x", "gzip")
+    with pytest.raises(Refused, match="compressed"):
+        compression.decompress(compressed, content_type)
