@@ -1,17 +1,13 @@
 """The sample query made by the server itself, for the comparison routes.
 
 What one should not do (block the loop) and what one can do instead (threads, an async driver),
-beside the workers' way. The statement and the JSON form of its values are the workers' own,
-`tasks/queries.py` and `tasks/values.py`: the two packages never import each other, so they stand
-here a second time, and a test holds the answers equal byte by byte.
+beside the workers' way. The statement is that of tasks/sql/users.sql: the two packages never import
+each other, so it stands here a second time, and a test holds the answers equal byte by byte.
 """
 
 import asyncio
-import base64
-import datetime
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import JSON, create_engine, text
@@ -19,6 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from nowait.database_url import DatabaseUrl
+from nowait.values import to_json
 
 _THREADS = 32
 _CONNECT_TIMEOUT = 5  # seconds
@@ -93,17 +90,4 @@ class Comparison:
 
 def _query(connection: Connection, flag: int, delay: float) -> Rows:
     rows = connection.execute(_USERS, {"flag": flag, "delay": delay}).mappings()
-    return [{name: _to_json(value) for name, value in row.items()} for row in rows]
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, (datetime.date, datetime.datetime)):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        # TIME, for the sample's columns: within a day.
-        return (datetime.datetime.min + value).time().isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    return value
+    return [{name: to_json(value) for name, value in row.items()} for row in rows]

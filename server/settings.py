@@ -8,24 +8,9 @@ from nowait.settings import PREFIX, SettingsError, setting
 
 
 @dataclass(frozen=True)
-class Settings(fields.Settings):
+class Settings(fields.SharedSettings):
     """The server's settings."""
 
-    broker_url: str = setting(
-        "amqp://guest:guest@127.0.0.1:5672//",
-        fields.broker_url,
-        "the broker, amqp:// or amqps://; several, separated by ';', are tried in turn",
-    )
-    topology: str = setting(
-        "declared",
-        fields.choice("declared", "provisioned"),
-        "provisioned for a broker that was set up by deploy/broker/definitions.json, declared for any other",
-    )
-    database_url: str = setting(
-        "mysql://nowait:nowait@127.0.0.1:3306/nowait",
-        fields.database_url,
-        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS; used only with DEMO",
-    )
     address: str = setting(
         "127.0.0.1", fields.address, "the address to listen on; 0.0.0.0 for all of IPv4, :: for all"
     )

@@ -31,11 +31,11 @@ class TooLarge(Exception):
     """There are more rows, or bytes, than a statement may give; nothing of it is kept."""
 
 
-class DatabaseError(Exception):
+class QueryFailed(Exception):
     """The database refused. The text has the error's number alone: its own may quote SQL and parameters."""
 
 
-class ConnectionLost(DatabaseError):
+class ConnectionLost(QueryFailed):
     """The connection was lost, or the database silent, with the statement under way: it may have run."""
 
 
@@ -67,7 +67,7 @@ def fetch(
         OutOfTime: no time is left to begin.
         TooLarge: there are more rows or bytes; they are not read.
         ConnectionLost: the statement may have run.
-        DatabaseError: what else the database, or the way to it, answered.
+        QueryFailed: what else the database, or the way to it, answered.
     """
     lost = False
     failure: DBAPIError | None = None
@@ -95,7 +95,7 @@ def fetch(
             else:
                 again = repeatable and deadline is not None and _number(failure) in (_DEADLOCK, _LOCK_WAIT)
             if not again:
-                kind = ConnectionLost if begun and failure.connection_invalidated else DatabaseError
+                kind = ConnectionLost if begun and failure.connection_invalidated else QueryFailed
                 raise kind(f"error {_number(failure)} of the database") from failure
             time.sleep(min((_PAUSE if begun else 4 * _PAUSE) * random.uniform(0.5, 1.5), remaining()))
 

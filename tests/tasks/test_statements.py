@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, text
 from deploy.local.services import Services
 from nowait.database_url import DatabaseUrl
 from tasks.database import make_engine
-from tasks.statements import ConnectionLost, DatabaseError, OutOfTime, TooLarge, fetch
+from tasks.statements import ConnectionLost, OutOfTime, QueryFailed, TooLarge, fetch
 from tests.bridge.conftest import until
 from tests.faults.proxy import Proxy
 
@@ -58,7 +58,7 @@ def test_the_database_ends_a_statement_at_its_deadline(engine: Engine) -> None:
     started = time.monotonic()
     with engine.connect() as connection:
         before = set(sleeping(connection))
-        with pytest.raises(DatabaseError, match="error 1969"):
+        with pytest.raises(QueryFailed, match="error 1969"):
             fetch(engine, text("SELECT SLEEP(60)"), {}, deadline=time.monotonic() + 0.5, repeatable=True)
         assert time.monotonic() - started < 30
         assert set(sleeping(connection)) <= before
@@ -84,17 +84,17 @@ def test_a_lock_is_waited_for_when_the_statement_may_run_again(engine: Engine, l
 
 
 def test_a_lock_is_waited_for_no_longer_than_the_deadline(engine: Engine, locked: Connection) -> None:
-    with pytest.raises((DatabaseError, OutOfTime)):
+    with pytest.raises((QueryFailed, OutOfTime)):
         fetch(engine, WANTS_THE_LOCK, {}, deadline=time.monotonic() + 0.4, repeatable=True)
 
 
 def test_a_statement_that_may_not_run_again_fails_at_once(engine: Engine, locked: Connection) -> None:
-    with pytest.raises(DatabaseError, match="error 1205"):
+    with pytest.raises(QueryFailed, match="error 1205"):
         fetch(engine, WANTS_THE_LOCK, {}, deadline=time.monotonic() + 60)
 
 
 def test_an_error_has_neither_sql_nor_parameters_in_its_text(engine: Engine) -> None:
-    with pytest.raises(DatabaseError) as caught:
+    with pytest.raises(QueryFailed) as caught:
         fetch(engine, text("SELECT nothing FROM nowhere WHERE secret = :secret"), {"secret": "4711"})
     assert str(caught.value) == "error 1146 of the database"
     # The worker's own log has the statement, but not what it was called with.
