@@ -162,7 +162,7 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_result_is_an_error_of_its_
 
 
 # From here on, the database is silent from some moment on: it is behind a proxy that passes nothing any more.
-SLOW_ROWS = text("SELECT REPEAT('x', 2000) AS x, SLEEP(0.02) AS s FROM seq_1_to_10000")
+SLOW_ROWS = text("SELECT REPEAT('x', 2000) AS x, SLEEP(0.02) AS s FROM users")
 
 
 class Silence:
