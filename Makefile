@@ -13,7 +13,7 @@ EXEC := @exec setpriv --pdeathsig TERM
 PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 2 --dist loadgroup --max-worker-restart 0)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults bench bench-compare check lint types sample server worker beat lock clean
+.PHONY: help run test faults bench bench-compare platforms check lint types sample server worker beat lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -32,6 +32,9 @@ bench: $(VENV)/test ## The comparison, with a report in bench/; QUICK=1, ONLY=br
 
 bench-compare: $(VENV)/test ## This revision against another one, measured in turn: BASE=main, QUICK=1
 	$(EXEC) $(BIN)/python -m tests.bench.compare $(if $(QUICK),--quick) $(or $(BASE),main)
+
+platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; as root; ONLY=mysql,unstable picks
+	$(EXEC) $(BIN)/python -m tests.platforms $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
 
 # The long part measures times: nothing runs beside it.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened

@@ -13,8 +13,8 @@ from tasks.driver import remaining, until
 
 # Error numbers of the server: https://mariadb.com/kb/en/mariadb-error-code-reference/. After a
 # deadlock the whole transaction is rolled back, after a lock wait the statement alone; here they are
-# the same.
-_DEADLOCK, _LOCK_WAIT = 1213, 1205
+# the same. A lock that NOWAIT does not get has a number of its own in MySQL.
+_REPEATED = {1213, 1205, 3572}
 # Why a connection cannot be opened for now: the server is away, lost while it was greeted (both by the
 # client), full, or about to stop.
 _AWAY = {2003, 2006, 2013, 1040, 1053}
@@ -93,7 +93,7 @@ def fetch(
             elif failure.connection_invalidated:
                 again, lost = repeatable and not lost, True
             else:
-                again = repeatable and deadline is not None and _number(failure) in (_DEADLOCK, _LOCK_WAIT)
+                again = repeatable and deadline is not None and _number(failure) in _REPEATED
             if not again:
                 kind = ConnectionLost if begun and failure.connection_invalidated else QueryFailed
                 raise kind(f"error {_number(failure)} of the database") from failure

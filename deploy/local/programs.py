@@ -7,6 +7,7 @@ disabled.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import subprocess
@@ -79,10 +80,14 @@ def require(
             f"  sudo apt-get install {' '.join(leanest)}\n"
             f"{'' if PACKAGES.keys().isdisjoint(missing) else _CONTAINERS}"
         )
-    print(f"installing with apt: {', '.join(missing)} (no service is started)", flush=True)
-    subprocess.run([*prefix, apt, "-qq", "update"], check=False)
-    chosen = sorted({_candidate(packages[program]) for program in missing})
-    _install(chosen, units, apt, prefix)
+    with Path(__file__).open() as alone:
+        # One process of this checkout after another: tests run in several.
+        fcntl.flock(alone, fcntl.LOCK_EX)
+        missing = [program for program in programs if find(program) is None]
+        if missing:
+            print(f"installing with apt: {', '.join(missing)} (no service is started)", flush=True)
+            subprocess.run([*prefix, apt, "-qq", "update"], check=False)
+            _install(sorted({_candidate(packages[program]) for program in missing}), units, apt, prefix)
     still = [program for program in missing if find(program) is None]
     if still:
         raise LocalError(f"installed, but not found: {', '.join(still)}\n{_CONTAINERS}")

@@ -37,13 +37,13 @@ SELECT
     CONCAT(ELT(1 + n % 6, 'Ada', 'Børge', 'Chloé', 'Đorđe', '恵美', 'Zoë 🐇'), ' ', n + 1),
     n % 3 <> 0,
     IF(n = 5, 18446744073709551615, n * 7919),
-    IF(n % 11 = 0, NULL, n / 7),
+    IF(n % 11 = 0, NULL, n / 7e0),
     (n - 5000) * 1234567.0001,
     IF(n % 13 = 0, NULL, DATE_ADD('1950-01-01', INTERVAL n DAY)),
     IF(n % 17 = 0, NULL, SEC_TO_TIME(n * 8 % 86400)),
     DATE_ADD('2020-02-29 23:59:59.000001', INTERVAL n * 61 SECOND),
     IF(n % 5 = 0, NULL, DATE_ADD('2024-01-01 12:00:00', INTERVAL n MINUTE)),
-    IF(n % 7 = 0, NULL, UNHEX(MD5(n))),
+    IF(n % 7 = 0, NULL, UNHEX(LEFT(SHA2(n, 256), 32))),
     IF(n % 4 = 0, NULL, JSON_OBJECT('tags', JSON_ARRAY('a', n % 10), 'nested', JSON_OBJECT('π', 3.14, 'none', NULL))),
     IF(n % 2 = 0, NULL, CONCAT('line one\nline "two"\t', n))
 FROM (

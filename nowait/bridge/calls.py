@@ -30,6 +30,9 @@ from nowait.messages.reply import MalformedReply, decode_reply
 
 _REMEMBERED = 10_000  # ended calls whose late replies are distinguished from unknown ones
 _CONFIRM_TIMEOUT = 5.0  # seconds
+# Seconds that a new link may refuse all that is sent; doubled each time. A channel of RabbitMQ 3 that first publishes
+# to a quorum queue while that elects a leader refuses for good, another channel does not. A queue that is full, too.
+_FIRST_PATIENCE, _LAST_PATIENCE = 0.5, 60.0
 _MAX_UNACKNOWLEDGED = 1024 * 1024  # bytes of replies that wait for the next probe to be acknowledged
 
 
@@ -132,6 +135,9 @@ class Calls(Generic[C]):
         # The current link, by its number; 0 is none yet.
         self._link = 0
         self._probe: Probe | None = None
+        self._connected_at = 0.0
+        self._accepts: bool | None = None  # a message of a call was confirmed; False: refused, as all others
+        self._patience = _FIRST_PATIENCE
         self._last_tag = 0
         self._outstanding: OrderedDict[int, tuple[C | None, float]] = OrderedDict()  # not confirmed, by their tags
         self._intact_since = 0  # the earliest link since which the broker has not restarted
@@ -197,6 +203,7 @@ class Calls(Generic[C]):
         """A link came up: tags and tick() start anew."""
         self._link += 1
         self._probe = Probe(now)
+        self._connected_at, self._accepts = now, None
         self._last_tag = 0
         self._outstanding.clear()
         self._intact_since = self._link
@@ -220,6 +227,7 @@ class Calls(Generic[C]):
         """The broker has messages, or refuses them (nack)."""
         effects: list[Effect[C]] = []
         for call in self._settled(event.tag, event.multiple):
+            self._accepts = event.acked or self._accepts is True
             if self._waiting.get(call.id) is not call:
                 continue
             if not event.acked:
@@ -264,7 +272,11 @@ class Calls(Generic[C]):
         step = self._probe.tick(now, last_received, unblocked_at is None)
         if step == "give up":
             effects.append(GiveUp(f"nothing received for {now - last_received:.1f} s"))
+        elif step == "send" and self._accepts is False and now >= self._connected_at + self._patience:
+            self._patience = min(2 * self._patience, _LAST_PATIENCE)
+            effects.append(GiveUp("every message was refused"))
         elif step == "send":
+            self._patience = _FIRST_PATIENCE if self._accepts else self._patience
             # What waited for an alarm to end gets its time from then on.
             if unblocked_at is not None and now - unblocked_at > _CONFIRM_TIMEOUT:
                 effects += self._unconfirmed_since(now - _CONFIRM_TIMEOUT)

@@ -20,6 +20,9 @@ from nowait.tls import verify_hostname
 CHANNEL = 1
 _HEARTBEAT = 4  # seconds between heartbeats that is requested; a silence of twice that is the end
 _TIMEOUT = 2.0  # seconds, for each step of connecting
+# Seconds for the channel, the queue and the confirms: less than the pause between two heartbeats of the broker, a half
+# of _HEARTBEAT. Each of those begins the time anew.
+_SET_UP_TIMEOUT = 1.0
 _REPLY_QUEUE_EXPIRES = 300_000  # milliseconds without a consumer, after which the broker deletes it
 
 
@@ -94,8 +97,9 @@ class Opener:
             channel.queue_declare(
                 self._reply_queue, durable=True, auto_delete=False, arguments={"x-expires": _REPLY_QUEUE_EXPIRES}
             )
-        except amqp.exceptions.ChannelError:
-            # In a cluster, the queue may be on a node that is down, and its name with it.
+        except (amqp.exceptions.ChannelError, TimeoutError):
+            # In a cluster, the queue may be on a node that is down, and its name with it: RabbitMQ 3 refuses to declare
+            # it, RabbitMQ 4 does not answer until the node is back.
             self._reply_queue = f"{self._name}.{uuid4().hex[:8]}"
             raise
         if self._exchange:
@@ -110,7 +114,7 @@ def _open(source: kombu.Connection, set_up: Callable[[amqp.Channel], None]) -> O
         verify_hostname(source)
         connection = transport.establish_connection()
         stream = connection.transport
-        stream.sock.settimeout(_TIMEOUT)
+        stream.sock.settimeout(_SET_UP_TIMEOUT)
         set_up(connection.channel(CHANNEL))
         sock = stream.sock
         # py-amqp closes its socket when it is garbage collected: this one is ours now.

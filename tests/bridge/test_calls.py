@@ -202,6 +202,32 @@ def test_a_refused_message_fails_its_call() -> None:
     assert kinds(connected(SomeCall("a")).confirmed(Confirmed(1, False, acked=False))) == [("a", Refused)]
 
 
+def test_a_link_that_refuses_all_messages_is_given_up_and_the_next_one_has_more_time() -> None:
+    table = connected(SomeCall("a"))
+    table.confirmed(Confirmed(1, False, acked=False))
+    probe_back(table, probe(table, 0.0), 0.0)
+    (effect,) = table.tick(0.6, last_received=0.6, unblocked_at=0.0)
+    assert isinstance(effect, GiveUp)
+    table.disconnected("every message was refused", refused=False)
+    table.connected(1.0)
+    table.add(call := SomeCall("b"))
+    table.published(call, 1.0)
+    table.confirmed(Confirmed(1, False, acked=False))
+    for moment in (1.0, 1.6):
+        probe_back(table, probe(table, moment), moment)
+    (effect,) = table.tick(2.2, last_received=2.2, unblocked_at=0.0)
+    assert isinstance(effect, GiveUp)
+
+
+@pytest.mark.parametrize("confirms", [[], [True, False], [False, True]])
+def test_a_link_that_has_accepted_a_message_or_got_none_stays(confirms: list[bool]) -> None:
+    table = connected(*(SomeCall(str(number)) for number in range(len(confirms))))
+    for tag, acked in enumerate(confirms, 1):
+        table.confirmed(Confirmed(tag, False, acked))
+    for moment in (0.0, 0.6, 1.2, 60.0):
+        probe_back(table, probe(table, moment), moment)
+
+
 def test_a_call_that_expects_no_reply_is_answered_by_its_confirm() -> None:
     table = connected(SomeCall("a", expects_reply=False))
     assert outcome(table.confirmed(Confirmed(1, False, True))) is None

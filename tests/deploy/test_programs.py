@@ -1,5 +1,6 @@
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,21 @@ def test_hosts_of_their_own_install_what_makes_networks(
         assert Path(f"/run/netns/{network.name('one')}").exists()
     assert not Path(f"/run/netns/{network.name('one')}").exists()
     assert "install iproute2" in calls.read_text()
+
+
+def test_two_at_a_time_install_one_after_the_other(nothing_installed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = nothing_installed / "mariadbd"
+    begun = nothing_installed / "begun"
+    # A second installation would find what the first one has begun.
+    calls = machine_with_apt(
+        nothing_installed,
+        monkeypatch,
+        f"mkdir {begun} || exit 1; sleep 0.5; printf '#!/bin/sh\\n' > {made}; chmod 755 {made}; rmdir {begun}",
+    )
+    with ThreadPoolExecutor(2) as threads:
+        for done in [threads.submit(programs.require, ["mariadbd"]) for _ in range(2)]:
+            done.result()
+    assert calls.read_text().count("install mariadb-server") == 1
 
 
 def test_an_installation_that_fails_shows_why_and_cleans_up(

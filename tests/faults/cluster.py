@@ -1,9 +1,9 @@
 """Three RabbitMQ nodes on one machine, as one cluster.
 
-The nodes find each other by their configuration:
-https://www.rabbitmq.com/docs/cluster-formation#peer-discovery-classic-config. They look twice a second
-whether the others are alive; with RabbitMQ's own 5 seconds, it may take as long until a queue has a
-new leader.
+The others join the first (https://www.rabbitmq.com/docs/clustering#creating): to find each other by
+their configuration, nodes of RabbitMQ 4 have to be up before the first is ready. They look twice a
+second whether the others are alive; with RabbitMQ's own 5 seconds, it may take as long until a queue
+has a new leader.
 """
 
 from pathlib import Path
@@ -25,19 +25,21 @@ class Cluster:
         first = Broker(folder / "0", advanced=_ADVANCED)
         others = (Broker(folder / str(number), advanced=_ADVANCED, beside=first) for number in range(1, SIZE))
         self.nodes = [first, *others]
-        discovery = "cluster_formation.peer_discovery_backend = classic_config\n" + "".join(
-            f"cluster_formation.classic_config.nodes.{number} = {node.node}\n"
-            for number, node in enumerate(self.nodes, 1)
-        )
-        for node in self.nodes:
-            node.config += discovery
 
     def start(self) -> None:
         """Start all nodes and wait until they are one cluster."""
-        for node in self.nodes:
+        first, *others = self.nodes
+        # By itself: it makes the cookie that all share.
+        first.start()
+        first.wait_ready()
+        for node in others:
             node.start()
-            # One at a time: the first forms the cluster that the others join.
+        for node in others:
             node.wait_ready()
+        for node in others:
+            # One at a time: a node that joins changes what the next one joins.
+            for step in (["stop_app"], ["join_cluster", first.node], ["start_app"]):
+                node.control(*step)
 
     def stop(self) -> None:
         """Stop all nodes at once."""

@@ -58,7 +58,7 @@ class Load:
     Attributes:
         tally: what became of the requests so far.
         lag: the longest time, in seconds, that the loop was late for a timer.
-        gap: the longest time, in seconds, between two answers that were ok.
+        gap: the longest time, in seconds, without an answer that was ok, since the first.
         surprises: the answers that were unexpected.
         slowest_refusal: the longest time, in seconds, from a call to its refusal.
     """
@@ -151,9 +151,8 @@ class Load:
                 self.surprises.append(repr(error) if error else f"{call.result()!r} instead of {payload!r}")
             else:
                 self.tally.ok += 1
-                now = loop.time()
-                self.gap = max(self.gap, now - (self._last_ok or now))
-                self._last_ok = now
+                self._note_gap()
+                self._last_ok = loop.time()
             return
 
     async def _measure(self) -> None:
@@ -162,6 +161,11 @@ class Load:
             due = loop.time() + 0.01
             await asyncio.sleep(0.01)
             self.lag = max(self.lag, loop.time() - due)
+            self._note_gap()
+
+    def _note_gap(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self.gap = max(self.gap, now - (self._last_ok or now))
 
     def runs(self, file: Path) -> "Runs":
         """What the worker noted of these calls."""

@@ -25,6 +25,7 @@ from nowait.database_url import DatabaseUrl
 from server.comparison import Comparison
 from tasks.database import make_engine
 from tasks.statements import fetch
+from tests import programs
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker, ready
 from tests.faults.clients import Clients
@@ -282,6 +283,7 @@ async def test_a_storm_of_deadlocks_ends_in_answers(site: Site, scale: float, fi
 
 
 async def test_a_query_ends_with_its_deadline(site: Site, figures: Figures) -> None:
+    programs.require("curl")
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
         "curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %{time_total}", "-H", "Prefer: wait=2",
