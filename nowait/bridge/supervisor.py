@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from typing import Protocol
 
 from nowait.amqp.methods import Event
@@ -57,10 +57,16 @@ async def supervise(
 
 
 async def _connect(source: Source, executor: Executor, on_event: Callable[[Event], None]) -> Link:
-    opened = await asyncio.get_running_loop().run_in_executor(executor, source.open)
+    opening = executor.submit(source.open)
     try:
-        return Link(opened, on_event)
+        return Link(await asyncio.wrap_future(opening), on_event)
     except BaseException:
-        opened.consumer.sock.close()
-        opened.publisher.sock.close()
+        # Cancelled, perhaps, while the thread is still connecting: what it opens then is nobody's.
+        opening.add_done_callback(_close)
         raise
+
+
+def _close(opening: Future[Opened]) -> None:
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().consumer.sock.close()
+        opening.result().publisher.sock.close()

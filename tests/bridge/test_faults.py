@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from nowait.bridge import Bridge, Call
+from nowait.bridge.opener import Opened
 from nowait.errors import (
     Blocked,
     BridgeError,
@@ -119,6 +121,25 @@ async def test_a_call_that_cannot_be_sent_again_fails_at_once_and_the_others_are
             await broken
         await until(lambda: [message.id for message in session.tasks] == [other.id])
         assert bridge.statistics().in_flight == 1
+
+
+async def test_connections_that_are_open_only_after_the_bridge_has_stopped_are_closed() -> None:
+    async with scripted() as (bridge, broker):
+        opening, stopped = threading.Event(), threading.Event()
+        late = Session(probes=False)
+
+        def open_late() -> Opened:
+            opening.set()
+            stopped.wait()
+            return late.opened
+
+        broker.open = open_late  # type: ignore[method-assign]
+        broker.session.hang_up()
+        await until(opening.is_set)
+        await bridge.stop(drain=0)
+        stopped.set()
+        await until(lambda: late.opened.consumer.sock.fileno() == late.opened.publisher.sock.fileno() == -1)
+        late.hang_up()
 
 
 async def test_a_call_that_is_sent_on_a_new_link_is_published_once() -> None:
