@@ -28,7 +28,7 @@ _OPTIONS = amqp_properties.NAMES.union(
 )
 
 
-class Refused(ValueError):
+class Rejected(ValueError):
     """A message that is not to be run.
 
     Args:
@@ -137,33 +137,33 @@ def validate_headers(
         sender: the broker's user that it has to come from, in `user_id`, which the broker has
             verified; None for anybody.
 
-    Raises Refused.
+    Raises Rejected.
     """  # fmt: skip
     if content_type != "application/json" or content_encoding not in ("utf-8", "utf8"):
-        raise Refused("the content is not JSON in UTF-8")
+        raise Rejected("the content is not JSON in UTF-8")
     if not _comes_from(sender, properties):
-        raise Refused(f"it does not come from the user {sender}")
+        raise Rejected(f"it does not come from the user {sender}")
     if size > MAX_TASK_BODY:
-        raise Refused(f"the body has {size} bytes, {MAX_TASK_BODY} are allowed", "MessageTooLarge")
+        raise Rejected(f"the body has {size} bytes, {MAX_TASK_BODY} are allowed", "MessageTooLarge")
     if not isinstance(headers, Mapping):
-        raise Refused("there are no headers")
+        raise Rejected("there are no headers")
     for name in _REQUIRED:
         if name not in headers:
-            raise Refused(f"the header {name} is missing")
+            raise Rejected(f"the header {name} is missing")
     for name, value in headers.items():
         check = _HEADERS.get(name)
         if check is None:
             # Others belong to whoever sent them, unless they would pass for what Celery knows of a task.
             if name == "compression" or hasattr(Context, name):
-                raise Refused(f"the header {name[:100]!r} is not allowed")
+                raise Rejected(f"the header {name[:100]!r} is not allowed")
         elif not check(value):
-            raise Refused(f"the header {name} is not what it should be")
+            raise Rejected(f"the header {name} is not what it should be")
     if headers["task"] not in tasks:
-        raise Refused(f"there is no task {headers['task'][:100]!r}", "UnknownTask")
+        raise Rejected(f"there is no task {headers['task'][:100]!r}", "UnknownTask")
     for name in ("correlation_id", "reply_to"):
         # Empty for none, too.
         if properties.get(name) and not _id(properties[name]):
-            raise Refused(f"the property {name} is not what it should be")
+            raise Rejected(f"the property {name} is not what it should be")
 
 
 def validate_body(body: Any, canvas: bool = False) -> None:
@@ -173,25 +173,25 @@ def validate_body(body: Any, canvas: bool = False) -> None:
         body: `[args, kwargs, embed]`.
         canvas: it may name further tasks to send: callbacks, a chain, a chord.
 
-    Raises Refused.
+    Raises Rejected.
     """
     match body:
         case [[*_], Mapping(), Mapping() as embed] if embed.keys() <= _EMBEDDED.keys():
             pass
         case _:
-            raise Refused("the body is not [args, kwargs, embed]")
+            raise Rejected("the body is not [args, kwargs, embed]")
     if any(embed.values()):
         if not canvas:
-            raise Refused("the body names other tasks to send")
+            raise Rejected("the body names other tasks to send")
         for name, value in embed.items():
             if not _EMBEDDED[name](value):
-                raise Refused(f"the body's {name} is not what it should be")
+                raise Rejected(f"the body's {name} is not what it should be")
 
 
 def reply_address(
     headers: Any, properties: Mapping[str, Any], sender: str | None = None
 ) -> tuple[str, str, str] | None:
-    """Where the answer to a refused message goes: the queue, the correlation id, the task's id.
+    """Where the answer to a rejected message goes: the queue, the correlation id, the task's id.
 
     None when the message does not say so, or does not come from `sender` (see validate_headers).
     """

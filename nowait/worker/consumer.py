@@ -1,6 +1,6 @@
 """What a worker does with each message that arrives: checked first, run by Celery then.
 
-A message that is refused goes to the dead-letter queue with the reason, and does not affect other messages; its
+A message that is rejected goes to the dead-letter queue with the reason, and does not affect other messages; its
 caller is answered at once. Used as Celery's `worker_consumer`.
 """
 
@@ -14,7 +14,7 @@ from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message, compression
 
-from nowait.messages.validation import Refused, validate_body, validate_headers
+from nowait.messages.validation import Rejected, validate_body, validate_headers
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from nowait.worker.dead_letters import DeadLetters
@@ -22,7 +22,7 @@ from nowait.worker.frames import tolerant
 
 log = logging.getLogger(__name__)
 
-_MAX_WARNINGS = 10  # refusals that are logged as warnings; a flood of them is not to fill a disk
+_MAX_WARNINGS = 10  # rejections that are logged as warnings; a flood of them is not to fill a disk
 _RETRY_DELAY = 1  # seconds from one try to connect to the next
 
 
@@ -40,7 +40,7 @@ class Consumer(consumer.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         app = kwargs["app"]
         self._topology: Topology = app.conf.get("nowait_topology", Topology.declared())
-        self._refused = 0
+        self._rejected = 0
         self._notifier = Notifier(app.conf.get("nowait_liveness_file"))
         options = kwargs["worker_options"] = dict(kwargs.get("worker_options") or {})
         options.update(without_gossip=True, without_mingle=True)
@@ -50,7 +50,7 @@ class Consumer(consumer.Consumer):
         self._dead_letters = DeadLetters(app, self._topology, self.call_soon, self.connection_errors)
         if self.hub:
             self.hub.call_repeatedly(1.0, self._notifier.alive)
-        refuse_compressed()
+        reject_compressed()
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], None]:
         """The function that gets each message."""
@@ -62,8 +62,8 @@ class Consumer(consumer.Consumer):
         def receive(message: Message) -> None:
             try:
                 self._validate(message)
-            except Refused as error:
-                self._refuse(message, error)
+            except Rejected as error:
+                self._reject(message, error)
             else:
                 handle(message)
 
@@ -107,10 +107,11 @@ class Consumer(consumer.Consumer):
 
     def on_decode_error(self, message: Message, exc: Exception) -> None:
         """Called for a message that kombu could not read, in place of receive(); Celery drops it here."""
-        self._refuse(message, exc if isinstance(exc, Refused) else Refused(f"it cannot be read: {type(exc).__name__}"))
+        unreadable = Rejected(f"it cannot be read: {type(exc).__name__}")
+        self._reject(message, exc if isinstance(exc, Rejected) else unreadable)
 
     def _validate(self, message: Message) -> None:
-        """Raise Refused for a message that is not to be run."""
+        """Raise Rejected for a message that is not to be run."""
         body = message.body
         validate_headers(
             message.headers,
@@ -124,24 +125,24 @@ class Consumer(consumer.Consumer):
         try:
             decoded = message.payload
         except Exception as error:  # json's, kombu's own, RecursionError
-            raise Refused("the body is not JSON") from error
+            raise Rejected("the body is not JSON") from error
         validate_body(decoded, self.app.conf.get("nowait_canvas", False))
 
-    def _refuse(self, message: Message, error: Refused) -> None:
-        self._refused += 1
-        log.log(logging.WARNING if self._refused <= _MAX_WARNINGS else logging.DEBUG, "message refused: %s", error)
+    def _reject(self, message: Message, error: Rejected) -> None:
+        self._rejected += 1
+        log.log(logging.WARNING if self._rejected <= _MAX_WARNINGS else logging.DEBUG, "message rejected: %s", error)
         self._dead_letters.add(message, error, self.qos)
 
 
-def refuse_compressed() -> None:
-    """Have kombu refuse compressed messages, in this process: it inflates them before anybody can look at their size.
+def reject_compressed() -> None:
+    """Have kombu reject compressed messages, in this process: it inflates them before anybody can look at their size.
 
     What tasks of this process send may be compressed, for other workers.
     """
 
-    def refuse(_content: bytes) -> bytes:
-        raise Refused("compressed content is not allowed")
+    def reject(_content: bytes) -> bytes:
+        raise Rejected("compressed content is not allowed")
 
     for content_type in compression.encoders():
         encoder: Any = compression.get_encoder(content_type)
-        compression.register(encoder[0], refuse, content_type)
+        compression.register(encoder[0], reject, content_type)

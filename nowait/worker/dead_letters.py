@@ -1,4 +1,4 @@
-"""Refused messages: their callers are answered, and they go to the dead-letter queue with the reason."""
+"""Rejected messages: their callers are answered, and they go to the dead-letter queue with the reason."""
 
 import logging
 import queue
@@ -14,7 +14,7 @@ from kombu import Connection, Message, Queue
 from kombu.common import QoS
 
 from nowait.messages.limits import MAX_TASK_BODY, MAX_TASK_HEADERS
-from nowait.messages.validation import Refused, reply_address
+from nowait.messages.validation import Rejected, reply_address
 from nowait.topology import Topology
 from nowait.worker.publisher import ConfirmedPublisher, Undelivered
 from nowait.worker.replies import encode_failure, reply_message
@@ -32,18 +32,18 @@ _NOT_KEPT = ("application_headers", "user_id", "expiration", "delivery_mode")
 _ROUTING_HEADERS = ("CC", "BCC")
 
 
-class Refusal(NamedTuple):
-    """A refused message."""
+class Rejection(NamedTuple):
+    """A rejected message."""
 
     message: Message  # unacknowledged; without its body
     letter: amqp.Message  # what goes to the dead-letter queue
     reply: tuple[amqp.Message, str] | None  # what its caller is answered, and in which queue; None when nobody is to be
     qos: QoS | None  # counts it as held, with room for another one; None when there are too many
-    since: float  # when it was refused, by time.monotonic()
+    since: float  # when it was rejected, by time.monotonic()
 
 
 class DeadLetters:
-    """Answers and dead-letters refused messages on a thread of its own, which begins with the first.
+    """Answers and dead-letters rejected messages on a thread of its own, which begins with the first.
 
     A message is acknowledged once the broker has its dead letter. When the broker does not take it,
     the message is given back after a while, so that it neither gets lost nor comes back at once.
@@ -62,7 +62,7 @@ class DeadLetters:
         self._call_soon = call_soon
         self._errors = errors
         self._publisher = ConfirmedPublisher(app)
-        self._refusals: queue.SimpleQueue[Refusal] = queue.SimpleQueue()
+        self._rejections: queue.SimpleQueue[Rejection] = queue.SimpleQueue()
         self._held = 0
         self._thread: threading.Thread | None = None
 
@@ -77,22 +77,22 @@ class DeadLetters:
         except amqp.exceptions.ChannelError as error:
             log.warning("queue %s: not declared, and perhaps without a bound: %s", name, error)
 
-    def add(self, message: Message, error: Refused, qos: QoS) -> None:
-        """Take charge of a refused message. Called on the consumer's thread, and returns at once."""
+    def add(self, message: Message, error: Rejected, qos: QoS) -> None:
+        """Take charge of a rejected message. Called on the consumer's thread, and returns at once."""
         held = self._held < _MAX_HELD
         if held:
             self._held += 1
             # One more to fetch, as Celery does for tasks with an ETA: good ones are not to wait behind it.
             qos.increment_eventually()
         letter = dead_letter(message, str(error), self._topology)
-        refusal = Refusal(message, letter, self._reply(message, error), qos if held else None, time.monotonic())
+        rejection = Rejection(message, letter, self._reply(message, error), qos if held else None, time.monotonic())
         message.body = None  # it may be large, and have to wait
-        self._refusals.put(refusal)
+        self._rejections.put(rejection)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="dead-letters", daemon=True)
             self._thread.start()
 
-    def _reply(self, message: Message, error: Refused) -> tuple[amqp.Message, str] | None:
+    def _reply(self, message: Message, error: Rejected) -> tuple[amqp.Message, str] | None:
         address = reply_address(message.headers, message.properties, self._topology.server_user)
         if address is None:
             return None
@@ -102,52 +102,52 @@ class DeadLetters:
 
     def _run(self) -> None:
         while True:
-            refusal = self._refusals.get()
+            rejection = self._rejections.get()
             delivered = False
-            if time.monotonic() - refusal.since < _MAX_WAIT:
-                delivered = self._deliver(refusal)
+            if time.monotonic() - rejection.since < _MAX_WAIT:
+                delivered = self._deliver(rejection)
                 if not delivered:
                     time.sleep(_REQUEUE_DELAY)
-            self._call_soon(self._finish, refusal, delivered)
+            self._call_soon(self._finish, rejection, delivered)
 
-    def _deliver(self, refusal: Refusal) -> bool:
+    def _deliver(self, rejection: Rejection) -> bool:
         try:
-            if refusal.reply is not None:
-                reply, reply_to = refusal.reply
+            if rejection.reply is not None:
+                reply, reply_to = rejection.reply
                 self._publisher.publish(reply, self._topology.replies, reply_to, _TIMEOUT)
         except Undelivered as error:
-            log.error("a refused message: its caller was not answered: %s", error)
+            log.error("a rejected message: its caller was not answered: %s", error)
         try:
             self._publisher.publish(
-                refusal.letter, self._topology.dead_letters, self._topology.dead_letter_queue, _TIMEOUT
+                rejection.letter, self._topology.dead_letters, self._topology.dead_letter_queue, _TIMEOUT
             )
         except Undelivered as error:
-            log.error("a refused message could not be dead-lettered, and is requeued: %s", error)
+            log.error("a rejected message could not be dead-lettered, and is requeued: %s", error)
             return False
         return True
 
-    def _finish(self, refusal: Refusal, delivered: bool) -> None:
+    def _finish(self, rejection: Rejection, delivered: bool) -> None:
         """On the consumer's thread: take the message off its queue, or give it back."""
-        if refusal.qos is not None:
+        if rejection.qos is not None:
             self._held -= 1
-            refusal.qos.decrement_eventually()
+            rejection.qos.decrement_eventually()
         if delivered:
-            refusal.message.ack_log_error(log, self._errors)
+            rejection.message.ack_log_error(log, self._errors)
         else:
-            refusal.message.reject_log_error(log, self._errors, requeue=True)
+            rejection.message.reject_log_error(log, self._errors, requeue=True)
 
 
 def dead_letter(message: Message, reason: str, topology: Topology) -> amqp.Message:
     """The dead letter of a message: its body, up to the limit of a task's, its headers and its properties.
 
-    The headers `x-refused` and `x-queue` are the reason and the queue that it came from, `x-user-id` who sent it.
+    The headers `x-rejected` and `x-queue` are the reason and the queue that it came from, `x-user-id` who sent it.
     """
     properties: Mapping[str, Any] = message.properties or {}
     body = message.body[:MAX_TASK_BODY] if isinstance(message.body, (bytes, str)) else b""
     if isinstance(body, str):  # py-amqp has decoded it
         body = body.encode(message.content_encoding or "utf-8", "replace")
     notes = {
-        "x-refused": reason,
+        "x-rejected": reason,
         "x-queue": str((message.delivery_info or {}).get("routing_key", ""))[:255],
         **({"x-user-id": properties["user_id"]} if properties.get("user_id") else {}),
     }

@@ -14,7 +14,7 @@ _NO_PROPERTIES = b"\x00\x00"
 def tolerant(handle: Callable[[Frame], Any]) -> Callable[[Frame], Any]:
     """py-amqp's handler of the frames that arrive, for which a message has no properties where they are unreadable.
 
-    Such a message is refused like any other that has no headers.
+    Such a message is rejected like any other that has no headers.
     """
 
     def handle_frame(frame: Frame) -> Any:

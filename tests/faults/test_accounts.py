@@ -157,7 +157,7 @@ async def test_a_task_that_is_not_from_the_servers_is_not_run(deployment: Deploy
         while len(reasons) < 2:
             letter = opened.basic_get("queries.dead", no_ack=True)
             if letter is not None:
-                reasons.append(letter.headers["x-refused"])
+                reasons.append(letter.headers["x-rejected"])
                 assert letter.properties["user_id"] == "worker"
             assert time.monotonic() < deadline
             await asyncio.sleep(0.02)

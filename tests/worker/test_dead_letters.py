@@ -1,4 +1,4 @@
-"""Refused messages: answered at once, kept in the dead-letter queue, and no burden for the others."""
+"""Rejected messages: answered at once, kept in the dead-letter queue, and no burden for the others."""
 
 import asyncio
 import json
@@ -78,7 +78,7 @@ REFUSED: list[tuple[dict[str, Any], bytes, type[Exception], str]] = [
 
 
 @pytest.mark.gen_test
-async def test_a_refused_message_is_answered_with_the_reason(vhost: str, start: Start) -> None:
+async def test_a_rejected_message_is_answered_with_the_reason(vhost: str, start: Start) -> None:
     worker = strict_worker(start, vhost)
     with kombu.Connection(vhost) as connection:
         channel: Any = connection.default_channel
@@ -103,7 +103,7 @@ async def test_a_dead_letter_keeps_headers_and_properties(vhost: str, start: Sta
         channel.basic_publish(amqp.Message(GOOD, **properties, **options), routing_key=QUEUE)
         [letter] = await messages(channel, DEAD_LETTERS, 1)
     assert letter.body == GOOD.decode()
-    notes = {"x-refused": "the header retries is not what it should be", "x-queue": QUEUE, "x-user-id": "guest"}
+    notes = {"x-rejected": "the header retries is not what it should be", "x-queue": QUEUE, "x-user-id": "guest"}
     assert letter.headers == {**properties.pop("application_headers"), **notes}
     kept = {name: value for name, value in letter.properties.items() if name != "application_headers"}
     assert kept == {**properties, "app_id": "callers", "delivery_mode": 2}
@@ -183,7 +183,7 @@ def headers_of(letter: amqp.Message) -> Any:
 def test_headers_that_cannot_be_sent_again_are_dropped_and_noted(headers: dict[str, Any]) -> None:
     letter = headers_of(dead_letter(received(headers), "a reason", Topology.declared()))
     assert letter.pop("x-headers").startswith("dropped: ")
-    assert letter == {"x-refused": "a reason", "x-queue": QUEUE}
+    assert letter == {"x-rejected": "a reason", "x-queue": QUEUE}
 
 
 def test_a_dead_letter_names_its_own_sender_and_does_not_expire() -> None:

@@ -1,4 +1,4 @@
-"""Malformed messages: refused before Celery reads them, dead-lettered with the reason, and nobody is harmed."""
+"""Malformed messages: rejected before Celery reads them, dead-lettered with the reason, and nobody is harmed."""
 
 import json
 import random
@@ -19,9 +19,9 @@ from deploy.local.process import Process
 from nowait.amqp import methods, properties
 from nowait.bridge import Bridge
 from nowait.messages.limits import MAX_TASK_BODY
-from nowait.messages.validation import Refused, reply_address, validate_body, validate_headers
+from nowait.messages.validation import Rejected, reply_address, validate_body, validate_headers
 from nowait.topology import Topology
-from nowait.worker.consumer import refuse_compressed
+from nowait.worker.consumer import reject_compressed
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker
 
@@ -52,7 +52,7 @@ def check(headers: Any, properties: Any, body: Any, size: int = 10, **content: A
 def test_a_body_may_name_further_tasks_only_where_that_is_allowed() -> None:
     body = [[], {}, {"callbacks": [TASK], "errbacks": None, "chain": None, "chord": None}]
     validate_body(body, canvas=True)
-    with pytest.raises(Refused, match="other tasks"):
+    with pytest.raises(Rejected, match="other tasks"):
         validate_body(body)
 
 
@@ -65,9 +65,9 @@ def test_a_body_may_name_further_tasks_only_where_that_is_allowed() -> None:
         {"chain": [{**TASK, "subtask_type": []}]},
     ],
 )  # fmt: skip
-def test_further_tasks_that_celery_could_not_send_are_refused(embed: dict[str, Any]) -> None:
+def test_further_tasks_that_celery_could_not_send_are_rejected(embed: dict[str, Any]) -> None:
     validate_body([[], {}, {"callbacks": [TASK], "errbacks": [TASK], "chain": [TASK], "chord": TASK}], canvas=True)
-    with pytest.raises(Refused, match=next(iter(embed))):
+    with pytest.raises(Rejected, match=next(iter(embed))):
         validate_body([[], {}, embed], canvas=True)
 
 
@@ -79,27 +79,27 @@ def test_what_celery_makes_of_a_canvas_is_run_where_that_is_allowed() -> None:
     validate_body(json.loads(json.dumps(made.body)), canvas=True)
 
 
-def test_a_refusal_has_a_kind_for_its_caller() -> None:
+def test_a_rejection_has_a_kind_for_its_caller() -> None:
     headers, properties, body = good()
     for kind, changed, content in (
         ("UnknownTask", {"task": "test.unknown"}, {}),
         ("MessageTooLarge", {}, {"size": MAX_TASK_BODY + 1}),
         ("InvalidMessage", {"retries": -1}, {}),
     ):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(Rejected) as caught:
             check({**headers, **changed}, properties, body, **content)
         assert caught.value.kind == kind
 
 
-def test_a_refusal_is_one_line() -> None:
+def test_a_rejection_is_one_line() -> None:
     headers, properties, body = good()
     for changed in ({"task": "a\nb"}, {"self\n" * 99: 1, "retries": "\n"}):
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(Rejected) as caught:
             check({**headers, **changed}, properties, body)
         assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
 
 
-def test_a_refused_message_is_answered_where_it_names_its_caller() -> None:
+def test_a_rejected_message_is_answered_where_it_names_its_caller() -> None:
     headers, properties, _ = good()
     assert reply_address(headers, properties) == ("replies", "an-id", "an-id")
     assert reply_address(headers, {"reply_to": "replies"}) == ("replies", "an-id", "an-id")
@@ -109,7 +109,7 @@ def test_a_refused_message_is_answered_where_it_names_its_caller() -> None:
         assert reply_address(headers, {**properties, "reply_to": wrong}) is None
 
 
-def test_a_refused_message_of_another_sender_is_not_answered() -> None:
+def test_a_rejected_message_of_another_sender_is_not_answered() -> None:
     headers, properties, _ = good()
     assert reply_address(headers, properties, "server") is None
     assert reply_address(headers, {**properties, "user_id": "worker"}, "server") is None
@@ -130,7 +130,7 @@ def test_a_task_has_to_come_from_the_sender_where_one_is_named() -> None:
         if right:
             validate_headers(headers, properties, **arguments)  # type: ignore[arg-type]
         else:
-            with pytest.raises(Refused, match="does not come from"):
+            with pytest.raises(Rejected, match="does not come from"):
                 validate_headers(headers, properties, **arguments)  # type: ignore[arg-type]
 
 
@@ -169,7 +169,7 @@ def test_headers_of_others_are_no_matter() -> None:
 )  # fmt: skip
 def test_a_header_that_is_not_what_it_should_be_is_named(name: str, value: Any) -> None:
     headers, properties, body = good()
-    with pytest.raises(Refused, match=name):
+    with pytest.raises(Rejected, match=name):
         check({**headers, name: value}, properties, body)
 
 
@@ -180,27 +180,27 @@ def test_a_header_that_is_not_what_it_should_be_is_named(name: str, value: Any) 
         [[], {}, {"callbacks": [{"task": "x"}]}], [[], {}, {"chain": ["x"]}], [[], {}, {"other": None}],
     ],
 )  # fmt: skip
-def test_a_body_that_is_not_what_it_should_be_is_refused(body: Any) -> None:
+def test_a_body_that_is_not_what_it_should_be_is_rejected(body: Any) -> None:
     headers, properties, _ = good()
-    with pytest.raises(Refused, match="body"):
+    with pytest.raises(Rejected, match="body"):
         check(headers, properties, body)
 
 
-def test_foreign_content_is_refused_unread() -> None:
+def test_foreign_content_is_rejected_unread() -> None:
     for content in (
         {"content_type": "application/x-python-serialize"}, {"content_type": None}, {"content_encoding": "binary"},
         {"size": MAX_TASK_BODY + 1},
     ):  # fmt: skip
-        with pytest.raises(Refused):
+        with pytest.raises(Rejected):
             check(*good(), **content)
 
 
 @given(st.dictionaries(st.sampled_from(sorted(good()[0])) | st.text(max_size=9), anything, max_size=4), anything)
-def test_no_message_raises_anything_but_refused(changed: dict[str, Any], body: Any) -> None:
+def test_no_message_raises_anything_but_rejected(changed: dict[str, Any], body: Any) -> None:
     headers, properties, _ = good()
     try:
         check({**headers, **changed}, properties, body)
-    except Refused:
+    except Rejected:
         pass
 
 
@@ -227,7 +227,7 @@ def malformed(count: int, seed: int) -> list[tuple[amqp.Message, str]]:
             content_type = dice.choice(["application/x-python-serialize", "text/plain", "application/x-yaml"])
         try:
             check(headers, properties, json.loads(content), content_type=content_type)
-        except ValueError:  # Refused, or no JSON at all
+        except ValueError:  # Rejected, or no JSON at all
             options = {"content_type": content_type, "content_encoding": "utf-8", "correlation_id": "an-id"}
             made.append((amqp.Message(content, application_headers=headers, **options), what))
     return made
@@ -275,7 +275,7 @@ async def test_a_worker_dead_letters_each_malformed_message(vhost: str, strict: 
 
             await until(lambda: dead() == count)
             letter = channel.basic_get(Topology.dead_letter_queue, no_ack=True)
-            assert letter.headers["x-refused"] and letter.headers["x-queue"] == QUEUE
+            assert letter.headers["x-rejected"] and letter.headers["x-queue"] == QUEUE
     assert strict.returncode is None
     strict.kill()
 
@@ -293,7 +293,7 @@ UNREADABLE = {
 @pytest.mark.gen_test
 @pytest.mark.parametrize("what", UNREADABLE)
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
-async def test_headers_that_cannot_be_decoded_are_refused_like_none(
+async def test_headers_that_cannot_be_decoded_are_rejected_like_none(
     vhost: str, start: Start, pool: str, what: str
 ) -> None:
     worker = celery_worker(
@@ -340,14 +340,14 @@ async def test_a_bomb_and_the_largest_body_that_brokers_let_through_cost_no_memo
 @pytest.mark.parametrize("text", ["", "x" * 256, "é" * 128, "\ud800", 5, None])
 def test_an_id_has_to_fit_into_an_amqp_short_string(text: Any) -> None:
     headers, properties, _ = good()
-    with pytest.raises(Refused, match="header id"):
+    with pytest.raises(Rejected, match="header id"):
         validate_headers({**headers, "id": text}, properties, **PLAIN, size=10, tasks=TASKS)  # type: ignore[arg-type]
 
 
-def test_a_compressed_message_is_refused_and_one_may_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compressed_message_is_rejected_and_one_may_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     for registry in ("_encoders", "_decoders"):
         monkeypatch.setattr(compression, registry, dict(getattr(compression, registry)))
-    refuse_compressed()
+    reject_compressed()
     compressed, content_type = compression.compress(b"x", "gzip")
-    with pytest.raises(Refused, match="compressed"):
+    with pytest.raises(Rejected, match="compressed"):
         compression.decompress(compressed, content_type)
