@@ -5,9 +5,10 @@ set -eu
 : "${SERVER_PASSWORD:?the password of the user server}" "${WORKER_PASSWORD:?the password of the user worker}"
 
 rabbitmqctl --quiet import_definitions "$(dirname "$0")/definitions.json"
-# By standard input: anybody on the machine can read the command line of a program.
-printf '%s\n' "$SERVER_PASSWORD" | rabbitmqctl --quiet change_password server
-printf '%s\n' "$WORKER_PASSWORD" | rabbitmqctl --quiet change_password worker
+# By standard input: anybody on the machine can read the command line of a program. RabbitMQ 4 reads it only where the
+# command has no options.
+printf '%s\n' "$SERVER_PASSWORD" | rabbitmqctl change_password server >/dev/null
+printf '%s\n' "$WORKER_PASSWORD" | rabbitmqctl change_password worker >/dev/null
 if rabbitmqctl --quiet list_users --no-table-headers | grep -q '^guest[[:space:]]'; then
     rabbitmqctl --quiet delete_user guest
 fi

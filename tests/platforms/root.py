@@ -15,7 +15,10 @@ from tests.conftest import ROOT
 
 _MAKE_TIMEOUT, _COMMAND_TIMEOUT = 1200.0, 1800.0  # seconds
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ENTER = 'mount --rbind /dev "$0/dev" && mount --rbind /sys "$0/sys" && exec chroot "$0" "$@"'
+# The root is a mount of its own: `ip netns` changes how that propagates.
+_ENTER = """\
+mount --rbind "$0" "$0" && mount --rbind /dev "$0/dev" && mount --rbind /sys "$0/sys" && exec chroot "$0" "$@"
+"""
 # A shell is the first process: it waits for the command, whatever else is orphaned meanwhile.
 _FIRST = 'cd /project 2>/dev/null; "$@"; exit $?'
 _CERTIFICATES = Path("usr/local/share/ca-certificates")
