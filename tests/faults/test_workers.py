@@ -122,6 +122,8 @@ async def test_an_alarm_does_not_keep_a_worker_whose_task_is_over_its_limit(
 async def test_refused_messages_do_not_keep_a_worker_while_the_broker_takes_no_dead_letters(
     private_broker: Broker, vhost: str, start: Start, tmp_path: Path, pool: str
 ) -> None:
+    if int(private_broker.control("version").partition(".")[0]) >= 4:
+        pytest.skip("the prefetch count of a consumer is fixed: refused messages take places until they are given back")
     runs = tmp_path / "runs"
     runs.touch()
     options = {"content_type": "application/json", "content_encoding": "utf-8"}
