@@ -170,3 +170,24 @@ def database_url(text: str) -> str:
     except ValueError as error:
         raise SettingsError(str(error)) from None
     return text
+
+
+@dataclass(frozen=True)
+class ServiceSettings(Settings):
+    """What every program that needs broker and database can set."""
+
+    broker_url: str = setting(
+        "amqp://guest:guest@127.0.0.1:5672//",
+        broker_url,
+        "the broker, amqp:// or amqps://; several, separated by ';', are tried in turn",
+    )
+    topology: str = setting(
+        "declared",
+        choice("declared", "provisioned"),
+        "provisioned for a broker that was set up by deploy/broker/definitions.json, declared for any other",
+    )
+    database_url: str = setting(
+        "mysql://nowait:nowait@127.0.0.1:3306/nowait",
+        database_url,
+        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS; the server uses it only with DEMO",
+    )

@@ -1,17 +1,13 @@
 """The sample query made by the server itself, for the comparison routes.
 
 What one should not do (block the loop) and what one can do instead (threads, an async driver),
-beside the workers' way. The statement and the JSON form of its values are the workers' own,
-`tasks/queries.py` and `tasks/values.py`: the two packages never import each other, so they stand
-here a second time, and a test holds the answers equal byte by byte.
+beside the workers' way. The statement is the workers' own, in `tasks/sql/users.sql`: the two packages
+never import each other, so it stands here a second time, and a test holds the answers equal byte by byte.
 """
 
 import asyncio
-import base64
-import datetime
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import JSON, create_engine, text
@@ -19,6 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from nowait.database_url import DatabaseUrl
+from nowait.values import to_json
 
 _THREADS = 32
 _CONNECT_TIMEOUT = 5  # seconds
@@ -47,10 +44,7 @@ class Comparison:
         }
         # As many connections as threads ask for: _THREADS, and the loop itself.
         self._engine = create_engine(
-            "mysql+pymysql://",
-            pool_size=_THREADS + 1,
-            pool_pre_ping=True,
-            connect_args=options,
+            "mysql+pymysql://", pool_size=_THREADS + 1, pool_pre_ping=True, connect_args=options
         )
         self._async_engine = create_async_engine(
             "mysql+aiomysql://",
@@ -61,28 +55,18 @@ class Comparison:
         )
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="comparison")
 
-    def blocking(self, flag: int, delay: float) -> Rows:
-        """Query with PyMySQL in the calling thread, which waits."""
-        with self._engine.connect() as connection:
-            return _query(connection, flag, delay)
+    async def blocking(self, flag: int, delay: float) -> Rows:
+        """Query with PyMySQL on the loop: the whole server stops for as long as that takes."""
+        return self._query(flag, delay)
 
-    async def threads(self, flag: int, delay: float, timeout: float) -> Rows:
-        """Query with PyMySQL in a pool of threads.
+    async def threads(self, flag: int, delay: float) -> Rows:
+        """Query with PyMySQL in a pool of threads. Cancelled, the thread goes on until its answer comes."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._query, flag, delay)
 
-        Raises TimeoutError after `timeout` seconds; the thread goes on until its answer comes.
-        """
-        loop = asyncio.get_running_loop()
-        return await asyncio.wait_for(
-            loop.run_in_executor(self._executor, self.blocking, flag, delay), timeout
-        )
-
-    async def aiomysql(self, flag: int, delay: float, timeout: float) -> Rows:
-        """Query with aiomysql. Raises TimeoutError after `timeout` seconds."""
-        return await asyncio.wait_for(self._aiomysql(flag, delay), timeout)
-
-    async def _aiomysql(self, flag: int, delay: float) -> Rows:
+    async def aiomysql(self, flag: int, delay: float) -> Rows:
+        """Query with aiomysql, a driver that waits on the loop without blocking it."""
         async with self._async_engine.connect() as connection:
-            return await connection.run_sync(_query, flag, delay)
+            return await connection.run_sync(_rows, flag, delay)
 
     async def close(self) -> None:
         """Close all connections; threads that wait for the database are left behind."""
@@ -90,20 +74,11 @@ class Comparison:
         await self._async_engine.dispose()
         threading.Thread(target=self._engine.dispose, daemon=True).start()
 
+    def _query(self, flag: int, delay: float) -> Rows:
+        with self._engine.connect() as connection:
+            return _rows(connection, flag, delay)
 
-def _query(connection: Connection, flag: int, delay: float) -> Rows:
+
+def _rows(connection: Connection, flag: int, delay: float) -> Rows:
     rows = connection.execute(_USERS, {"flag": flag, "delay": delay}).mappings()
-    return [{name: _to_json(value) for name, value in row.items()} for row in rows]
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, (datetime.date, datetime.datetime)):
-        return value.isoformat()
-    if isinstance(value, datetime.timedelta):
-        # TIME, for the sample's columns: within a day.
-        return (datetime.datetime.min + value).time().isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    return value
+    return [{name: to_json(value) for name, value in row.items()} for row in rows]

@@ -5,10 +5,10 @@ from typing import Any
 
 from nowait.deadline import Deadline
 from nowait.errors import OutcomeUnknown
+from nowait.values import to_json
 from tasks.app import app, catalogue, settings
 from tasks.database import EnginePerProcess, make_engine
 from tasks.statements import ConnectionLost, fetch
-from tasks.values import to_json
 
 # Seconds behind the deadline: whoever waits has given up by then, and knows why. A database that is silent is
 # waited for 0.1 s more.
@@ -33,7 +33,7 @@ def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) ->
         parameters: its parameters by name; those with a default may be left out; None for none.
 
     Returns:
-        One dict per row, column name to JSON value (see `tasks.values`); [] when there is none.
+        One dict per row, column name to JSON value (see `nowait.values`); [] when there is none.
 
     Raises:
         UnknownQuery: there is no such query.

@@ -52,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.testing": {"nowait.bridge.call", "nowait.bridge.calls", "nowait.errors"},
     "nowait.tls": {"kombu"},
     "nowait.topology": {"kombu"},
+    "nowait.values": set(),
     "nowait.worker": {"nowait.worker.backend", "nowait.worker.configure", "nowait.worker.consumer"},
     "nowait.worker.backend": {"celery", "nowait.topology", "nowait.worker.publisher", "nowait.worker.replies"},
     "nowait.worker.configure": {"celery", "nowait.tls", "nowait.topology"},
@@ -75,7 +76,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.http.handler", "server.http.in_flight", "server.http.limits", "server.routes", "server.settings",
     },
     "server.catalogue": {"jsonschema", "nowait.errors"},
-    "server.comparison": {"sqlalchemy", "nowait.database_url"},
+    "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.values"},
     "server.http": set(),
     "server.http.access_log": {"tornado"},
     "server.http.context": {"server.catalogue", "server.http.in_flight"},
@@ -109,11 +110,10 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
     "tasks.queries": {
-        "nowait.deadline", "nowait.errors", "tasks.app", "tasks.database", "tasks.statements", "tasks.values",
+        "nowait.deadline", "nowait.errors", "nowait.values", "tasks.app", "tasks.database", "tasks.statements",
     },
     "tasks.settings": {"nowait", "nowait.settings"},
     "tasks.statements": {"sqlalchemy", "tasks.database", "tasks.driver"},
-    "tasks.values": set(),
 }
 
 # Decisions without I/O: no socket, no loop, no clock.
@@ -131,6 +131,7 @@ PURE = (
     "nowait.messages.template",
     "nowait.messages.validation",
     "nowait.topology",
+    "nowait.values",
 )
 IMPURE = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
 

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import JSON, Engine, text
 
 from deploy.local.services import Services
+from nowait.values import to_json
 from tasks.database import EnginePerProcess, make_engine
 from tasks.queries import query_users
-from tasks.values import to_json
 
 
 @pytest.fixture
