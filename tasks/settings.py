@@ -12,7 +12,9 @@ class Settings(fields.ServiceSettings):
     """The workers' settings."""
 
     queries: Path = setting(Path(__file__).parent / "sql", fields.folder, "the folder of the named queries")
-    canvas: bool = setting(False, fields.flag, "1 for tasks that may name further ones to send: callbacks, chains")
+    canvas: bool = setting(
+        False, fields.flag, "1 for tasks that may name further tasks to send: callbacks, chains, chords"
+    )
     liveness_file: Path | None = setting(
         None,
         fields.writable_file,
