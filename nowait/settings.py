@@ -170,8 +170,8 @@ def database_url(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class SharedSettings(Settings):
-    """What servers and workers have to agree on."""
+class ServiceSettings(Settings):
+    """What every program that needs broker and database can set."""
 
     broker_url: str = setting(
         "amqp://guest:guest@127.0.0.1:5672//",
@@ -186,5 +186,5 @@ class SharedSettings(Settings):
     database_url: str = setting(
         "mysql://nowait:nowait@127.0.0.1:3306/nowait",
         database_url,
-        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS; servers use it only with DEMO",
+        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS; the server uses it only with DEMO",
     )

@@ -1,4 +1,4 @@
-"""Database values as JSON values, without loss."""
+"""Database values as JSON values, without loss. No I/O."""
 
 import base64
 import datetime
@@ -19,19 +19,11 @@ def to_json(value: Any) -> Any:
         return value
     if isinstance(value, Decimal):
         return str(value)
-    if isinstance(value, (datetime.date, datetime.datetime)):
+    if isinstance(value, datetime.date):
         return value.isoformat()
     if isinstance(value, datetime.timedelta):
-        return _time(value)
+        hours, rest = divmod(abs(value), datetime.timedelta(hours=1))
+        return f"{'-' if value < datetime.timedelta() else ''}{hours:02d}:{str(rest).partition(':')[2]}"
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     raise TypeError(f"no JSON form for {type(value).__name__}")
-
-
-def _time(value: datetime.timedelta) -> str:
-    sign = "-" if value < datetime.timedelta() else ""
-    value = abs(value)
-    minutes, seconds = divmod(value.days * 86400 + value.seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    fraction = f".{value.microseconds:06d}" if value.microseconds else ""
-    return f"{sign}{hours:02d}:{minutes:02d}:{seconds:02d}{fraction}"

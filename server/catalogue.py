@@ -6,7 +6,8 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
+from sys import float_info
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -20,8 +21,12 @@ _MAX_AGE = 60.0  # seconds after which the list is fetched again, in the backgro
 _MIN_AGE = 2.0  # seconds before that, even for a name that is not in it
 _FETCH_TIMEOUT = 10.0  # seconds
 
-_INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+# How a value is written in a URL, by its type; strings as they are.
+_FORMS: dict[Any, tuple[re.Pattern[str], Callable[[str], Any], str]] = {
+    "integer": (re.compile(r"[+-]?[0-9]{1,18}"), int, "an integer"),
+    "number": (re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"), float, "a number"),
+    "boolean": (re.compile(r"true|false"), "true".__eq__, "true or false"),
+}
 
 
 class BadParameter(ValueError):
@@ -71,27 +76,32 @@ class Query:
         for name, texts in given.items():
             if len(texts) != 1:
                 raise BadParameter(f"{name[:100]}: one value is expected, not {len(texts)}.")
-            schema = self._schemas.get(name, {"type": "string"})
-            values[name] = _value(name, schema, texts[0])
+            values[name] = texts[0]
+            kind = self.parameters["properties"].get(name, {}).get("type")
+            if kind in _FORMS:
+                form, value, expected = _FORMS[kind]
+                if not form.fullmatch(texts[0]):
+                    raise BadParameter(f"{name}: {expected} is expected.")
+                values[name] = value(texts[0])
         return self.check(values)
 
     def check(self, values: Any) -> dict[str, Any]:
         """Parameters as JSON values, once they are found to be what the query takes. Raises BadParameter."""
         if not isinstance(values, dict):
             raise BadParameter("An object with the parameters is expected.")
-        for name in values:
-            if name not in self._schemas:
-                there = ", ".join(self._schemas) or "none"
-                raise BadParameter(f"{name[:100]}: there is no such parameter; there is {there}.")
-        for name, schema in self._schemas.items():
-            if name not in values and "default" not in schema:
-                raise BadParameter(f"{name}: it is missing.")
         for name, value in values.items():
+            if name not in self.validators:
+                there = ", ".join(self.validators) or "none"
+                raise BadParameter(f"{name[:100]}: there is no such parameter; there is {there}.")
+            # JSON Schema knows no NaN, and its validator no number that is larger than a float.
+            if isinstance(value, (int, float)) and not abs(value) <= float_info.max:
+                raise BadParameter(f"{name}: a number is expected.")
             error: ValidationError | None = next(self.validators[name].iter_errors(value), None)
             if error is not None:
                 raise BadParameter(f"{name}: {error.message[:200]}.")
-            if isinstance(value, float) and not isfinite(value):  # JSON Schema knows no NaN
-                raise BadParameter(f"{name}: a number is expected.")
+        for name, schema in self.parameters["properties"].items():
+            if name not in values and "default" not in schema:
+                raise BadParameter(f"{name}: it is missing.")
         return values
 
     def document(self) -> dict[str, Any]:
@@ -102,11 +112,6 @@ class Query:
             "parameters": dict(self.parameters),
             "repeatable": self.idempotent,
         }
-
-    @property
-    def _schemas(self) -> Mapping[str, Any]:
-        schemas: Mapping[str, Any] = self.parameters["properties"]
-        return schemas
 
 
 class QueryCatalogue:
@@ -136,22 +141,20 @@ class QueryCatalogue:
 
         Raises DeadlineExceeded, or what `fetch` raises, when that list cannot be had within `timeout` seconds.
         """
-        query = self.known(name)
-        if query is None:
-            await self._refreshed(_MIN_AGE, timeout)
-            query = self.known(name)
-        return query
+        if self.known(name) is None:
+            await self._refreshed(timeout)
+        return self.known(name)
 
     async def all(self, timeout: float) -> list[Query]:
         """All queries. Raises as get() when there never was a list."""
         if self._queries is None:
-            await self._refreshed(_MIN_AGE, timeout)
+            await self._refreshed(timeout)
         self._refresh_after(_MAX_AGE)
         return list((self._queries or {}).values())
 
-    async def _refreshed(self, age: float, timeout: float) -> None:
-        """Wait for a list that is younger than `age` seconds. Many callers fetch once."""
-        task = self._refresh_after(age)
+    async def _refreshed(self, timeout: float) -> None:
+        """Wait for a list that is younger than _MIN_AGE. Many callers fetch once."""
+        task = self._refresh_after(_MIN_AGE)
         if task is not None:
             # A caller that leaves, or has less time, ends it for no other.
             done, _ = await asyncio.wait([task], timeout=timeout)
@@ -180,18 +183,3 @@ class QueryCatalogue:
         except Exception as error:
             log.warning("the list of queries could not be fetched: %s: %s", type(error).__name__, error)
             raise
-
-
-def _value(name: str, schema: Mapping[str, Any], text: str) -> Any:
-    """The value that a text stands for, by the type of its schema."""
-    kind = schema.get("type")
-    if kind == "string":
-        return text
-    if kind == "integer" and _INTEGER.fullmatch(text):
-        return int(text)
-    if kind == "number" and _NUMBER.fullmatch(text) and isfinite(float(text)):
-        return float(text)
-    if kind == "boolean" and text in ("true", "false"):
-        return text == "true"
-    expected = {"integer": "an integer", "number": "a number", "boolean": "true or false"}
-    raise BadParameter(f"{name}: {expected.get(str(kind), 'another type')} is expected.")

@@ -1,8 +1,8 @@
 """The sample query made by the server itself, for the comparison routes.
 
 What one should not do (block the loop) and what one can do instead (threads, an async driver),
-beside the workers' way. The statement is that of tasks/sql/users.sql: the two packages never import
-each other, so it stands here a second time, and a test holds the answers equal byte by byte.
+beside the workers' way. The statement is the workers' own, in `tasks/sql/users.sql`: the two packages
+never import each other, so it stands here a second time, and a test holds the answers equal byte by byte.
 """
 
 import asyncio
@@ -44,10 +44,7 @@ class Comparison:
         }
         # As many connections as threads ask for: _THREADS, and the loop itself.
         self._engine = create_engine(
-            "mysql+pymysql://",
-            pool_size=_THREADS + 1,
-            pool_pre_ping=True,
-            connect_args=options,
+            "mysql+pymysql://", pool_size=_THREADS + 1, pool_pre_ping=True, connect_args=options
         )
         self._async_engine = create_async_engine(
             "mysql+aiomysql://",
@@ -58,28 +55,18 @@ class Comparison:
         )
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="comparison")
 
-    def blocking(self, flag: int, delay: float) -> Rows:
-        """Query with PyMySQL in the calling thread, which waits."""
-        with self._engine.connect() as connection:
-            return _query(connection, flag, delay)
+    async def blocking(self, flag: int, delay: float) -> Rows:
+        """Query with PyMySQL on the loop: the whole server stops for as long as that takes."""
+        return self._query(flag, delay)
 
-    async def threads(self, flag: int, delay: float, timeout: float) -> Rows:
-        """Query with PyMySQL in a pool of threads.
+    async def threads(self, flag: int, delay: float) -> Rows:
+        """Query with PyMySQL in a pool of threads. Cancelled, the thread goes on until its answer comes."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, self._query, flag, delay)
 
-        Raises TimeoutError after `timeout` seconds; the thread goes on until its answer comes.
-        """
-        loop = asyncio.get_running_loop()
-        return await asyncio.wait_for(
-            loop.run_in_executor(self._executor, self.blocking, flag, delay), timeout
-        )
-
-    async def aiomysql(self, flag: int, delay: float, timeout: float) -> Rows:
-        """Query with aiomysql. Raises TimeoutError after `timeout` seconds."""
-        return await asyncio.wait_for(self._aiomysql(flag, delay), timeout)
-
-    async def _aiomysql(self, flag: int, delay: float) -> Rows:
+    async def aiomysql(self, flag: int, delay: float) -> Rows:
+        """Query with aiomysql, a driver that waits on the loop without blocking it."""
         async with self._async_engine.connect() as connection:
-            return await connection.run_sync(_query, flag, delay)
+            return await connection.run_sync(_rows, flag, delay)
 
     async def close(self) -> None:
         """Close all connections; threads that wait for the database are left behind."""
@@ -87,7 +74,11 @@ class Comparison:
         await self._async_engine.dispose()
         threading.Thread(target=self._engine.dispose, daemon=True).start()
 
+    def _query(self, flag: int, delay: float) -> Rows:
+        with self._engine.connect() as connection:
+            return _rows(connection, flag, delay)
 
-def _query(connection: Connection, flag: int, delay: float) -> Rows:
+
+def _rows(connection: Connection, flag: int, delay: float) -> Rows:
     rows = connection.execute(_USERS, {"flag": flag, "delay": delay}).mappings()
     return [{name: to_json(value) for name, value in row.items()} for row in rows]

@@ -1,6 +1,5 @@
 """What a server host can set."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nowait import settings as fields
@@ -8,16 +7,12 @@ from nowait.settings import PREFIX, SettingsError, setting
 
 
 @dataclass(frozen=True)
-class Settings(fields.SharedSettings):
+class Settings(fields.ServiceSettings):
     """The server's settings."""
 
-    address: str = setting(
-        "127.0.0.1", fields.address, "the address to listen on; 0.0.0.0 for all of IPv4, :: for all"
-    )
+    address: str = setting("127.0.0.1", fields.address, "the address to listen on; 0.0.0.0 for all of IPv4, :: for all")
     port: int = setting(8000, fields.integer(0, 65535), "the TCP port to listen on; 0 for a free one")
-    processes: int = setting(
-        1, fields.integer(1, 1024), "server processes that share the port, each with its own bridge"
-    )
+    processes: int = setting(1, fields.integer(1, 1024), "server processes that share the port, each with a bridge")
     timeout: float = setting(30.0, fields.seconds(0.001, 3600), "seconds that a request may take")
     max_in_flight: int = setting(
         1000, fields.integer(1, 1_000_000), "calls that may wait for workers at once, in each process"
@@ -32,13 +27,9 @@ class Settings(fields.SharedSettings):
     )
     demo: bool = setting(False, fields.flag, "1 turns on the comparison routes and ?delay=, 0 leaves them out")
     log_level: str = setting(
-        "info", fields.choice("debug", "info", "warning", "error"), "the least level that is logged"
+        "info", fields.choice("debug", "info", "warning", "error"), "the lowest level that is logged"
     )
 
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> "Settings":
-        """Read all settings. Raises SettingsError for the first value that is not allowed."""
-        settings = super().from_environment(environment)
-        if settings.processes > 1 and settings.port == 0:
+    def __post_init__(self) -> None:
+        if self.processes > 1 and self.port == 0:
             raise SettingsError(f"{PREFIX}PORT=0 is not allowed, expected the port that several processes share")
-        return settings

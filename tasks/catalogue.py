@@ -5,7 +5,7 @@ Statements are loaded by aiosql: one a file, named as the file, or several behin
 file of the same name with the ending .toml has a table for each query, all of it optional:
 
     [NAME]
-    queue = "queries.fast"        # the lane, "queries" otherwise
+    queue = "queries.fast"        # "queries" otherwise
     time_limit = 5.0              # seconds, besides the deadline of the call
     row_limit = 1000              # rows; more are an error
     repeatable = true             # false: it is never run a second time
@@ -25,6 +25,11 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, ValidationError
 from sqlalchemy import JSON, TextualSelect, text
 
+_PARAMETER = {
+    "type": "object",
+    "properties": {"type": {"enum": ["integer", "number", "string", "boolean"]}},
+    "required": ["type"],
+}
 _SETTINGS = Draft202012Validator(
     {
         "type": "object",
@@ -34,19 +39,11 @@ _SETTINGS = Draft202012Validator(
             "row_limit": {"type": "integer", "minimum": 1},
             "repeatable": {"type": "boolean"},
             "json_columns": {"type": "array", "items": {"type": "string"}},
-            "parameters": {
-                "type": "object",
-                "additionalProperties": {
-                    "type": "object",
-                    "properties": {"type": {"enum": ["integer", "number", "string", "boolean"]}},
-                    "required": ["type"],
-                },
-            },
+            "parameters": {"type": "object", "additionalProperties": _PARAMETER},
         },
         "additionalProperties": False,
     }
 )
-_DEFAULT_QUEUE, _DEFAULT_TIME_LIMIT, _DEFAULT_ROW_LIMIT = "queries", 60.0, 10_000
 
 
 class CatalogueError(ValueError):
@@ -63,7 +60,7 @@ class Query:
 
     Attributes:
         name: its name.
-        description: what it is for, "" when nobody said.
+        description: what it is for, "" for none.
         statement: one SELECT with named parameters.
         parameters: validator of an object with its parameters, for its JSON Schema.
         queue: the queue that its calls go to.
@@ -76,10 +73,10 @@ class Query:
     description: str
     statement: TextualSelect
     parameters: Draft202012Validator
-    queue: str
-    time_limit: float
-    row_limit: int
-    repeatable: bool
+    queue: str = "queries"
+    time_limit: float = 60.0
+    row_limit: int = 10_000
+    repeatable: bool = True
 
     def bind(self, given: Any) -> dict[str, Any]:
         """The parameters of one call, with defaults. Raises BadParameters."""
@@ -165,44 +162,27 @@ def _settings(path: Path) -> dict[str, Any]:
         raise CatalogueError(f"{path}: {error}") from error
 
 
-def _query(path: Path, name: str, sql: str, description: str, settings: Any) -> Query:
+def _query(path: Path, name: str, sql: str, description: str, settings: dict[str, Any]) -> Query:
     where = f"{path.with_suffix('.toml')}: {name}"
-    wrong: ValidationError | None = next(_SETTINGS.iter_errors(settings), None)
-    if wrong is not None:
-        raise CatalogueError(f"{where}: {'.'.join(map(str, wrong.path))}: {wrong.message}")
-    properties: dict[str, Any] = settings.get("parameters", {})
+    try:
+        _SETTINGS.validate(settings)
+        json_columns, properties = settings.pop("json_columns", []), settings.pop("parameters", {})
+        defaults = {parameter: schema["default"] for parameter, schema in properties.items() if "default" in schema}
+        parameters = {
+            "type": "object",
+            "properties": properties,
+            "required": sorted(properties.keys() - defaults.keys()),
+            "additionalProperties": False,
+        }
+        Draft202012Validator.check_schema(parameters)
+        Draft202012Validator({"properties": properties}).validate(defaults)
+    except (SchemaError, ValidationError) as error:
+        raise CatalogueError(f"{where}: {error.json_path}: {error.message}") from error
     if ";" in sql:
         raise CatalogueError(f"{path}: {name}: one statement is expected, without ';'")
     statement = text(sql)
-    used = set(statement.compile().params)
-    if used != set(properties):
-        raise CatalogueError(
-            f"{where}: parameters: the statement has {_list(used)}, the table {_list(set(properties))}"
-        )
-    parameters = {
-        "type": "object",
-        "properties": properties,
-        "required": sorted(name for name, schema in properties.items() if "default" not in schema),
-        "additionalProperties": False,
-    }
-    try:
-        Draft202012Validator.check_schema(parameters)
-        for schema in properties.values():
-            if "default" in schema:
-                Draft202012Validator(schema).validate(schema["default"])
-    except (SchemaError, ValidationError) as error:
-        raise CatalogueError(f"{where}: parameters: {error.message}") from error
-    return Query(
-        name=name,
-        description=description.strip(),
-        statement=statement.columns(**{column: JSON() for column in settings.get("json_columns", [])}),
-        parameters=Draft202012Validator(parameters),
-        queue=settings.get("queue", _DEFAULT_QUEUE),
-        time_limit=float(settings.get("time_limit", _DEFAULT_TIME_LIMIT)),
-        row_limit=settings.get("row_limit", _DEFAULT_ROW_LIMIT),
-        repeatable=settings.get("repeatable", True),
-    )
-
-
-def _list(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+    used, listed = (", ".join(sorted(names)) or "none" for names in (statement.compile().params, properties))
+    if used != listed:
+        raise CatalogueError(f"{where}: parameters: the statement has {used}, the table {listed}")
+    typed = statement.columns(**{column: JSON() for column in json_columns})
+    return Query(name, description.strip(), typed, Draft202012Validator(parameters), **settings)

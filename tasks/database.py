@@ -1,8 +1,8 @@
-"""The workers' connections: one pooled engine per process, opened on its first use."""
+"""The workers' connections: one pooled engine, opened on its first use in each process."""
 
 import os
 import threading
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -13,41 +13,12 @@ from tasks import driver
 _first = threading.Lock()
 
 
-class EnginePerProcess:
-    """Makes the engine in the process that asks for it.
-
-    A connection that two processes share after a fork mixes up their answers, so an engine that
-    was made before the fork is never used after it.
-
-    Args:
-        make: builds a new engine.
-    """
-
-    def __init__(self, make: Callable[[], Engine]) -> None:
-        self._make = make
-        self._lock = threading.Lock()
-        self._engine: Engine | None = None
-        self._pid = 0
-
-    def __call__(self) -> Engine:
-        """The engine of this process."""
-        if self._engine is None or self._pid != os.getpid():
-            with self._lock:
-                if self._engine is None or self._pid != os.getpid():
-                    if self._engine is not None:
-                        # The parent's connections are closed by the parent.
-                        self._engine.dispose(close=False)
-                    self._engine = self._make()
-                    self._pid = os.getpid()
-        return self._engine
-
-
 def make_engine(url: str) -> Engine:
     """A pooled engine for `mysql://user:password@host:port/name`, with or without `?tls=1`; connects on first use.
 
     The pool grows to as many connections as threads query at once, and keeps them. A statement with
     the execution option `time_limit`, in seconds, is ended by the database when that is over. All waiting ends
-    as `tasks.driver` has it.
+    as `tasks.driver` has it. A forked process opens connections of its own.
     """
     options = DatabaseUrl.parse(url).options()
     # Without TLS asked for, PyMySQL encrypts where the database can, and verifies nothing. On this machine
@@ -59,14 +30,13 @@ def make_engine(url: str) -> Engine:
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,  # in the errors' texts
-        connect_args={
-            **options,
-            "charset": "utf8mb4",
-            "init_command": "SET time_zone = '+00:00'",  # TIMESTAMP columns are read in UTC
-        },
+        # TIMESTAMP columns are read in UTC.
+        connect_args={**options, "charset": "utf8mb4", "init_command": "SET time_zone = '+00:00'"},
     )
     event.listen(engine, "do_connect", lambda dialect, record, arguments, options: driver.connect(**options))
     event.listen(engine, "before_cursor_execute", _limit_time, retval=True)
+    # Two processes that share a connection mix up their answers; those of the parent are closed by the parent.
+    os.register_at_fork(after_in_child=partial(engine.dispose, close=False))
     return engine
 
 

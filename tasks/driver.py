@@ -83,21 +83,20 @@ class _Bounded:
     _good_until = 0.0  # when it has to be set again
 
     def recv_into(self, *arguments: Any) -> Any:
-        if time.monotonic() > self._good_until or _deadline.get() != self._set_for:
-            self._limit()
+        self._limit()
         return super().recv_into(*arguments)  # type: ignore[misc]
 
     def sendall(self, *arguments: Any) -> Any:
-        if time.monotonic() > self._good_until or _deadline.get() != self._set_for:
-            self._limit()
+        self._limit()
         return super().sendall(*arguments)  # type: ignore[misc]
 
     def _limit(self: Any) -> None:
-        seconds = remaining()
-        if not seconds:
-            raise TimeoutError("the deadline has passed")
-        self.settimeout(seconds)
-        self._set_for, self._good_until = _deadline.get(), time.monotonic() + _PRECISION
+        if time.monotonic() > self._good_until or _deadline.get() != self._set_for:
+            seconds = remaining()
+            if not seconds:
+                raise TimeoutError("the deadline has passed")
+            self.settimeout(seconds)
+            self._set_for, self._good_until = _deadline.get(), time.monotonic() + _PRECISION
 
 
 class _Socket(_Bounded, socket.socket):

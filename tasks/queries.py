@@ -7,14 +7,14 @@ from nowait.deadline import Deadline
 from nowait.errors import OutcomeUnknown
 from nowait.values import to_json
 from tasks.app import app, catalogue, settings
-from tasks.database import EnginePerProcess, make_engine
+from tasks.database import make_engine
 from tasks.statements import ConnectionLost, fetch
 
 # Seconds behind the deadline: whoever waits has given up by then, and knows why. A database that is silent is
 # waited for 0.1 s more.
 _DEADLINE_GRACE = 0.15
 
-engine = EnginePerProcess(lambda: make_engine(settings.database_url))
+engine = make_engine(settings.database_url)
 
 Rows = list[dict[str, Any]]
 
@@ -76,7 +76,7 @@ def _run(request: Any, name: Any, parameters: Any) -> Rows:
     limit = time.monotonic() + query.time_limit
     try:
         rows = fetch(
-            engine(),
+            engine,
             query.statement,
             bound,
             deadline=limit if deadline is None else min(limit, deadline.at + _DEADLINE_GRACE),

@@ -8,7 +8,7 @@ from nowait.settings import setting
 
 
 @dataclass(frozen=True)
-class Settings(fields.SharedSettings):
+class Settings(fields.ServiceSettings):
     """The workers' settings."""
 
     queries: Path = setting(Path(__file__).parent / "sql", fields.folder, "the folder of the named queries")
@@ -20,6 +20,4 @@ class Settings(fields.SharedSettings):
         fields.writable_file,
         "a file that is touched at least every minute while the worker consumes, or waits for the broker",
     )
-    remote_control: bool = setting(
-        False, fields.flag, "1 for workers that `celery inspect` and `celery control` reach"
-    )
+    remote_control: bool = setting(False, fields.flag, "1 for workers that `celery inspect` and `celery control` reach")

@@ -44,9 +44,9 @@ def fetch(
     statement: Executable,
     parameters: dict[str, Any],
     *,
-    deadline: float | None = None,
+    deadline: float,
     repeatable: bool = False,
-    row_limit: int | None = None,
+    row_limit: float = math.inf,
     byte_limit: int = 16 * 1024 * 1024,
 ) -> list[dict[str, Any]]:
     """The rows of a statement, column name to database value.
@@ -56,11 +56,10 @@ def fetch(
         statement: one statement with named parameters.
         parameters: their values.
         deadline: when the database is to give up, by time.monotonic(); one that is silent is waited for
-            0.1 s longer. None for never, and for no second try but the one below. Until then a database that
-            cannot be reached is tried again.
+            0.1 s longer. Until then a database that cannot be reached is tried again.
         repeatable: the statement may run twice: it is tried again after a deadlock or a lock wait
             until the deadline, and once after a lost connection.
-        row_limit: rows that it may give; None for any number.
+        row_limit: rows that it may give.
         byte_limit: bytes that its texts may have together.
 
     Raises:
@@ -71,11 +70,8 @@ def fetch(
     """
     lost = False
     failure: DBAPIError | None = None
-    with until(math.inf if deadline is None else deadline + _GRACE):
-        while True:
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                raise OutOfTime("no time was left to begin the statement") from failure
+    with until(deadline + _GRACE):
+        while (left := deadline - time.monotonic()) > 0:
             begun, rows = False, None
             try:
                 with connect(engine) as connection:
@@ -87,30 +83,28 @@ def fetch(
             if rows is not None:
                 return rows
             assert failure is not None
+            # The server's number, or PyMySQL's own.
+            number = failure.orig.args[0] if failure.orig is not None and failure.orig.args else None
+            interrupted = begun and failure.connection_invalidated
             if not begun:
                 # Nothing has run yet: anything may be tried again.
-                again = deadline is not None and _number(failure) in _AWAY
-            elif failure.connection_invalidated:
+                again = number in _AWAY
+            elif interrupted:
                 again, lost = repeatable and not lost, True
             else:
-                again = repeatable and deadline is not None and _number(failure) in _REPEATED
+                again = repeatable and number in _REPEATED
             if not again:
-                kind = ConnectionLost if begun and failure.connection_invalidated else QueryFailed
-                raise kind(f"error {_number(failure)} of the database") from failure
+                raise (ConnectionLost if interrupted else QueryFailed)(f"error {number} of the database") from failure
             time.sleep(min((_PAUSE if begun else 4 * _PAUSE) * random.uniform(0.5, 1.5), remaining()))
-
-
-def _number(error: DBAPIError) -> Any:
-    """The number of an error, of the server's or PyMySQL's own; None when it has none."""
-    return error.orig.args[0] if error.orig is not None and error.orig.args else None
+        raise OutOfTime("no time was left to begin the statement") from failure
 
 
 def _run(
     connection: Connection,
     statement: Executable,
     parameters: dict[str, Any],
-    time_limit: float | None,
-    row_limit: int | None,
+    time_limit: float,
+    row_limit: float,
     byte_limit: int,
 ) -> list[dict[str, Any]]:
     options = {"time_limit": time_limit, "stream_results": True, "max_row_buffer": _BATCH}
@@ -121,10 +115,9 @@ def _run(
         result = connection.execute(statement, parameters, execution_options=options)
         names = tuple(result.keys())
         for batch in result.partitions(_BATCH):
-            for row in batch:
-                rows.append(dict(zip(names, row)))
-                size += sum(len(value) for value in row if isinstance(value, (str, bytes)))
-            if row_limit is not None and len(rows) > row_limit:
+            rows += [dict(zip(names, row)) for row in batch]
+            size += sum(len(value) for row in batch for value in row if isinstance(value, (str, bytes)))
+            if len(rows) > row_limit:
                 raise TooLarge(f"more than {row_limit} rows")
             if size > byte_limit:
                 raise TooLarge(f"more than {byte_limit} bytes")

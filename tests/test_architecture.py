@@ -131,6 +131,7 @@ PURE = (
     "nowait.messages.template",
     "nowait.messages.validation",
     "nowait.topology",
+    "nowait.values",
 )
 IMPURE = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
 

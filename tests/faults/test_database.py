@@ -325,7 +325,7 @@ async def test_a_pool_of_five_is_whole_after_500_callers_were_cancelled(site: Si
     randomness = random.Random(5)
     comparison = Comparison(site.database.url, connections=5)
     try:
-        callers = [asyncio.ensure_future(comparison.aiomysql(1, 0.01, 30)) for _ in range(500)]
+        callers = [asyncio.ensure_future(asyncio.wait_for(comparison.aiomysql(1, 0.01), 30)) for _ in range(500)]
         for caller in randomness.sample(callers, 400):
             asyncio.get_running_loop().call_later(randomness.uniform(0, 1), caller.cancel)
         outcomes = await asyncio.gather(*callers, return_exceptions=True)
@@ -336,7 +336,7 @@ async def test_a_pool_of_five_is_whole_after_500_callers_were_cancelled(site: Si
         assert answered >= 100
         assert cancelled > 0
         # All five are there: five that sleep at the same moment.
-        sleeping = asyncio.gather(*(comparison.aiomysql(1, 2, 30) for _ in range(5)))
+        sleeping = asyncio.gather(*(comparison.aiomysql(1, 2) for _ in range(5)))
         deadline = time.monotonic() + 30
         while len(site.clients("state = 'User sleep'")) < 5:
             assert time.monotonic() < deadline

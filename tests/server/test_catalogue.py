@@ -11,7 +11,7 @@ from tests.bridge.conftest import until
 
 SCHEMAS = {
     "flag": {"type": "integer", "minimum": 0, "maximum": 9},
-    "share": {"type": "number", "default": 0},
+    "share": {"type": "number", "multipleOf": 0.5, "default": 0},
     "name": {"type": "string", "maxLength": 5, "default": ""},
     "open": {"type": "boolean", "default": False},
 }
@@ -171,6 +171,8 @@ async def test_a_failure_is_told_and_not_kept() -> None:
         ({"flag": 10}, "flag: 10 is greater than the maximum of 9"),
         ({"flag": 1, "other": 1}, "other: there is no such parameter"),
         ({"flag": 1, "share": float("inf")}, "share: a number is expected"),
+        ({"flag": 1, "share": float("nan")}, "share: a number is expected"),
+        ({"flag": 1, "share": 10**400}, "share: a number is expected"),
         ({"name": "x"}, "flag: it is missing"),
     ],
 )

@@ -36,7 +36,7 @@ def test_the_sample_data_is_loaded_with_tls(trusted: str) -> None:
 async def _blocking(url: str) -> None:
     comparison = Comparison(url)
     try:
-        comparison.blocking(1, 0)
+        await comparison.blocking(1, 0)
     finally:
         await comparison.close()
 
@@ -44,7 +44,7 @@ async def _blocking(url: str) -> None:
 async def _aiomysql(url: str) -> None:
     comparison = Comparison(url)
     try:
-        await comparison.aiomysql(1, 0, 60)
+        await comparison.aiomysql(1, 0)
     finally:
         await comparison.close()
 

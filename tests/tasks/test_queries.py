@@ -9,14 +9,14 @@ from sqlalchemy import JSON, Engine, text
 
 from deploy.local.services import Services
 from nowait.values import to_json
-from tasks.database import EnginePerProcess, make_engine
+from tasks.database import make_engine
 from tasks.queries import query_users
 
 
 @pytest.fixture
 def engine(services: Services, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     engine = make_engine(services.database_url)
-    monkeypatch.setattr("tasks.queries.engine", lambda: engine)
+    monkeypatch.setattr("tasks.queries.engine", engine)
     yield engine
     engine.dispose()
 
@@ -107,16 +107,14 @@ def test_every_column_type_comes_back(engine: Engine, name: str) -> None:
         connection.exec_driver_sql("DROP TEMPORARY TABLE one")
 
 
-def test_a_process_that_was_forked_opens_its_own_engine(services: Services) -> None:
-    engines = EnginePerProcess(lambda: make_engine(services.database_url))
-    assert engines() is engines()
-    with engines().connect() as connection:
+def test_a_process_that_was_forked_opens_its_own_connections(engine: Engine) -> None:
+    with engine.connect() as connection:
         parents = connection.execute(text("SELECT CONNECTION_ID()")).scalar_one()
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         try:
-            with engines().connect() as connection:
+            with engine.connect() as connection:
                 os.write(writer, str(connection.execute(text("SELECT CONNECTION_ID()")).scalar_one()).encode())
         finally:
             os._exit(0)
@@ -124,6 +122,5 @@ def test_a_process_that_was_forked_opens_its_own_engine(services: Services) -> N
     os.waitpid(child, 0)
     with os.fdopen(reader) as file:
         childs = int(file.read())
-    with engines().connect() as connection:
+    with engine.connect() as connection:
         assert connection.execute(text("SELECT CONNECTION_ID()")).scalar_one() == parents != childs
-    engines().dispose()
