@@ -26,12 +26,11 @@ class WebApplication(Application):
     """
 
     def __init__(self, routes: list[Any], context: Context, close: Close | None) -> None:
-        options = {"context": context}
+        self._options = {"context": context}
         super().__init__(
-            routes, default_handler_class=NotFoundHandler, default_handler_args=options, log_function=log_request
+            routes, default_handler_class=NotFoundHandler, default_handler_args=self._options, log_function=log_request
         )
         self.in_flight = context.in_flight
-        self._options = options
         self._close = close
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
@@ -48,11 +47,11 @@ class WebApplication(Application):
 
 def make_app(tasks: Tasks, settings: Settings) -> WebApplication:
     """The application that answers through `tasks`, a bridge."""
-
-    def list_queries(timeout: float) -> Awaitable[Any]:
-        return tasks.send_task("task.list_queries", timeout=timeout, idempotent=True, queue=queries.CATALOGUE_QUEUE)
-
-    context = Context(tasks, QueryCatalogue(list_queries), InFlightRequests(), settings.timeout, settings.demo)
+    queue = queries.CATALOGUE_QUEUE
+    catalogue = QueryCatalogue(
+        lambda timeout: tasks.send_task("task.list_queries", timeout=timeout, idempotent=True, queue=queue)
+    )
+    context = Context(tasks, catalogue, InFlightRequests(), settings.timeout, settings.demo)
     routes = health.routes(context) + users.routes(context) + queries.routes(context)
     close: Close | None = None
     if settings.demo:

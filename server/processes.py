@@ -23,34 +23,40 @@ class Liveness(asyncio.DatagramProtocol):
     """What one process has notified of, through a socket of its own.
 
     Args:
-        grace: seconds that it may be silent once it stops.
+        watchdog: seconds from one notice of liveness within which the next one is due.
+        grace: the same from the notice that it stops.
+        on_ready: is called once the process serves.
 
     Attributes:
         address: of the socket, as NOTIFY_SOCKET has it.
-        ready: set once the process serves.
-        notified_at: when it notified last, by the loop's clock.
+        overdue: set once a notice is.
     """
 
-    def __init__(self, grace: float) -> None:
+    def __init__(self, watchdog: float, grace: float, on_ready: Callable[[], None]) -> None:
+        self._watchdog = watchdog
         self._grace = grace
+        self._on_ready = on_ready
         self.address = f"@nowait-{uuid4().hex}"
-        self.ready = asyncio.Event()
-        self.notified_at = asyncio.get_running_loop().time()
+        self.overdue = asyncio.Event()
+        self._timer = asyncio.get_running_loop().call_later(_START_TIMEOUT, self.overdue.set)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
         """The process lives."""
-        self.notified_at = asyncio.get_running_loop().time()
+        self._timer.cancel()
+        seconds = self._grace if data == b"STOPPING=1" else self._watchdog
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.overdue.set)
         if data == b"READY=1":
-            self.ready.set()
-        elif data == b"STOPPING=1":
-            self.notified_at += self._grace
+            self._on_ready()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The transport is closed."""
+        self._timer.cancel()
 
     async def listen(self) -> asyncio.BaseTransport:
         """Receive from now on, until the transport is closed."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        sock.bind(self.address.replace("@", "\0", 1))
-        sock.setblocking(False)
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(lambda: self, sock=sock)
+        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: self, family=socket.AF_UNIX, local_addr=self.address.replace("@", "\0", 1)
+        )
         return transport
 
 
@@ -64,7 +70,7 @@ class Processes:
         count: how many, 1 or more.
         shutdown_timeout: seconds that they may take to stop.
         watchdog: seconds without a notice of liveness after which a process is replaced.
-        on_ready: is called once all serve.
+        on_ready: is called once all serve, and for each that replaces another one after that.
     """
 
     def __init__(
@@ -80,58 +86,49 @@ class Processes:
         self._stop_timeout = shutdown_timeout + _GRACE
         self._watchdog = watchdog
         self._on_ready = on_ready
-        self._not_ready = count
+        self._ready: set[int] = set()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Run them; returns after stop()."""
-        await asyncio.gather(*(self._keep() for _ in range(self._count)))
+        await asyncio.gather(*(self._keep(place) for place in range(self._count)))
 
     def stop(self) -> None:
         """Ask all to stop (SIGTERM); run() returns once they have ended."""
         self._stopping.set()
 
-    async def _keep(self) -> None:
+    async def _keep(self, place: int) -> None:
         """Run one process after the other."""
-        first = True
+
+        def ready() -> None:
+            self._ready.add(place)
+            if len(self._ready) == self._count:
+                self._on_ready()
+
         while not self._stopping.is_set():
-            liveness = Liveness(self._stop_timeout)
+            liveness = Liveness(self._watchdog, self._stop_timeout, ready)
             transport = await liveness.listen()
             try:
-                await self._run(liveness, first)
+                await self._run(liveness)
             finally:
                 transport.close()
-            first = first and not liveness.ready.is_set()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _RESTART_DELAY)
 
-    async def _run(self, liveness: Liveness, first: bool) -> None:
+    async def _run(self, liveness: Liveness) -> None:
         """Run one process to its end."""
         environment = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}
         environment |= {"NOTIFY_SOCKET": liveness.address, "WATCHDOG_USEC": str(int(self._watchdog * 1e6))}
-        process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=asyncio.subprocess.PIPE, env=environment
-        )
+        process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE, env=environment)
         ended = asyncio.ensure_future(process.wait())
         stopping = asyncio.ensure_future(self._stopping.wait())
-        ready = asyncio.ensure_future(liveness.ready.wait())
+        overdue = asyncio.ensure_future(liveness.overdue.wait())
         try:
-            await asyncio.wait([ended, stopping, ready], timeout=_START_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
-            if ready.done() and first:
-                self._not_ready -= 1
-                if not self._not_ready:
-                    self._on_ready()
-            while ready.done() and not (ended.done() or stopping.done()):
-                silent = asyncio.get_running_loop().time() - liveness.notified_at
-                if silent >= self._watchdog:
-                    break
-                await asyncio.wait(
-                    [ended, stopping], timeout=self._watchdog - silent, return_when=asyncio.FIRST_COMPLETED
-                )
-            if stopping.done() and not ended.done():
+            await asyncio.wait([ended, stopping, overdue], return_when=asyncio.FIRST_COMPLETED)
+            if process.returncode is None and stopping.done():
                 process.terminate()
                 await asyncio.wait([ended], timeout=self._stop_timeout)
-            if not ended.done():
+            if process.returncode is None:
                 log.error("server process %d does not answer, killing it", process.pid)
                 process.kill()
             status = await ended
@@ -139,4 +136,4 @@ class Processes:
                 log.error("server process %d exited with status %d, restarting", process.pid, status)
         finally:
             stopping.cancel()
-            ready.cancel()
+            overdue.cancel()

@@ -87,7 +87,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.limits": {"tornado"},
     "server.http.prefer": set(),
     "server.http.problem": {"nowait"},
-    "server.http.tasks": {"server.http.access_log", "server.http.handler"},
+    "server.http.tasks": {"server.http.handler"},
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server.app", "server.http.limits",
         "server.settings",

@@ -1,4 +1,4 @@
-"""The log line of each answer, and the header with the times of its parts."""
+"""The log line of each answer."""
 
 import logging
 
@@ -13,25 +13,6 @@ def log_request(handler: RequestHandler) -> None:
     level = logging.WARNING if status >= 500 else logging.DEBUG
     if log.isEnabledFor(level):
         request = handler.request
-        log.log(
-            level,
-            "request %s: %d %s %r in %.1f ms",
-            getattr(handler, "request_id", "-"),
-            status,
-            request.method,
-            request.path[:200],
-            request.request_time() * 1000,
-        )
-
-
-def server_timing(bridge: float, runtime: float | None) -> str:
-    """The value of `Server-Timing` (https://www.w3.org/TR/server-timing/), in milliseconds.
-
-    Args:
-        bridge: seconds that the call took.
-        runtime: seconds of them that the task ran; None when the worker does not say.
-    """
-    parts = {"bridge": bridge}
-    if runtime is not None:
-        parts |= {"queue": max(0.0, bridge - runtime), "run": runtime}
-    return ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in parts.items())
+        request_id, milliseconds = getattr(handler, "request_id", "-"), request.request_time() * 1000
+        line = "request %s: %d %s %r in %.1f ms"
+        log.log(level, line, request_id, status, request.method, request.path[:200], milliseconds)

@@ -25,7 +25,6 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499  # no client sees it; the log does
 _MAX_LOGGED = 1000  # characters of a worker's text
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 T = TypeVar("T")
 
@@ -51,16 +50,18 @@ class BaseHandler(RequestHandler):
 
     def compute_etag(self) -> None:
         """None: each answer is made anew, and hashing it would help nobody."""
-        return None
 
     def prepare(self) -> None:
         self.context.in_flight.enter(self)
         if self.context.in_flight.stopping:
             self.set_sticky_header("Connection", "close")
-        self._limit_request()
+        headers: HTTPHeaders = self.request.headers
+        size = len(self.request.uri or "") + sum(len(name) + len(value) + 4 for name, value in headers.get_all())
+        if size > MAX_HEADERS:
+            raise HTTPError(431, f"A request has at most {MAX_HEADERS} bytes of headers.")
         seconds = self.context.timeout
-        if "Prefer" in self.request.headers:
-            wanted = prefer.wait(",".join(self.request.headers.get_list("Prefer")))
+        if "Prefer" in headers:
+            wanted = prefer.wait(",".join(headers.get_list("Prefer")))
             if wanted is not None and wanted < seconds:
                 seconds = wanted
                 self.set_sticky_header("Preference-Applied", f"wait={wanted:g}")
@@ -138,36 +139,25 @@ class BaseHandler(RequestHandler):
         self.finish(answer.body(self.request_id))
 
     def log_exception(
-        self,
-        typ: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
     ) -> None:
         """Log what is the server's or a worker's fault, under the request id."""
+        summary = f"request {self.request_id}: {self.request.method} {self.request.path[:200]!r}"
         if isinstance(value, TaskFailed):
             # The worker's text is not to be trusted: neither with lines of its own nor with any length.
             text = ascii(str(value)[:_MAX_LOGGED])[1:-1]
-            log.error("request %s: %s: %s", self.request_id, self._summary(), text)
+            log.error("%s: %s", summary, text)
         elif not isinstance(value, (HTTPError, BridgeError)):
             assert typ is not None and value is not None
-            log.error("request %s: %s", self.request_id, self._summary(), exc_info=(typ, value, tb))
+            log.error("%s", summary, exc_info=(typ, value, tb))
 
     def allowed_methods(self) -> Iterable[str]:
         """The methods that a 405 names."""
-        for method in _METHODS:
+        for method in self.SUPPORTED_METHODS:
             # HEAD stands for GET.
             name = "get" if method == "HEAD" else method.lower()
             if getattr(type(self), name) is not getattr(RequestHandler, name):
                 yield method
-
-    def _limit_request(self) -> None:
-        headers: HTTPHeaders = self.request.headers
-        size = len(self.request.uri or "") + sum(len(name) + len(value) + 4 for name, value in headers.get_all())
-        if size > MAX_HEADERS:
-            raise HTTPError(431, f"A request has at most {MAX_HEADERS} bytes of headers.")
-
-    def _summary(self) -> str:
-        return f"{self.request.method} {self.request.path[:200]!r}"
 
 
 class NotFoundHandler(BaseHandler):

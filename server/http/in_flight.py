@@ -1,6 +1,7 @@
 """The requests in flight: until their answers are written, not only made."""
 
 import asyncio
+import contextlib
 from typing import Protocol
 
 from nowait.errors import BridgeError
@@ -42,10 +43,8 @@ class InFlightRequests:
         """Wait until none is left, at most `timeout` seconds. Returns False when some are."""
         self._idle.clear()
         if self._requests and timeout > 0:
-            try:
+            with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._idle.wait(), timeout)
-            except asyncio.TimeoutError:
-                pass
         return not self._requests
 
     def abandon(self, error: BridgeError) -> None:

@@ -49,16 +49,9 @@ class Problem:
 
     def body(self, request_id: str) -> bytes:
         """The document."""
-        return json.dumps(
-            {
-                "type": self.type,
-                "title": self.title,
-                "status": self.status,
-                "detail": self.detail,
-                "request_id": request_id,
-            },
-            ensure_ascii=False,
-        ).encode("utf-8", "backslashreplace")
+        document = {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail}
+        text = json.dumps({**document, "request_id": request_id}, ensure_ascii=False)
+        return text.encode("utf-8", "backslashreplace")
 
 
 def of_status(status: int, detail: str | None = None) -> Problem:

@@ -3,7 +3,6 @@
 import time
 from typing import Any
 
-from server.http.access_log import server_timing
 from server.http.handler import BaseHandler
 
 
@@ -29,5 +28,11 @@ class TaskHandler(BaseHandler):
         try:
             return await self.wait_for(call)
         finally:
-            timing = server_timing(time.perf_counter() - started, getattr(call, "runtime", None))
+            took = time.perf_counter() - started
+            times = {"bridge": took}
+            # Unless the worker does not report it.
+            if (ran := getattr(call, "runtime", None)) is not None:
+                times |= {"queue": max(0.0, took - ran), "run": ran}
+            # Milliseconds: https://www.w3.org/TR/server-timing/
+            timing = ", ".join(f"{name};dur={seconds * 1000:.1f}" for name, seconds in times.items())
             self.set_sticky_header("Server-Timing", timing)

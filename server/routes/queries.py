@@ -1,7 +1,7 @@
 """Named queries: SQL that the worker hosts own, parameters typed and bound."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from tornado.web import HTTPError
@@ -35,11 +35,7 @@ class QueryHandler(TaskHandler):
             # A GET may be repeated by whatever stands between client and server.
             raise HTTPError(405, "This query must not run twice: use POST.")
         given = {key: self.get_query_arguments(key, strip=False) for key in self.request.query_arguments}
-        try:
-            parameters = query.parse(given)
-        except BadParameter as error:
-            raise HTTPError(400, str(error)) from error
-        await self._run(query, parameters)
+        await self._run(query, query.parse, given)
 
     async def post(self, name: str) -> None:
         kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
@@ -47,12 +43,10 @@ class QueryHandler(TaskHandler):
             raise HTTPError(415, "application/json is expected.")
         query = await self._find(name)
         try:
-            parameters = query.check(json.loads(self.request.body, parse_constant=_refuse))
-        except BadParameter as error:
-            raise HTTPError(400, str(error)) from error
+            given = json.loads(self.request.body, parse_constant=_refuse)
         except (ValueError, RecursionError) as error:
             raise HTTPError(400, "The body is not JSON.") from error
-        await self._run(query, parameters)
+        await self._run(query, query.check, given)
 
     def allowed_methods(self) -> Iterable[str]:
         if self._query is not None and not self._query.idempotent:
@@ -69,7 +63,11 @@ class QueryHandler(TaskHandler):
         self._query = query
         return query
 
-    async def _run(self, query: Query, parameters: dict[str, Any]) -> None:
+    async def _run(self, query: Query, parse: Callable[[Any], dict[str, Any]], given: Any) -> None:
+        try:
+            parameters = parse(given)
+        except BadParameter as error:
+            raise HTTPError(400, str(error)) from error
         try:
             rows = await self.run_task(
                 "task.run_query", [query.name, parameters], queue=query.queue, idempotent=query.idempotent
