@@ -19,22 +19,14 @@ from server.settings import Settings
 _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() starts
 
 
-def make_bridge(settings: Settings) -> Bridge:
-    """A bridge that is not started yet."""
-    app = Celery("server", broker=settings.broker_url, set_as_current=False)
-    app.conf.task_default_queue = "queries"
-    return Bridge(
-        app,
-        max_in_flight=settings.max_in_flight,
-        timeout=settings.timeout,
-        max_body=MAX_TASK_BODY,
-        topology=Topology.named(settings.topology),
-    )
-
-
 async def run(settings: Settings, one_of_several: bool) -> None:
     """Run one server process until a signal. Raises ListenError."""
-    bridge = make_bridge(settings)
+    app = Celery("server", broker=settings.broker_url, set_as_current=False)
+    app.conf.task_default_queue = "queries"
+    topology = Topology.named(settings.topology)
+    bridge = Bridge(
+        app, max_in_flight=settings.max_in_flight, timeout=settings.timeout, max_body=MAX_TASK_BODY, topology=topology
+    )
     await serve(bridge, make_app(bridge, settings), settings, one_of_several)
 
 

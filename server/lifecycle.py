@@ -31,12 +31,7 @@ class ListenError(Exception):
 
 
 def listen(settings: Settings, reuse_port: bool) -> list[socket.socket]:
-    """The sockets of the server's address. Raises ListenError.
-
-    Args:
-        settings: address and port.
-        reuse_port: other processes listen on the same port.
-    """
+    """The sockets of the server's address, on a port that others may share with `reuse_port`. Raises ListenError."""
     try:
         return bind_sockets(settings.port, settings.address, reuse_port=reuse_port)
     except OSError as error:
@@ -56,8 +51,9 @@ async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_
     """
     stop = asyncio.Event()
     on_signal(stop.set)
+    loop = asyncio.get_running_loop()
     if one_of_several:
-        _on_end_of_input(stop.set)
+        loop.add_reader(sys.stdin, stop.set)
     http = HTTPServer(app, **SERVER_OPTIONS)
     sockets = listen(settings, reuse_port=one_of_several)
     await bridge.start()
@@ -67,6 +63,9 @@ async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_
     liveness = asyncio.create_task(notify(notifier))
     log.info("listening on %s:%d", settings.address, sockets[0].getsockname()[1])
     await stop.wait()
+    if one_of_several:
+        # At its end it stays readable: the loop would never sleep again.
+        loop.remove_reader(sys.stdin)
     liveness.cancel()
     notifier.stopping()
     await shut_down(http, app, bridge, settings)
@@ -102,14 +101,3 @@ def on_signal(stop: Callable[[], None]) -> None:
     """Call `stop` at SIGTERM and SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
-
-
-def _on_end_of_input(stop: Callable[[], None]) -> None:
-    loop = asyncio.get_running_loop()
-
-    def ended() -> None:
-        # It stays readable, so the loop would never sleep again.
-        loop.remove_reader(sys.stdin)
-        stop()
-
-    loop.add_reader(sys.stdin, ended)

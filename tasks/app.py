@@ -1,5 +1,6 @@
 """The Celery application of the workers."""
 
+import sys
 from typing import Any
 
 from celery import Celery
@@ -7,11 +8,15 @@ from celery.signals import celeryd_after_setup
 
 from nowait.topology import Topology
 from nowait.worker import configure
-from tasks.catalogue import load_or_exit
+from tasks.catalogue import CatalogueError, load
 from tasks.settings import Settings
 
 settings = Settings.load()
-catalogue = load_or_exit(settings.queries)
+try:
+    catalogue = load(settings.queries)
+except CatalogueError as error:
+    print(error, file=sys.stderr)
+    raise SystemExit(2) from None
 
 _CATALOGUE_QUEUE = "queries.catalogue"
 # A query that names no queue goes to the first.

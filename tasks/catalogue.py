@@ -14,7 +14,6 @@ file of the same name with the ending .toml has a table for each query, all of i
 """
 
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,15 +122,6 @@ def load(folder: Path) -> dict[str, Query]:
         if settings:
             raise CatalogueError(f"{path.with_suffix('.toml')}: no statement is called {', '.join(sorted(settings))}")
     return found
-
-
-def load_or_exit(folder: Path) -> dict[str, Query]:
-    """As load(); a query that cannot be served ends the program: one line, status 2."""
-    try:
-        return load(folder)
-    except CatalogueError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
 
 
 def _statements(path: Path) -> dict[str, tuple[str, str]]:

@@ -72,16 +72,12 @@ def _run(request: Any, name: Any, parameters: Any) -> Rows:
     bound = query.bind({} if parameters is None else parameters)
     if not query.repeatable and (request.delivery_info or {}).get("redelivered"):
         raise OutcomeUnknown("another worker was lost with the query, which must not run twice")
-    deadline = Deadline.of_expires(request.expires)
-    limit = time.monotonic() + query.time_limit
+    deadline = time.monotonic() + query.time_limit
+    if (expiry := Deadline.of_expires(request.expires)) is not None:
+        deadline = min(deadline, expiry.at + _DEADLINE_GRACE)
     try:
         rows = fetch(
-            engine,
-            query.statement,
-            bound,
-            deadline=limit if deadline is None else min(limit, deadline.at + _DEADLINE_GRACE),
-            repeatable=query.repeatable,
-            row_limit=query.row_limit,
+            engine, query.statement, bound, deadline=deadline, repeatable=query.repeatable, row_limit=query.row_limit
         )
     except ConnectionLost as error:
         if query.repeatable:

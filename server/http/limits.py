@@ -1,5 +1,6 @@
 """How much a client may send. What is larger is refused with an answer, without being kept."""
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -33,43 +34,37 @@ class BodyLimit(HTTPMessageDelegate):
     def __init__(self, handler: HTTPMessageDelegate, refuse: Callable[[], HTTPMessageDelegate]) -> None:
         self._handler = handler
         self._refuse = refuse
-        self._received = 0
-        self._refused = False
+        self._declared = self._received = 0  # bytes
         self._finished = False
 
     def headers_received(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
     ) -> Awaitable[None] | None:
         """The request begins."""
-        length = _declared(headers)
-        if length > MAX_BODY:
-            self._refused = True
-            self._handler = self._refuse()
+        length = headers.get("Content-Length", "")
+        # What is no length is refused by Tornado itself.
+        self._declared = int(length) if re.fullmatch("[0-9]{1,18}", length) else 0
         answer = self._handler.headers_received(start_line, headers)
-        if length > _MAX_DISCARDED:
+        if self._declared > _MAX_DISCARDED:
             self.finish()
         return answer
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """A part of the body."""
         self._received += len(chunk)
-        if not self._refused and self._received > MAX_BODY:  # chunked: nobody knew
-            self._refused = True
-            self._handler = self._refuse()
-        return None if self._refused else self._handler.data_received(chunk)
+        return None if self._too_large else self._handler.data_received(chunk)
 
     def finish(self) -> None:
         """The request is complete, or need not be."""
         if not self._finished:
             self._finished = True
-            self._handler.finish()
+            (self._refuse() if self._too_large else self._handler).finish()
 
     def on_connection_close(self) -> None:
         """The connection ended before the request did."""
         self._handler.on_connection_close()
 
-
-def _declared(headers: HTTPHeaders) -> int:
-    """The length that the headers declare; 0 for none, and for what Tornado refuses anyway."""
-    length = headers.get("Content-Length", "")
-    return int(length) if length.isascii() and length.isdigit() and len(length) < 19 else 0
+    @property
+    def _too_large(self) -> bool:
+        # Nothing is declared of a chunked body.
+        return max(self._declared, self._received) > MAX_BODY
