@@ -94,7 +94,7 @@ class Processes:
         await asyncio.gather(*(self._keep(place) for place in range(self._count)))
 
     def stop(self) -> None:
-        """Ask all to stop (SIGTERM); run() returns once they have ended."""
+        """Have all stop (SIGTERM); run() returns once they have ended."""
         self._stopping.set()
 
     async def _keep(self, place: int) -> None:

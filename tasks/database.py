@@ -63,10 +63,10 @@ def _limit_time(
     (https://mariadb.com/kb/en/aborting-statements/), MySQL the queries of a session.
     """
     seconds: float | None = context.execution_options.get("time_limit")
-    if getattr(connection.dialect, "is_mariadb", False):
-        if seconds is not None:
-            statement = f"SET STATEMENT max_statement_time={seconds:.3f} FOR {statement}"
-    else:
-        # In milliseconds; 0 for no limit.
-        cursor.execute(f"SET SESSION max_execution_time={0 if seconds is None else max(1, round(seconds * 1000))}")
+    # 0 is no limit for both.
+    milliseconds = 0 if seconds is None else max(1, round(seconds * 1000))
+    if not getattr(connection.dialect, "is_mariadb", False):
+        cursor.execute(f"SET SESSION max_execution_time={milliseconds}")
+    elif milliseconds:
+        statement = f"SET STATEMENT max_statement_time={milliseconds / 1000:.3f} FOR {statement}"
     return statement, parameters

@@ -18,7 +18,7 @@ _REPEATED = {1213, 1205, 3572}
 # Why a connection cannot be opened for now: the server is away, lost while it was greeted (both by the
 # client), full, or about to stop.
 _AWAY = {2003, 2006, 2013, 1040, 1053}
-_GRACE = 0.1  # seconds behind the deadline, at which the database itself ends a statement, that its word is awaited
+_GRACE = 0.1  # seconds behind the deadline, at which the database itself ends a statement, that its error is awaited
 _PAUSE = 0.05  # seconds before another try, with jitter
 _BATCH = 200  # rows that are read at a time
 

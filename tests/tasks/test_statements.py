@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from deploy.local.services import Services
 from nowait.database_url import DatabaseUrl
@@ -70,6 +71,11 @@ def test_a_limit_is_that_of_one_statement(engine: Engine) -> None:
     fetch(engine, text("SELECT 1"), {}, deadline=time.monotonic() + 0.2)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT SLEEP(0.5)")).scalar_one() == 0
+
+
+def test_a_limit_of_less_than_a_millisecond_is_one(engine: Engine) -> None:
+    with engine.connect() as connection, pytest.raises(OperationalError, match="max_statement_time exceeded"):
+        connection.execute(text("SELECT SLEEP(5)"), execution_options={"time_limit": 0.0001})
 
 
 def test_nothing_is_begun_behind_the_deadline(engine: Engine) -> None:
