@@ -5,6 +5,7 @@ import ssl
 import pytest
 
 from nowait.database_url import DatabaseUrl
+from tests.conftest import ROOT
 
 
 def test_each_part_is_read_as_it_was_meant() -> None:
@@ -30,3 +31,9 @@ def test_tls_verifies_the_certificate_and_the_host_name() -> None:
     context = DatabaseUrl.parse("mysql://host/name?tls=1").options()["ssl"]
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert DatabaseUrl.parse("mysql://host/name").options()["ssl"] is None
+
+
+@pytest.mark.parametrize("part", ["run", "worker"])
+def test_what_queries_can_log_in_to_mysql_without_tls(part: str) -> None:
+    # PyMySQL encrypts the password by RSA, with a package that it does not require by itself.
+    assert "\ncryptography==" in (ROOT / f"deploy/requirements/{part}.txt").read_text()
