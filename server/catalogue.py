@@ -27,6 +27,7 @@ _FORMS: dict[Any, tuple[re.Pattern[str], Callable[[str], Any], str]] = {
     "number": (re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"), float, "a number"),
     "boolean": (re.compile(r"true|false"), "true".__eq__, "true or false"),
 }
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class BadParameter(ValueError):
@@ -96,6 +97,8 @@ class Query:
             # JSON Schema knows no NaN, and its validator no number that is larger than a float.
             if isinstance(value, (int, float)) and not abs(value) <= float_info.max:
                 raise BadParameter(f"{name}: a number is expected.")
+            if isinstance(value, str) and _SURROGATE.search(value):  # JSON can have one, UTF-8 not
+                raise BadParameter(f"{name}: a lone surrogate is no character.")
             error: ValidationError | None = next(self.validators[name].iter_errors(value), None)
             if error is not None:
                 raise BadParameter(f"{name}: {error.message[:200]}.")

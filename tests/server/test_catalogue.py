@@ -168,6 +168,7 @@ async def test_a_failure_is_told_and_not_kept() -> None:
     [
         ([], "An object with the parameters is expected"),
         ({"flag": "7"}, "flag: '7' is not of type 'integer'"),
+        ({"flag": 1, "name": "\ud800"}, "name: a lone surrogate is no character"),
         ({"flag": 10}, "flag: 10 is greater than the maximum of 9"),
         ({"flag": 1, "other": 1}, "other: there is no such parameter"),
         ({"flag": 1, "share": float("inf")}, "share: a number is expected"),
