@@ -74,8 +74,10 @@ def test_a_limit_is_that_of_one_statement(engine: Engine) -> None:
 
 
 def test_a_limit_of_less_than_a_millisecond_is_one(engine: Engine) -> None:
-    with engine.connect() as connection, pytest.raises(OperationalError, match="max_statement_time exceeded"):
-        connection.execute(text("SELECT SLEEP(5)"), execution_options={"time_limit": 0.0001})
+    # MariaDB's text, MySQL's.
+    exceeded = "(max_statement_|execution )time exceeded"
+    with engine.connect() as connection, pytest.raises(OperationalError, match=exceeded):
+        connection.execute(text("SELECT 1 FROM users WHERE SLEEP(5)"), execution_options={"time_limit": 0.0001})
 
 
 def test_nothing_is_begun_behind_the_deadline(engine: Engine) -> None:
@@ -163,8 +165,8 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_result_is_an_error_of_its_
         thread = threading.Thread(target=run)
         thread.start()
         time.sleep(2)
-        found = text("SELECT id FROM information_schema.processlist WHERE info LIKE 'SET STATEMENT%SELECT REPEAT%'")
-        (victim,) = connection.execute(found).scalars()
+        running = "SELECT id FROM information_schema.processlist WHERE info LIKE '%SELECT REPEAT%'"
+        (victim,) = connection.execute(text(f"{running} AND id != CONNECTION_ID()")).scalars()
         connection.execute(text(f"KILL {victim}"))
         thread.join()
     (error,) = outcome
@@ -296,6 +298,8 @@ async def test_a_statement_that_must_not_run_twice_ends_with_the_first_silence(
     engine: Engine, services: Services
 ) -> None:
     with engine.connect() as connection:
+        if not getattr(connection.dialect, "is_mariadb", False):
+            pytest.skip("MySQL has no sequence, by which a run is counted without a transaction")
         connection.execute(text("CREATE SEQUENCE runs"))
         try:
             async with silence(services.database_url) as database:
