@@ -6,9 +6,9 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Iterable
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from tornado.httputil import HTTPHeaders
 from tornado.web import Finish, HTTPError, RequestHandler
@@ -42,7 +42,7 @@ class BaseHandler(RequestHandler):
         self._awaited: asyncio.Future[Any] | None = None
         # Here, not in prepare(): Tornado refuses an unknown method before that.
         given = self.request.headers.get("X-Request-Id", "")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        self.request_id = given if given and _REQUEST_ID.fullmatch(given) else token_hex(16)
         self.set_sticky_header("X-Request-Id", self.request_id)
 
     def set_default_headers(self) -> None:

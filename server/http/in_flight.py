@@ -36,11 +36,11 @@ class InFlightRequests:
     def leave(self, request: Abandonable) -> None:
         """Its answer is written, or nobody reads it any more."""
         self._requests.discard(request)
-        if not self._requests:
+        if self.stopping and not self._requests:
             self._idle.set()
 
     async def drain(self, timeout: float) -> bool:
-        """Wait until none is left, at most `timeout` seconds. Returns False when some are."""
+        """Wait, once stopping, until none is left, at most `timeout` seconds. Returns False when some are."""
         self._idle.clear()
         if self._requests and timeout > 0:
             with contextlib.suppress(asyncio.TimeoutError):
