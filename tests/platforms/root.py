@@ -44,7 +44,7 @@ class Root:
         mirror, debootstrap = _mirror(), _debootstrap()
         if not self.folder.exists():
             # Under another name first: a half-made root must not be taken for a whole one.
-            unfinished = self.folder.with_suffix(f".{os.getpid()}")
+            unfinished = self.folder.with_suffix(".unfinished")
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.parent.mkdir(parents=True, exist_ok=True)
             _run([debootstrap, "--variant=minbase", self._suite, str(unfinished), mirror], _MAKE_TIMEOUT)
