@@ -109,12 +109,15 @@ def io_loop() -> Iterator[IOLoop]:
     assert not lost, lost
 
 
+# RabbitMQ's own bound, 16 MiB since 4.0, is below what a bridge has to stand.
+_CONFIG = "max_message_size = 134217728\n"
+
+
 def make_services(folder: Path) -> Services:
     """Broker and database: the environment's, else private ones; not started yet."""
     services = Services(folder)
     if services.broker is not None:
-        # RabbitMQ's own, 16 MiB since 4.0, is below what a bridge has to stand.
-        services.broker.config = "max_message_size = 134217728\n"
+        services.broker.config = _CONFIG
     return services
 
 
@@ -166,7 +169,7 @@ def private_broker(services: Services, tmp_path_factory: pytest.TempPathFactory)
     if services.broker is not None:
         yield services.broker
         return
-    broker = Broker(tmp_path_factory.mktemp("broker"))
+    broker = Broker(tmp_path_factory.mktemp("broker"), config=_CONFIG)
     try:
         broker.start()
         broker.wait_ready()

@@ -133,7 +133,7 @@ async def test_refused_messages_do_not_keep_a_worker_while_the_broker_takes_no_d
 
     with kombu.Connection(vhost) as connection:
         channel: Any = connection.default_channel
-        channel.queue_declare("callers")
+        channel.queue_declare("callers", durable=True, auto_delete=False)
 
         def send(number: int, **headers: Any) -> None:
             made = made_by.amqp.as_task_v2(f"{number}", "test.record", [f"{number}", 0.0], reply_to="callers")

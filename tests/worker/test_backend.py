@@ -111,7 +111,7 @@ async def test_a_reply_of_a_failed_query_holds_neither_sql_nor_values(
     made = app.amqp.as_task_v2("an-id", "task.run_query", arguments, reply_to="callers")
     with kombu.Connection(vhost) as connection:
         channel: Any = connection.default_channel
-        channel.queue_declare("callers")
+        channel.queue_declare("callers", durable=True, auto_delete=False)
         options = {"content_type": "application/json", "content_encoding": "utf-8", **made.properties}
         message = amqp.Message(json.dumps(made.body), application_headers=made.headers, **options)
         channel.basic_publish(message, routing_key="queries")

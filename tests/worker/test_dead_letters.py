@@ -82,7 +82,7 @@ async def test_a_rejected_message_is_answered_with_the_reason(vhost: str, start:
     worker = strict_worker(start, vhost)
     with kombu.Connection(vhost) as connection:
         channel: Any = connection.default_channel
-        channel.queue_declare("callers")
+        channel.queue_declare("callers", durable=True, auto_delete=False)
         for properties, body, error, text in REFUSED:
             channel.basic_publish(amqp.Message(body, **properties), routing_key=QUEUE)
             [reply] = await messages(channel, "callers", 1)

@@ -95,7 +95,7 @@ def test_a_message_goes_to_the_next_broker_where_the_first_does_not_listen(vhost
     url = f"amqp://guest:guest@127.0.0.1:{free_port()}//"
     with kombu.Connection(vhost) as connection:
         channel: Any = connection.default_channel
-        channel.queue_declare("tests")
+        channel.queue_declare("tests", durable=True, auto_delete=False)
         with publisher(";".join([url, url, url, vhost])) as publishes:
             publishes.publish(amqp.Message("x"), "", "tests", 30.0)
         assert channel.basic_get("tests", no_ack=True).body == "x"
@@ -104,7 +104,7 @@ def test_a_message_goes_to_the_next_broker_where_the_first_does_not_listen(vhost
 def test_many_threads_share_a_few_connections(vhost: str) -> None:
     with kombu.Connection(vhost) as connection, publisher(vhost) as publishes:
         channel: Any = connection.default_channel
-        channel.queue_declare("tests")
+        channel.queue_declare("tests", durable=True, auto_delete=False)
         threads = [
             threading.Thread(target=publishes.publish, args=(amqp.Message(f"{number}"), "", "tests", 30.0))
             for number in range(5 * MAX_CONNECTIONS)
