@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -79,29 +79,32 @@ def main() -> int:
             for name in names:
                 if options.fresh:
                     shutil.rmtree(_FOLDER / name, ignore_errors=True)
-                rows += PLATFORMS[name](options.tests)
+                for row in PLATFORMS[name](options.tests):
+                    rows.append(row)
     except LocalError as error:
         print(error, file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
+        print("interrupted: the table has what was done", file=sys.stderr)
         status = 1
     for line in table(rows):
         print(line)
     return status or int(not all(row.good for row in rows))
 
 
-def debian_13(tests: Sequence[str]) -> list[Row]:
+def debian_13(tests: Sequence[str]) -> Iterator[Row]:
     """make run, make test and the long part in a minimal Debian 13, from nothing."""
     root = _root("debian-13", "trixie")
-    return [_make_run(root), *_make_test(root, tests)]
+    yield _make_run(root)
+    yield from _make_test(root, tests)
 
 
-def unstable(tests: Sequence[str]) -> list[Row]:
+def unstable(tests: Sequence[str]) -> Iterator[Row]:
     """make test and the long part in a minimal Debian unstable: the newest RabbitMQ, MariaDB and Python."""
-    return _make_test(_root("unstable", "sid"), tests)
+    yield from _make_test(_root("unstable", "sid"), tests)
 
 
-def mysql(tests: Sequence[str]) -> list[Row]:
+def mysql(tests: Sequence[str]) -> Iterator[Row]:
     """The tests of the database from here, with the MySQL of Debian unstable."""
     root = Root(_FOLDER / "mysql", "sid")
     _say(f"mysql: {root.folder}")
@@ -114,12 +117,12 @@ def mysql(tests: Sequence[str]) -> list[Row]:
         command = [sys.executable, "-m", "pytest", f"--junitxml={_REPORT}", *chosen]
         environment = {**os.environ, "NOWAIT_DATABASE_URL": server.url}
         outcome = _pytest("mysql", command, ROOT / _REPORT, environment)
-        return [Row("mysql", f"MySQL {server.version()}", f"pytest {' '.join(chosen)}", *outcome)]
+        yield Row("mysql", f"MySQL {server.version()}", f"pytest {' '.join(chosen)}", *outcome)
     finally:
         server.stop()
 
 
-PLATFORMS: dict[str, Callable[[Sequence[str]], list[Row]]] = {
+PLATFORMS: dict[str, Callable[[Sequence[str]], Iterator[Row]]] = {
     "debian-13": debian_13, "unstable": unstable, "mysql": mysql,
 }  # fmt: skip
 
@@ -168,9 +171,9 @@ def _make_run(root: Root) -> Row:
     return Row(name, _versions(root), "make run", outcome, time.monotonic() - started, good)
 
 
-def _make_test(root: Root, tests: Sequence[str]) -> list[Row]:
+def _make_test(root: Root, tests: Sequence[str]) -> Iterator[Row]:
     """The short part, then the long one; or just `tests`."""
-    name, rows = root.folder.name, []
+    name = root.folder.name
     runs = [" ".join(tests)] if tests else ["", "--part long"]
     for arguments in runs:
         if arguments == "--part long":
@@ -180,8 +183,7 @@ def _make_test(root: Root, tests: Sequence[str]) -> list[Row]:
             command = ["make", "test", f"ARGS=--junitxml={_REPORT} {arguments}"]
             shown = f"make test {arguments}".strip()
         outcome = _pytest(name, root.command(command), root.project / _REPORT, None)
-        rows.append(Row(name, _versions(root), shown, *outcome))
-    return rows
+        yield Row(name, _versions(root), shown, *outcome)
 
 
 def _pytest(name: str, command: Sequence[str], report: Path, env: dict[str, str] | None) -> tuple[str, float, bool]:
