@@ -5,14 +5,18 @@ RabbitMQ's extensions to it (basic.nack, confirm.select, connection.blocked).
 """
 
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from nowait.amqp.frames import BODY, HEADER, METHOD, OVERHEAD, FrameDecoder, ProtocolError, frame
 from nowait.amqp.properties import decode, encode_short_string, short_string
 
 _LONG_METHOD = struct.Struct(">HH")  # class, method
+_LONG_LONG = struct.Struct(">Q")
+_CONTENT_HEADER = struct.Struct(">HHQ")  # class, weight, size of the body
+_SETTLEMENT = struct.Struct(">HHQB")  # class, method, delivery tag, bits
 # Reply codes by which a broker closes a connection because of what it was sent (1.1 of the specification).
 _OF_THE_CLIENT = {501, 502, 503, 504, 505, 506, 530, 540}
 _DEFAULT_FRAME_MAX = 131072  # bytes of a frame, where there is no limit
@@ -20,11 +24,11 @@ _HEADER_OVERHEAD = 12  # bytes in front of the properties
 _NO_TABLE = b"\x00\x00\x00\x00"
 
 
-@dataclass(frozen=True)
-class Delivery:
+class Delivery(NamedTuple):
     """basic.deliver with its content. `body` is None when it was larger than allowed.
 
-    `user_id` is the broker's user that sent it, verified by the broker; "" when it does not say.
+    `user_id` is the broker's user that sent it, verified by the broker; "" when it does not say. `properties` are all
+    of them, as nowait.amqp.properties.decode gives them. `envelope` is the method, see source().
     """
 
     tag: int
@@ -32,18 +36,36 @@ class Delivery:
     content_type: str
     user_id: str
     body: bytes | None
+    size: int = 0  # of the body, in bytes
+    properties: Mapping[str, Any] = MappingProxyType({})
+    envelope: bytes = b""
+
+    def source(self) -> "Source":
+        """Where it comes from. Raises struct.error or IndexError where the envelope is cut short."""
+        consumer_tag, at = short_string(self.envelope, 4)
+        redelivered = self.envelope[at + 8] != 0
+        exchange, at = short_string(self.envelope, at + 9)
+        routing_key, _ = short_string(self.envelope, at)
+        return Source(consumer_tag, redelivered, exchange, routing_key)
 
 
-@dataclass(frozen=True)
-class Returned:
+class Source(NamedTuple):
+    """Where a delivery comes from."""
+
+    consumer_tag: str
+    redelivered: bool
+    exchange: str
+    routing_key: str
+
+
+class Returned(NamedTuple):
     """basic.return: a mandatory message found no queue."""
 
     correlation_id: str
     reason: str
 
 
-@dataclass(frozen=True)
-class Confirmed:
+class Confirmed(NamedTuple):
     """basic.ack or basic.nack of published messages: of one tag, or of `multiple` up to it."""
 
     tag: int
@@ -126,12 +148,11 @@ class Decoder:
     def _method(self, payload: bytes) -> Event | None:
         method = _LONG_METHOD.unpack_from(payload)
         if method == (60, 60):  # basic.deliver: consumer tag, delivery tag, …
-            _consumer, at = short_string(payload, 4)
-            (tag,) = struct.unpack_from(">Q", payload, at)
-            self._content = _Content(tag=tag)
+            (tag,) = _LONG_LONG.unpack_from(payload, 5 + payload[4])
+            self._content = _Content(tag, envelope=payload)
         elif method == (60, 50):  # basic.return: code, text, …
             reason, _at = short_string(payload, 6)
-            self._content = _Content(reason=reason)
+            self._content = _Content(0, reason=reason)
         elif method in ((60, 80), (60, 120)):  # basic.ack, basic.nack: tag, bits
             tag, bits = struct.unpack_from(">QB", payload, 4)
             return Confirmed(tag, bool(bits & 1), method == (60, 80))
@@ -155,36 +176,43 @@ class Decoder:
         if content is None:
             raise ProtocolError("content without a method")
         if kind == HEADER:
-            (content.size,) = struct.unpack_from(">Q", payload, 4)
+            (content.size,) = _LONG_LONG.unpack_from(payload, 4)
             content.properties = decode(payload, _HEADER_OVERHEAD)
         else:
             content.received += len(payload)
             if content.size <= self._max_body:
-                content.parts.append(payload)
+                content.body += payload
         if content.received < content.size:
             return None
         self._content = None
         get = content.properties.get
         if content.reason is not None:
             return Returned(get("correlation_id", ""), content.reason)
-        body = b"".join(content.parts) if content.size <= self._max_body else None
-        return Delivery(content.tag, get("correlation_id", ""), get("content_type", ""), get("user_id", ""), body)
+        size, body = content.size, bytes(content.body) if content.size <= self._max_body else None
+        known = get("correlation_id", ""), get("content_type", ""), get("user_id", "")
+        return Delivery(content.tag, *known, body, size, content.properties, content.envelope)
 
 
-@dataclass
 class _Content:
     """A message that is arriving, for a delivery or, with a reason, for a return."""
 
-    tag: int = 0
-    reason: str | None = None
-    size: int = 0
-    received: int = 0
-    properties: dict[str, Any] = field(default_factory=dict)
-    parts: list[bytes] = field(default_factory=list)
+    __slots__ = ("tag", "envelope", "reason", "size", "received", "properties", "body")
+
+    def __init__(self, tag: int, envelope: bytes = b"", reason: str | None = None) -> None:
+        self.tag = tag
+        self.envelope = envelope
+        self.reason = reason
+        self.size = 0
+        self.received = 0
+        self.properties: dict[str, Any] = {}
+        self.body = bytearray()
 
 
-def publish(channel: int, exchange: str, routing_key: str, properties: bytes, body: bytes, frame_max: int) -> bytes:
-    """basic.publish, mandatory, with its content.
+def publish(
+    channel: int, exchange: str, routing_key: str, properties: bytes, body: bytes, frame_max: int,
+    mandatory: bool = True,
+) -> bytes:
+    """basic.publish with its content.
 
     Args:
         channel: the channel's number.
@@ -192,29 +220,59 @@ def publish(channel: int, exchange: str, routing_key: str, properties: bytes, bo
         properties: property flags and values.
         body: any size; cut into frames.
         frame_max: the largest frame that was agreed on, in bytes; 0 for no limit.
+        mandatory: it is returned when there is no queue for it.
 
     Raises ValueError when a name is too long, PropertiesTooLarge when the properties are.
-    """
+    """  # fmt: skip
     step = (frame_max or _DEFAULT_FRAME_MAX) - OVERHEAD
     if _HEADER_OVERHEAD + len(properties) > step:
         raise PropertiesTooLarge(f"{len(properties)} bytes of properties do not fit into a frame of {step} bytes")
-    names, mandatory = encode_short_string(exchange) + encode_short_string(routing_key), b"\x01"
-    method = frame(METHOD, channel, b"\x00\x3c\x00\x28\x00\x00" + names + mandatory)
-    header = frame(HEADER, channel, struct.pack(">HHQ", 60, 0, len(body)) + properties)
+    names, bits = encode_short_string(exchange) + encode_short_string(routing_key), b"\x01" if mandatory else b"\x00"
+    method = frame(METHOD, channel, b"\x00\x3c\x00\x28\x00\x00" + names + bits)
+    header = frame(HEADER, channel, _CONTENT_HEADER.pack(60, 0, len(body)) + properties)
     return method + header + b"".join(
         [frame(BODY, channel, body[at : at + step]) for at in range(0, len(body), step)]
     )  # fmt: skip
 
 
-def consume(channel: int, queue: str) -> bytes:
-    """basic.consume with acknowledgements; the broker names the consumer."""
-    names, bits = encode_short_string(queue) + encode_short_string(""), b"\x00"
-    return frame(METHOD, channel, b"\x00\x3c\x00\x14\x00\x00" + names + bits + _NO_TABLE)
+def consume(channel: int, queue: str, consumer_tag: str = "", arguments: bytes = _NO_TABLE) -> bytes:
+    """basic.consume with acknowledgements.
+
+    Args:
+        channel: the channel's number.
+        queue: its name.
+        consumer_tag: the consumer's name; "" lets the broker choose one.
+        arguments: an encoded table.
+    """
+    names, bits = encode_short_string(queue) + encode_short_string(consumer_tag), b"\x00"
+    return frame(METHOD, channel, b"\x00\x3c\x00\x14\x00\x00" + names + bits + arguments)
+
+
+def cancel(channel: int, consumer_tag: str) -> bytes:
+    """basic.cancel: nothing more is delivered to that consumer, but what is under way."""
+    return frame(METHOD, channel, b"\x00\x3c\x00\x1e" + encode_short_string(consumer_tag) + b"\x00")
+
+
+def qos(channel: int, prefetch_count: int, all_consumers: bool) -> bytes:
+    """basic.qos.
+
+    Args:
+        channel: the channel's number.
+        prefetch_count: deliveries that may be unacknowledged; 0 for no limit.
+        all_consumers: of all consumers of the channel together (RabbitMQ's meaning of `global`, which quorum queues do
+            not have); otherwise of each one that begins from now on.
+    """
+    return frame(METHOD, channel, struct.pack(">HHIHB", 60, 10, 0, prefetch_count, all_consumers))
 
 
 def ack(channel: int, tag: int, multiple: bool) -> bytes:
     """basic.ack of one delivery, or of all up to `tag`."""
-    return frame(METHOD, channel, struct.pack(">HHQB", 60, 80, tag, multiple))
+    return frame(METHOD, channel, _SETTLEMENT.pack(60, 80, tag, multiple))
+
+
+def reject(channel: int, tag: int, requeue: bool) -> bytes:
+    """basic.reject of one delivery, which goes back to its queue or is dropped (to its dead-letter exchange)."""
+    return frame(METHOD, channel, _SETTLEMENT.pack(60, 90, tag, requeue))
 
 
 def delete_queue(channel: int, queue: str) -> bytes:

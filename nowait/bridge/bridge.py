@@ -17,12 +17,14 @@ from nowait.amqp import properties
 from nowait.amqp.methods import Confirmed, Delivery, Event, PropertiesTooLarge, Returned
 from nowait.bridge.call import Call, Progress
 from nowait.bridge.calls import Acknowledge, Calls, Complete, Effect, GiveUp, Report, Resend, SendProbe
-from nowait.bridge.link import Link
-from nowait.bridge.opener import ConnectionLost, Opener
-from nowait.bridge.supervisor import Source, supervise
+from nowait.bridge.reply_queue import ReplyQueue
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
+from nowait.link.link import Link
+from nowait.link.opener import HEARTBEAT, TIMEOUT, ConnectionLost, Opener
+from nowait.link.supervisor import Source, supervise
 from nowait.messages.encoder import Args, Kwargs, Options, TaskEncoder
-from nowait.messages.task import TaskMessage
+from nowait.messages.limits import MAX_RECEIVED_REPLY
+from nowait.messages.outbound import OutboundMessage
 from nowait.topology import Topology
 
 log = logging.getLogger(__name__)
@@ -90,9 +92,9 @@ class Bridge:
         self._topology = topology or Topology.declared()
         self._default_queue: str = app.conf.task_default_queue
         self._calls: Calls[Call] = Calls(max_in_flight, self._topology.worker_user)
-        reply_queue = f"nowait.replies.{os.getpid()}.{uuid4().hex}"
-        self._encoder = TaskEncoder(app, reply_queue)
-        self._source = source or Opener(app, reply_queue, self._topology.replies)
+        self._reply_queue = ReplyQueue(f"nowait.replies.{os.getpid()}.{uuid4().hex}", self._topology.replies)
+        self._encoder = TaskEncoder(app, self._reply_queue.name)
+        self._source = source or self._opener(app)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
         self._link: Link | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -100,6 +102,13 @@ class Bridge:
         self._stopping = False
         self._idle = asyncio.Event()
         self._connects = 0
+
+    def _opener(self, app: Celery) -> Opener:
+        consumer, publisher = (
+            connect(heartbeat=HEARTBEAT, connect_timeout=TIMEOUT)
+            for connect in (app.connection_for_read, app.connection_for_write)
+        )
+        return Opener(consumer, publisher, self._reply_queue.declare)
 
     def __repr__(self) -> str:
         figures = self.statistics()
@@ -127,8 +136,10 @@ class Bridge:
         if self._supervisor is not None:
             raise RuntimeError("a bridge is started once")
         self._loop = asyncio.get_running_loop()
-        link = supervise(self._source, self._executor, self._connected, self._received, self._disconnected)
-        self._supervisor = self._loop.create_task(link, name="bridge")
+        supervision = supervise(
+            self._source, self._executor, self._connected, self._received, self._disconnected, MAX_RECEIVED_REPLY
+        )
+        self._supervisor = self._loop.create_task(supervision, name="bridge")
 
     async def stop(self, drain: float = 10.0) -> None:
         """Take no more calls, let those in flight end, and close.
@@ -152,6 +163,7 @@ class Bridge:
                 await self._supervisor
         if self._link is not None:
             link, self._link = self._link, None
+            link.delete_queue(self._reply_queue.name)
             await link.close(_CLOSE_TIMEOUT)
         # A connect that hangs in its thread ends by its own timeout; nobody waits for it here.
         self._executor.shutdown(wait=False, cancel_futures=True)
@@ -240,7 +252,8 @@ class Bridge:
         return self._link
 
     def _connected(self, link: Link) -> None:
-        self._encoder.reply_to = link.reply_queue
+        self._encoder.reply_to = self._reply_queue.name
+        link.consume(self._reply_queue.name)
         self._link = link
         self._connects += 1
         self._calls.connected(self._loop.time())
@@ -308,5 +321,5 @@ class Bridge:
 
     def _send_probe(self, link: Link, correlation_id: str) -> None:
         encoded = properties.encode({"delivery_mode": 1, "correlation_id": correlation_id})
-        link.publish(link.frames(TaskMessage(self._topology.replies, link.reply_queue, encoded, b"")))
+        link.publish(link.frames(OutboundMessage(self._topology.replies, self._reply_queue.name, encoded, b"")))
         self._calls.published(None, self._loop.time())

@@ -22,7 +22,7 @@ from kombu.utils.json import JSONEncoder
 
 from nowait.amqp import properties
 from nowait.deadline import seconds_until, to_expiration, to_expires
-from nowait.messages.task import TaskMessage
+from nowait.messages.outbound import OutboundMessage
 from nowait.messages.template import PLACEHOLDER_ID, CapturedMessage, Template
 
 Args = list[Any] | tuple[Any, ...] | None
@@ -78,7 +78,7 @@ class TaskEncoder:
 
     def encode(
         self, name: str, args: Args, kwargs: Kwargs, *, task_id: str, timeout: float, now: datetime, options: Options
-    ) -> TaskMessage:
+    ) -> OutboundMessage:
         """The message that `app.send_task(name, args, kwargs, **options)` publishes.
 
         Args:
@@ -112,7 +112,7 @@ class TaskEncoder:
             self._repr(args).encode("utf-8", "surrogatepass"),
             self._repr(kwargs).encode("utf-8", "surrogatepass"),
         )
-        return TaskMessage(template.exchange, template.routing_key, filled, body.encode())
+        return OutboundMessage(template.exchange, template.routing_key, filled, body.encode())
 
     def _template(self, name: str, options: Options) -> Template | None:
         """The template for tasks of that name and options; None where Celery must see each."""

@@ -8,7 +8,7 @@ from typing import Any
 from amqp.serialization import dumps
 
 from nowait.amqp.properties import encode, encode_short_string, flags, values
-from nowait.messages.task import TaskMessage
+from nowait.messages.outbound import OutboundMessage
 
 PLACEHOLDER_ID = "00000000-0000-4000-8000-000000000000"  # the task's id in a message that becomes a template
 
@@ -25,10 +25,10 @@ class CapturedMessage:
     exchange: str
     routing_key: str
 
-    def encode(self) -> TaskMessage:
+    def encode(self) -> OutboundMessage:
         """Its form for the wire."""
         encoded = encode({**self.properties, "headers": dumps("F", (self.properties["headers"],))})
-        return TaskMessage(self.exchange, self.routing_key, encoded, self.body)
+        return OutboundMessage(self.exchange, self.routing_key, encoded, self.body)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from amqp.serialization import dumps
 from celery import Celery
 
 from nowait.bridge import Bridge
-from nowait.bridge.opener import ConnectionLost, Opened, OpenSocket
+from nowait.link.opener import ConnectionLost, Opened, OpenSocket
 from tests.bridge.conftest import until
 
 _FRAME_MAX = 131072
@@ -48,7 +48,7 @@ class Session:
     def __init__(self, probes: bool) -> None:
         consumer, self._to_consumer = socket.socketpair()
         publisher, self._to_publisher = socket.socketpair()
-        self.opened = Opened(OpenSocket(consumer, _FRAME_MAX, 0), OpenSocket(publisher, _FRAME_MAX, 0), "replies")
+        self.opened = Opened(OpenSocket(consumer, _FRAME_MAX, 0), OpenSocket(publisher, _FRAME_MAX, 0))
         self.published: list[Published] = []
         self.acknowledged: list[tuple[int, bool]] = []
         self._returns_probes = probes
@@ -61,7 +61,7 @@ class Session:
     @property
     def tasks(self) -> list[Published]:
         """The messages of tasks."""
-        return [message for message in self.published if message.routing_key != "replies"]
+        return [message for message in self.published if not _to_replies(message.routing_key)]
 
     def confirm(self, tag: int, multiple: bool = False) -> None:
         self._to_publisher.send(_method(60, 80, "Lb", tag, multiple))
@@ -136,7 +136,7 @@ class Session:
             message = Message()
             message._load_properties(60, payload, 12)
             self.published[-1].properties = dict(message.properties)
-            if self.published[-1].routing_key == "replies":
+            if _to_replies(self.published[-1].routing_key):
                 self._probe = self.published[-1]
                 if self._returns_probes:
                     self.confirm(self._probe.tag)
@@ -195,6 +195,10 @@ async def scripted(probes: bool = True, **options: Any) -> AsyncIterator[tuple[B
         await bridge.stop(drain=0)
         for session in broker.sessions:
             session.hang_up()
+
+
+def _to_replies(routing_key: str) -> bool:
+    return routing_key.startswith("nowait.replies.")
 
 
 def _method(class_id: int, method_id: int, formats: str = "", *values: Any) -> bytes:

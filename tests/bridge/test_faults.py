@@ -8,7 +8,6 @@ from collections.abc import Callable
 import pytest
 
 from nowait.bridge import Bridge, Call
-from nowait.bridge.opener import Opened
 from nowait.errors import (
     Blocked,
     BridgeError,
@@ -19,6 +18,7 @@ from nowait.errors import (
     Refused,
     Unroutable,
 )
+from nowait.link.opener import Opened
 from tests.bridge.conftest import until
 from tests.bridge.scripted import ScriptedBroker, Session, scripted
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from nowait import BridgeError, DeadlineExceeded, MessageTooLarge, OutcomeUnknown, TaskFailed, UnknownTask
 from nowait.messages.encoder import TaskEncoder
+from nowait.messages.outbound import OutboundMessage
 from nowait.messages.reply import MalformedReply, Reply, decode_reply
-from nowait.messages.task import TaskMessage
 from nowait.messages.template import PLACEHOLDER_ID, CapturedMessage, Template
 
 NOW = datetime.now(timezone.utc)
@@ -24,14 +24,14 @@ def app() -> Celery:
     return app
 
 
-def encode(app: Celery, timeout: float = 5.0, **options: Any) -> TaskMessage:
+def encode(app: Celery, timeout: float = 5.0, **options: Any) -> OutboundMessage:
     args, kwargs = options.pop("args", [1]), options.pop("kwargs", {"k": "v"})
     name = options.pop("name", "test.echo")
     encoder = TaskEncoder(app, "replies")
     return encoder.encode(name, args, kwargs, task_id="the-id", timeout=timeout, now=NOW, options=options)
 
 
-def properties(sent: TaskMessage) -> dict[str, Any]:
+def properties(sent: OutboundMessage) -> dict[str, Any]:
     """The properties, decoded by py-amqp."""
     message = Message()
     message._load_properties(60, b"\x00" * 12 + sent.properties, 12)

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from nowait.bridge.stream import Stream
+from nowait.link.stream import Stream
 from tests.bridge.conftest import until
 
 

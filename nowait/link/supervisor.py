@@ -8,8 +8,8 @@ from concurrent.futures import Executor, Future
 from typing import Protocol
 
 from nowait.amqp.methods import Event
-from nowait.bridge.link import Link
-from nowait.bridge.opener import ConnectionLost, Opened
+from nowait.link.link import Link
+from nowait.link.opener import ConnectionLost, Opened
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +29,22 @@ async def supervise(
     on_connected: Callable[[Link], None],
     on_event: Callable[[Event], None],
     on_disconnected: Callable[[ConnectionLost], None],
+    max_body: int,
 ) -> None:
-    """Keep a link up for ever. Nothing but being cancelled ends it: what is unexpected is logged and tried again."""
+    """Keep a link up for ever. Nothing but being cancelled ends it: what is unexpected is logged and tried again.
+
+    Args:
+        source: opens its connections.
+        executor: where that blocks.
+        on_connected: called with each new link.
+        on_event: called with what happens on the link, see Link.
+        on_disconnected: called when the link is lost.
+        max_body: see Link.
+    """
     delay = _FIRST_DELAY
     while True:
         try:
-            link = await _connect(source, executor, on_event)
+            link = await _connect(source, executor, on_event, max_body)
         except Exception as error:
             unexpected = None if isinstance(error, ConnectionLost) else error
             log.warning("broker connection failed, retrying in %.1f s: %s", delay, error, exc_info=unexpected)
@@ -56,10 +66,10 @@ async def supervise(
         await link.close(0)
 
 
-async def _connect(source: Source, executor: Executor, on_event: Callable[[Event], None]) -> Link:
+async def _connect(source: Source, executor: Executor, on_event: Callable[[Event], None], max_body: int) -> Link:
     opening = executor.submit(source.open)
     try:
-        return Link(await asyncio.wrap_future(opening), on_event)
+        return Link(await asyncio.wrap_future(opening), on_event, max_body)
     except BaseException:
         # Cancelled, perhaps, while the thread is still connecting: what it opens then is nobody's.
         opening.add_done_callback(_close)

@@ -1,4 +1,4 @@
-"""The opener at a broker that answers everything but the declaration of a queue, and sends its heartbeats."""
+"""The reply queue at a broker that answers everything but the declaration of a queue, and sends its heartbeats."""
 
 import socket
 import struct
@@ -9,7 +9,8 @@ import pytest
 from amqp.serialization import dumps
 from celery import Celery
 
-from nowait.bridge.opener import ConnectionLost, Opener
+from nowait.bridge.reply_queue import ReplyQueue
+from nowait.link.opener import ConnectionLost, Opener
 
 _HEARTBEAT = b"\x08\0\0\0\0\0\0\xce"
 # What is answered, by the method that was received (0 for the protocol's header): channel, method, fields.
@@ -77,11 +78,12 @@ class Broker:
 
 def test_a_reply_queue_whose_node_does_not_answer_is_given_up_for_another_one() -> None:
     broker = Broker()
-    opener = Opener(Celery(broker=f"amqp://127.0.0.1:{broker.port}//", set_as_current=False), "replies", "")
-    for _ in range(2):
+    app = Celery(broker=f"amqp://127.0.0.1:{broker.port}//", set_as_current=False)
+    opener = Opener(app.connection_for_read(), app.connection_for_write(), ReplyQueue("replies", "").declare)
+    for _ in range(3):
         with pytest.raises(ConnectionLost, match="timed out"):
             opener.open()
     broker.close()
     assert broker.heartbeats == 0
-    first, second = broker.declared
-    assert first == "replies" and second.startswith("replies.")
+    first, second, third = broker.declared
+    assert first == second == "replies" and third.startswith("replies.")

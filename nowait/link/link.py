@@ -1,4 +1,4 @@
-"""The bridge's two connections to the broker, as one thing that is up or down.
+"""Two connections to the broker, as one thing that is up or down.
 
 One publishes and one consumes: an alarm at the broker stops the publishing one, heartbeats
 included, and must not stop the replies.
@@ -8,9 +8,9 @@ import asyncio
 from collections.abc import Callable
 
 from nowait.amqp import methods
-from nowait.bridge.connection import Connection
-from nowait.bridge.opener import CHANNEL, ConnectionLost, Opened
-from nowait.messages.task import TaskMessage
+from nowait.link.connection import Connection
+from nowait.link.opener import CHANNEL, ConnectionLost, Opened
+from nowait.messages.outbound import OutboundMessage
 
 
 class Link:
@@ -19,19 +19,17 @@ class Link:
     Args:
         opened: their sockets.
         on_event: called with each Delivery, Confirmed and Returned.
+        max_body: bytes of a delivery's body that are kept.
 
     Attributes:
-        reply_queue: where the replies of this link go.
         lost: done, with the reason, when the link is down.
     """
 
-    def __init__(self, opened: Opened, on_event: Callable[[methods.Event], None]) -> None:
+    def __init__(self, opened: Opened, on_event: Callable[[methods.Event], None], max_body: int) -> None:
         self._on_event = on_event
-        self.reply_queue = opened.reply_queue
         self.lost: asyncio.Future[ConnectionLost] = asyncio.get_running_loop().create_future()
-        self._consumer = Connection(opened.consumer, self._received, self.lose)
-        self._publisher = Connection(opened.publisher, on_event, self.lose)
-        self._consumer.write(methods.consume(CHANNEL, opened.reply_queue))
+        self._consumer = Connection(opened.consumer, self._received, self.lose, max_body)
+        self._publisher = Connection(opened.publisher, on_event, self.lose, max_body)
 
     @property
     def blocked(self) -> str | None:
@@ -48,17 +46,25 @@ class Link:
         """When each connection had last received anything: the earlier of the two, by the loop's clock."""
         return min(self._consumer.last_received, self._publisher.last_received)
 
-    def frames(self, message: TaskMessage) -> bytes:
+    def frames(self, message: OutboundMessage, mandatory: bool = True) -> bytes:
         """The message as publish() takes it. Raises ValueError as `nowait.amqp.methods.publish`."""
-        return methods.publish(CHANNEL, *message, self._publisher.frame_max)
+        return methods.publish(CHANNEL, *message, self._publisher.frame_max, mandatory)
 
     def publish(self, frames: bytes) -> None:
         """Send a message; Confirmed or Returned follows. Never blocks."""
         self._publisher.write(frames)
 
+    def consume(self, queue: str) -> None:
+        """Have the broker deliver what comes to a queue."""
+        self._consumer.write(methods.consume(CHANNEL, queue))
+
     def acknowledge(self, tag: int, multiple: bool) -> None:
         """Acknowledge a delivery, or all up to it."""
         self._consumer.write(methods.ack(CHANNEL, tag, multiple))
+
+    def delete_queue(self, queue: str) -> None:
+        """Delete a queue, whatever is in it."""
+        self._consumer.write(methods.delete_queue(CHANNEL, queue))
 
     def lose(self, reason: ConnectionLost) -> None:
         """Give the link up; it is still to be closed."""
@@ -66,17 +72,15 @@ class Link:
             self.lost.set_result(reason)
 
     async def close(self, timeout: float) -> None:
-        """Delete the reply queue and close both connections.
+        """Close both connections.
 
         Args:
-            timeout: seconds to wait for the broker; 0 leaves the queue and closes at once.
+            timeout: seconds to wait for the broker, by whose answer it has read all that was written; 0 closes at once.
         """
-        if timeout > 0:
-            self._consumer.write(methods.delete_queue(CHANNEL, self.reply_queue))
         await asyncio.gather(self._consumer.close(timeout), self._publisher.close(timeout))
 
     def _received(self, event: methods.Event) -> None:
         if isinstance(event, methods.Cancelled):
-            self.lose(ConnectionLost("the reply queue was deleted"))
+            self.lose(ConnectionLost("a queue was deleted"))
         else:
             self._on_event(event)

@@ -8,22 +8,20 @@ import contextlib
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from uuid import uuid4
+from typing import Any
 
 import amqp
 import kombu
-from celery import Celery
 from kombu.utils.url import parse_url
 
 from nowait.tls import verify_hostname
 
 CHANNEL = 1
-_HEARTBEAT = 4  # seconds between heartbeats that is requested; a silence of twice that is the end
-_TIMEOUT = 2.0  # seconds, for each step of connecting
-# Seconds for the channel, the queue and the confirms: less than the pause between two heartbeats of the broker, a half
-# of _HEARTBEAT. Each of those begins the time anew.
+HEARTBEAT = 4  # seconds between heartbeats, where nobody asks for another pause; a silence of twice that is the end
+TIMEOUT = 2.0  # seconds, for each step of connecting
+# Seconds for the channel, its queues and the confirms, each: less than the pause between two heartbeats of the broker,
+# a half of HEARTBEAT. Each of those begins the time anew.
 _SET_UP_TIMEOUT = 1.0
-_REPLY_QUEUE_EXPIRES = 300_000  # milliseconds without a consumer, after which the broker deletes it
 
 
 class ConnectionLost(Exception):
@@ -53,36 +51,31 @@ class Opened:
 
     consumer: OpenSocket
     publisher: OpenSocket  # with publisher confirms
-    reply_queue: str  # to consume
 
 
 class Opener:
-    """Opens pairs of connections, each pair to the next of the application's broker URLs.
-
-    The reply queue is durable, and is kept for minutes without a consumer: replies outlive a lost connection.
+    """Opens pairs of connections, each pair to the next of the broker's URLs.
 
     Args:
-        app: its broker settings are used.
-        reply_queue: the name of the reply queue.
-        exchange: an exchange that replies come through, by the queue's name; "" for the default one.
+        consumer, publisher: how to connect: as `Celery.connection_for_read` and `connection_for_write` make them.
+        set_up: prepares the one channel of the consumer, with kombu's or py-amqp's methods: its queues, its prefetch.
 
     Raises ValueError for a broker URL that cannot be read: it would be found when its turn comes, with one
     connection at the next URL and the other one not.
     """
 
-    def __init__(self, app: Celery, reply_queue: str, exchange: str) -> None:
-        self._name = self._reply_queue = reply_queue
-        self._exchange = exchange
-        self._consumer = app.connection_for_read(heartbeat=_HEARTBEAT, connect_timeout=_TIMEOUT)
-        self._publisher = app.connection_for_write(heartbeat=_HEARTBEAT, connect_timeout=_TIMEOUT)
-        for url in (*self._consumer.alt, *self._publisher.alt):
+    def __init__(self, consumer: kombu.Connection, publisher: kombu.Connection, set_up: Callable[[Any], None]) -> None:
+        self._consumer = consumer
+        self._publisher = publisher
+        self._set_up = set_up
+        for url in (*consumer.alt, *publisher.alt):
             parse_url(url)
 
     def open(self) -> Opened:
         """Connect. Blocks: to be called in a thread. Raises ConnectionLost; the next try goes to the next URL."""
         consumer = None
         try:
-            consumer = _open(self._consumer, self._declare)
+            consumer = _open(self._consumer, self._set_up)
             publisher = _open(self._publisher, amqp.Channel.confirm_select)
         except ConnectionLost:
             if consumer is not None:
@@ -90,20 +83,7 @@ class Opener:
             self._consumer.maybe_switch_next()
             self._publisher.maybe_switch_next()
             raise
-        return Opened(consumer, publisher, self._reply_queue)
-
-    def _declare(self, channel: amqp.Channel) -> None:
-        try:
-            channel.queue_declare(
-                self._reply_queue, durable=True, auto_delete=False, arguments={"x-expires": _REPLY_QUEUE_EXPIRES}
-            )
-        except (amqp.exceptions.ChannelError, TimeoutError):
-            # In a cluster, the queue may be on a node that is down, and its name with it: RabbitMQ 3 refuses to declare
-            # it, RabbitMQ 4 does not answer until the node is back.
-            self._reply_queue = f"{self._name}.{uuid4().hex[:8]}"
-            raise
-        if self._exchange:
-            channel.queue_bind(self._reply_queue, self._exchange, routing_key=self._reply_queue)
+        return Opened(consumer, publisher)
 
 
 def _open(source: kombu.Connection, set_up: Callable[[amqp.Channel], None]) -> OpenSocket:

@@ -1,10 +1,10 @@
-"""A task message, ready to be framed."""
+"""A message, ready to be framed."""
 
 from typing import NamedTuple
 
 
-class TaskMessage(NamedTuple):
-    """A message of a task."""
+class OutboundMessage(NamedTuple):
+    """A message, a task's or a reply."""
 
     exchange: str  # "" for the default one
     routing_key: str  # with the default exchange, the queue's name
