@@ -21,7 +21,7 @@ _SETTLEMENT = struct.Struct(">HHQB")  # class, method, delivery tag, bits
 _OF_THE_CLIENT = {501, 502, 503, 504, 505, 506, 530, 540}
 _DEFAULT_FRAME_MAX = 131072  # bytes of a frame, where there is no limit
 _HEADER_OVERHEAD = 12  # bytes in front of the properties
-_NO_TABLE = b"\x00\x00\x00\x00"
+NO_TABLE = b"\x00\x00\x00\x00"
 
 
 class Delivery(NamedTuple):
@@ -235,7 +235,7 @@ def publish(
     )  # fmt: skip
 
 
-def consume(channel: int, queue: str, consumer_tag: str = "", arguments: bytes = _NO_TABLE) -> bytes:
+def consume(channel: int, queue: str, consumer_tag: str = "", arguments: bytes = NO_TABLE) -> bytes:
     """basic.consume with acknowledgements.
 
     Args:

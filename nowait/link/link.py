@@ -5,7 +5,7 @@ included, and must not stop the replies.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from nowait.amqp import methods
 from nowait.link.connection import Connection
@@ -54,13 +54,28 @@ class Link:
         """Send a message; Confirmed or Returned follows. Never blocks."""
         self._publisher.write(frames)
 
-    def consume(self, queue: str) -> None:
-        """Have the broker deliver what comes to a queue."""
-        self._consumer.write(methods.consume(CHANNEL, queue))
+    def consume(self, queue: str, consumer_tag: str = "", arguments: bytes = methods.NO_TABLE) -> None:
+        """Have the broker deliver what comes to a queue; see `nowait.amqp.methods.consume`."""
+        self._consumer.write(methods.consume(CHANNEL, queue, consumer_tag, arguments))
+
+    def cancel(self, consumer_tag: str) -> None:
+        """Have it deliver no more to that consumer."""
+        self._consumer.write(methods.cancel(CHANNEL, consumer_tag))
+
+    def prefetch(self, count: int, all_consumers: bool) -> None:
+        """Have it deliver so many at a time; see `nowait.amqp.methods.qos`."""
+        self._consumer.write(methods.qos(CHANNEL, count, all_consumers))
 
     def acknowledge(self, tag: int, multiple: bool) -> None:
         """Acknowledge a delivery, or all up to it."""
         self._consumer.write(methods.ack(CHANNEL, tag, multiple))
+
+    def settle(self, rejections: Iterable[tuple[int, bool]], acknowledgements: Iterable[tuple[int, bool]]) -> None:
+        """Reject deliveries, given as tag and `requeue`, and acknowledge others, given as tag and `multiple`."""
+        frames = [methods.reject(CHANNEL, tag, requeue) for tag, requeue in rejections]
+        frames += [methods.ack(CHANNEL, tag, multiple) for tag, multiple in acknowledgements]
+        if frames:
+            self._consumer.write(b"".join(frames))
 
     def delete_queue(self, queue: str) -> None:
         """Delete a queue, whatever is in it."""

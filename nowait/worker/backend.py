@@ -13,9 +13,11 @@ from typing import Any
 from celery import Celery, Task
 from celery.backends.rpc import RPCBackend
 
+from nowait.messages.outbound import OutboundMessage
 from nowait.topology import Topology
+from nowait.worker.outbox import outbox
 from nowait.worker.publisher import ConfirmedPublisher, Undelivered
-from nowait.worker.replies import describe_exception, encode_reply, reply_message
+from nowait.worker.replies import describe_exception, encode_reply, reply_message, reply_properties
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,11 @@ class Results(RPCBackend):
         if not routing_key:
             return result
         body = encode_reply(self._document(task_id, state, result, traceback, request))
+        box = outbox.get()
+        if box is not None:
+            properties = reply_properties(correlation_id, self._topology, self.persistent)
+            box.send(OutboundMessage(self._topology.replies, routing_key, properties, body))
+            return result
         message = reply_message(body, correlation_id, self._topology, self.persistent)
 
         def send() -> None:

@@ -5,13 +5,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import amqp
 from amqp.serialization import dumps
 from celery import Celery
 from kombu import Connection, Message, Queue
-from kombu.common import QoS
 
 from nowait.messages.limits import MAX_TASK_BODY, MAX_TASK_HEADERS
 from nowait.messages.validation import Rejected, reply_address
@@ -32,13 +31,23 @@ _NOT_KEPT = ("application_headers", "user_id", "expiration", "delivery_mode")
 _ROUTING_HEADERS = ("CC", "BCC")
 
 
+class Prefetch(Protocol):
+    """How many messages a worker has at hand: kombu's QoS, or whoever stands for it."""
+
+    def increment_eventually(self) -> Any:
+        """One more."""
+
+    def decrement_eventually(self) -> Any:
+        """One less."""
+
+
 class Rejection(NamedTuple):
     """A rejected message."""
 
     message: Message  # unacknowledged; without its body
     letter: amqp.Message  # what goes to the dead-letter queue
     reply: tuple[amqp.Message, str] | None  # what its caller is answered, and in which queue; None when nobody is to be
-    qos: QoS | None  # counts it as held, with room for another one; None when there are too many
+    qos: Prefetch | None  # counts it as held, with room for another one; None when there are too many
     since: float  # when it was rejected, by time.monotonic()
 
 
@@ -77,7 +86,7 @@ class DeadLetters:
         except amqp.exceptions.ChannelError as error:
             log.warning("queue %s: not declared, and perhaps without a bound: %s", name, error)
 
-    def add(self, message: Message, error: Rejected, qos: QoS) -> None:
+    def add(self, message: Message, error: Rejected, qos: Prefetch) -> None:
         """Take charge of a rejected message. Called on the consumer's thread, and returns at once."""
         held = self._held < _MAX_HELD
         if held:

@@ -6,6 +6,7 @@ from typing import Any
 import amqp
 from kombu.utils.json import JSONEncoder
 
+from nowait.amqp import properties
 from nowait.messages.limits import MAX_REPLY
 from nowait.topology import Topology
 
@@ -23,6 +24,19 @@ def reply_message(body: bytes, correlation_id: str, topology: Topology, persiste
         correlation_id=correlation_id,
         delivery_mode=2 if persistent else 1,
         **topology.sender_properties(),
+    )
+
+
+def reply_properties(correlation_id: str, topology: Topology, persistent: bool = False) -> bytes:
+    """The same message's properties, encoded."""
+    return properties.encode(
+        {
+            "content_type": "application/json",
+            "content_encoding": "utf-8",
+            "delivery_mode": 2 if persistent else 1,
+            "correlation_id": correlation_id,
+            **topology.sender_properties(),
+        }
     )
 
 

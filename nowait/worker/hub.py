@@ -1,0 +1,36 @@
+"""Celery's event loop, for other threads."""
+
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+
+class HubCalls:
+    """Has functions called by the thread of Celery's event loop, in their order, whoever asks for it."""
+
+    def __init__(self) -> None:
+        self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
+        self._due = False
+        self._wakes, self._waker = socket.socketpair()
+        self._wakes.setblocking(False)
+        self._waker.setblocking(False)
+
+    def register(self, hub: Any) -> None:
+        """Have them called by this loop (kombu's Hub)."""
+        hub.add_reader(self._wakes, self._run)
+
+    def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Have a function called soon. May be called by any thread, and by the handler of a signal."""
+        self._calls.append((function, arguments))
+        if not self._due:
+            self._due = True
+            self._waker.send(b"\0")
+
+    def _run(self, *_: Any) -> None:
+        self._wakes.recv(4096)
+        self._due = False
+        # Those that come meanwhile wake the loop again: others on it want their turn.
+        for _call in range(len(self._calls)):
+            function, arguments = self._calls.popleft()
+            function(*arguments)

@@ -1,0 +1,253 @@
+"""A worker's link to its broker, on a thread of its own: deliveries in; replies and settlements out, in batches."""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from amqp.serialization import dumps
+from celery import Celery
+from kombu import Queue
+
+from nowait.amqp.methods import Confirmed, Delivery, Event
+from nowait.link.link import Link
+from nowait.link.opener import TIMEOUT, ConnectionLost, Opener
+from nowait.link.supervisor import supervise
+from nowait.messages.limits import MAX_TASK_BODY
+from nowait.worker.unsettled import Receipt, Reply, Settlement, Unsettled
+
+log = logging.getLogger(__name__)
+
+_CLOSE_TIMEOUT = 1.0  # seconds that the broker gets for its close-ok
+
+
+class Receiver(Protocol):
+    """Who gets the deliveries; called on the intake's thread."""
+
+    def receive(self, delivery: Delivery, receipt: Receipt) -> None:
+        """A delivery came."""
+
+    def resume(self) -> None:
+        """Tasks may begin again: there is room for their replies."""
+
+    def lost(self) -> None:
+        """The link is lost: what it delivered and has not begun will be delivered again."""
+
+    def withdraw(self) -> Iterable[Receipt]:
+        """No more tasks are to begin: the deliveries that have not."""
+
+
+class Intake:
+    """Keeps the link up.
+
+    Args:
+        app: its broker is used.
+        receiver: makes who gets the deliveries, and may send replies and settlements by the function that it is given.
+
+    Attributes:
+        full: no more tasks are to begin, as too many replies wait for the broker.
+    """
+
+    def __init__(self, app: Celery, receiver: Callable[[Callable[[Reply | Settlement], None]], Receiver]) -> None:
+        options = {"heartbeat": app.conf.broker_heartbeat, "connect_timeout": TIMEOUT}
+        self._opener = Opener(app.connection_for_read(**options), app.connection_for_write(**options), self._set_up)
+        self._receiver = receiver(self.post)
+        self._unsettled = Unsettled()
+        self._posted: deque[Reply | Settlement] = deque()
+        self._flush_due = False
+        self._link: Link | None = None
+        self._queues: dict[str, Queue] = {}
+        self._prefetch = 0
+        self._extra = 0  # more than that: places of those that are not to count
+        self._all_consumers = False
+        self._withdrawn = False
+        self.full = False
+        self._loop = asyncio.new_event_loop()
+        self._connecting = ThreadPoolExecutor(1, thread_name_prefix="intake-connect")
+        self._thread = threading.Thread(target=self._run, name="intake", daemon=True)
+
+    # Called by any thread.
+
+    def start(self, prefetch_count: int, all_consumers: bool) -> None:
+        """Begin to connect, if that is not done already.
+
+        Args:
+            prefetch_count, all_consumers: as for prefetch().
+        """
+        self.prefetch(prefetch_count, all_consumers)
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def post(self, item: Reply | Settlement) -> None:
+        """Send a reply, or settle a delivery; soon, and with all others of that moment."""
+        self._posted.append(item)
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon_threadsafe(self._flush)
+
+    def consume(self, queues: Iterable[Queue]) -> None:
+        """Consume these queues, if that is not done already."""
+        self.call(self._consume, list(queues))
+
+    def cancel(self, queue: str) -> None:
+        """Consume a queue no more."""
+        self.call(self._cancel, queue)
+
+    def prefetch(self, count: int, all_consumers: bool) -> None:
+        """Have so many deliveries at hand that are not settled; see nowait.amqp.methods.qos."""
+        self.call(self._set_prefetch, count, all_consumers)
+
+    def increment_eventually(self) -> None:
+        """Have one more at hand; as kombu.common.QoS has it."""
+        self.call(self._add_to_prefetch, 1)
+
+    def decrement_eventually(self) -> None:
+        """Have one less at hand again."""
+        self.call(self._add_to_prefetch, -1)
+
+    def withdraw(self) -> None:
+        """Begin no more tasks: what was delivered, and has not begun, goes back to its queue at once."""
+        self.call(self._withdraw)
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Call a function on the intake's thread."""
+        self._loop.call_soon_threadsafe(function, *arguments)
+
+    def close(self, timeout: float) -> None:
+        """Send what is left to be sent, and close.
+
+        Args:
+            timeout: seconds that the broker gets to confirm the replies; what it has not confirmed by then is lost.
+        """
+        if not self._thread.is_alive():
+            return
+        asyncio.run_coroutine_threadsafe(self._close(timeout), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    # On the intake's thread.
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        supervision = supervise(
+            self._opener, self._connecting, self._connected, self._received, self._disconnected, MAX_TASK_BODY
+        )
+        self._supervisor = self._loop.create_task(supervision, name="intake")
+        self._loop.run_forever()
+
+    def _set_up(self, channel: Any) -> None:
+        """On the connecting thread."""
+        channel.basic_qos(0, self._prefetch_count, self._all_consumers)
+        for queue in list(self._queues.values()):
+            queue(channel).declare()
+
+    def _connected(self, link: Link) -> None:
+        self._link = link
+        self._unsettled.connected()
+        link.prefetch(self._prefetch_count, self._all_consumers)
+        if not self._withdrawn:
+            for queue in self._queues.values():
+                self._consume_on(link, queue)
+        self._flush()
+
+    def _disconnected(self, reason: ConnectionLost) -> None:
+        self._link = None
+        for reply in self._unsettled.disconnected(reason.refused):
+            log.error("a reply to %s was refused, and is dropped: %s", reply.message.routing_key, reason)
+        self._receiver.lost()
+
+    def _received(self, event: Event) -> None:
+        if isinstance(event, Delivery):
+            receipt = self._unsettled.delivered(event.tag)
+            if self._withdrawn:
+                self.post(Settlement(receipt, "requeue"))
+            else:
+                self._receiver.receive(event, receipt)
+        elif isinstance(event, Confirmed):
+            for reply in self._unsettled.confirmed(event):
+                log.error("a reply to %s was refused by its queue, and is dropped", reply.message.routing_key)
+            self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        unsettled = self._unsettled
+        while self._posted:
+            item = self._posted.popleft()
+            if isinstance(item, Reply):
+                unsettled.reply(item)
+            else:
+                unsettled.settle(item)
+        link = self._link
+        if link is not None:
+            for reply in unsettled.to_publish():
+                link.publish(link.frames(reply.message, mandatory=False))
+            # In this order: an acknowledgement of several must not cover a rejection.
+            link.settle(unsettled.rejections(), unsettled.acknowledgements())
+        if self.full and not unsettled.full:
+            self.full = False
+            self._receiver.resume()
+        self.full = unsettled.full
+
+    def _consume(self, queues: list[Queue]) -> None:
+        for queue in queues:
+            if queue.name not in self._queues:
+                self._queues[queue.name] = queue
+                if self._link is not None and not self._withdrawn:
+                    self._consume_on(self._link, queue)
+
+    def _consume_on(self, link: Link, queue: Queue) -> None:
+        arguments: Any = queue.consumer_arguments or {}
+        link.consume(queue.name, _consumer_tag(queue.name), bytes(dumps("F", (arguments,))))
+
+    def _cancel(self, queue: str) -> None:
+        if self._queues.pop(queue, None) is not None and self._link is not None:
+            self._link.cancel(_consumer_tag(queue))
+
+    @property
+    def _prefetch_count(self) -> int:
+        return self._prefetch and self._prefetch + self._extra
+
+    def _set_prefetch(self, count: int, all_consumers: bool) -> None:
+        self._prefetch, self._all_consumers = count, all_consumers
+        self._add_to_prefetch(0)
+
+    def _add_to_prefetch(self, number: int) -> None:
+        self._extra += number
+        if self._link is not None:
+            self._link.prefetch(self._prefetch_count, self._all_consumers)
+
+    def _withdraw(self) -> None:
+        if self._withdrawn:
+            return
+        self._withdrawn = True
+        if self._link is not None:
+            for queue in self._queues:
+                self._link.cancel(_consumer_tag(queue))
+        for receipt in self._receiver.withdraw():
+            self._unsettled.settle(Settlement(receipt, "requeue"))
+        self._flush()
+
+    async def _close(self, timeout: float) -> None:
+        self._withdraw()
+        deadline = self._loop.time() + timeout
+        while (self._posted or self._unsettled.replies) and self._loop.time() < deadline:
+            await asyncio.sleep(0.005)
+        if self._unsettled.replies:
+            log.error("%d replies were not delivered: the broker did not take them", self._unsettled.replies)
+        self._supervisor.cancel()
+        await asyncio.gather(self._supervisor, return_exceptions=True)
+        if self._link is not None:
+            await self._link.close(_CLOSE_TIMEOUT)
+        self._connecting.shutdown(wait=False, cancel_futures=True)
+
+
+def _consumer_tag(queue: str) -> str:
+    return queue
