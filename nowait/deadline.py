@@ -1,11 +1,16 @@
 """When the time of a request or a task is over, in each form that it takes on its way."""
 
+import contextlib
+import re
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from celery.utils.time import maybe_iso8601
+
+# As datetime.isoformat writes it.
+_USUAL = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3,6})?([+-]\d\d:\d\d)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,18 @@ def seconds_until(expires: Any, now: datetime) -> float:
     """
     if isinstance(expires, (int, float)):
         return float(expires)
-    moment: Any = maybe_iso8601(expires)
+    moment = expires if isinstance(expires, datetime) else parse_moment(expires)
     return float(((moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)) - now).total_seconds())
+
+
+def parse_moment(text: str) -> datetime:
+    """A moment in Celery's messages: ISO 8601 text. Raises ValueError."""
+    if _USUAL.fullmatch(text):
+        # Celery's own parser takes 15 times as long.
+        with contextlib.suppress(ValueError):  # Python 3.10 reads less of it
+            return datetime.fromisoformat(text)
+    moment: Any = maybe_iso8601(text)
+    return moment  # type: ignore[no-any-return]
 
 
 def to_expires(seconds: float, now: datetime) -> str:

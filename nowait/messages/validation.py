@@ -12,10 +12,10 @@ from celery import Celery
 from celery.app.amqp import AMQP
 from celery.app.task import Context, Task
 from celery.canvas import Signature
-from celery.utils.time import maybe_iso8601
 from kombu import Producer
 
 from nowait.amqp import properties as amqp_properties
+from nowait.deadline import parse_moment
 from nowait.messages.limits import MAX_SHORT_STRING, MAX_TASK_BODY
 
 Check = Callable[[Any], bool]
@@ -48,7 +48,7 @@ def _text(value: Any) -> bool:
 def _id(value: Any) -> bool:
     # An AMQP short string: a reply to it has to be sent.
     try:
-        return isinstance(value, str) and 0 < len(value.encode()) <= MAX_SHORT_STRING
+        return isinstance(value, str) and 0 < len(value if value.isascii() else value.encode()) <= MAX_SHORT_STRING
     except UnicodeEncodeError:  # a lone surrogate
         return False
 
@@ -59,7 +59,7 @@ def _count(value: Any) -> bool:
 
 def _moment(value: Any) -> bool:
     try:
-        return isinstance(value, str) and maybe_iso8601(value) is not None
+        return isinstance(value, str) and parse_moment(value) is not None
     except ValueError:
         return False
 
@@ -116,6 +116,8 @@ _HEADERS: Mapping[str, Check] = {
     "stamped_headers": _none_or_each(_stamp),
     "stamps": lambda value: not value or (isinstance(value, Mapping) and _json(value)),
 }
+# Most are none in most messages.
+_MAY_BE_NONE = frozenset(name for name, check in _HEADERS.items() if check(None))
 # What the body may carry besides arguments: further tasks.
 _EMBEDDED: Mapping[str, Check] = {
     **dict.fromkeys(("callbacks", "errbacks", "chain"), _none_or_each(_task)),
@@ -151,10 +153,14 @@ def validate_headers(
         if name not in headers:
             raise Rejected(f"the header {name} is missing")
     for name, value in headers.items():
+        if value is None and name in _MAY_BE_NONE:
+            continue
         check = _HEADERS.get(name)
         if check is None:
             # Others belong to whoever sent them, unless they would pass for what Celery knows of a task.
-            if name == "compression" or hasattr(Context, name):
+            if name == "compression":
+                raise Rejected("compressed content is not allowed")
+            if hasattr(Context, name):
                 raise Rejected(f"the header {name[:100]!r} is not allowed")
         elif not check(value):
             raise Rejected(f"the header {name} is not what it should be")

@@ -17,7 +17,7 @@ from nowait.messages.outbound import OutboundMessage
 from nowait.topology import Topology
 from nowait.worker.outbox import outbox
 from nowait.worker.publisher import ConfirmedPublisher, Undelivered
-from nowait.worker.replies import describe_exception, encode_reply, reply_message, reply_properties
+from nowait.worker.replies import ReplyProperties, describe_exception, encode_reply, reply_message
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,7 @@ class Results(RPCBackend):
         self._app: Any = app
         self._publisher = ConfirmedPublisher(app)
         self._topology: Topology = app.conf.get("nowait_topology", Topology.declared())
+        self._properties = ReplyProperties(self._topology, self.persistent)
         self._tracebacks: bool = app.conf.get("nowait_reply_tracebacks", False)
         self._background = ThreadPoolExecutor(1, thread_name_prefix="results")
 
@@ -66,7 +67,7 @@ class Results(RPCBackend):
         body = encode_reply(self._document(task_id, state, result, traceback, request))
         box = outbox.get()
         if box is not None:
-            properties = reply_properties(correlation_id, self._topology, self.persistent)
+            properties = self._properties.encoded(correlation_id)
             box.send(OutboundMessage(self._topology.replies, routing_key, properties, body))
             return result
         message = reply_message(body, correlation_id, self._topology, self.persistent)

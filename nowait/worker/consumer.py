@@ -66,7 +66,8 @@ class Consumer(consumer.Consumer):
         call_soon = self._intake.call if self._intake else self.call_soon
         self._dead_letters = DeadLetters(app, self._topology, call_soon, self.connection_errors)
         if self.hub:
-            self.hub.call_repeatedly(1.0, self._notifier.alive)
+            # Both threads have to work for it.
+            self.hub.call_repeatedly(1.0, call_soon, self._notifier.alive)
         reject_compressed()
         self.sender = self._topology.server_user
         self.canvas = bool(app.conf.get("nowait_canvas", False))

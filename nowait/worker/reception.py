@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from amqp.serialization import loads
 from celery import Celery, signals
 from celery.app import trace
 from celery.app.task import Task
@@ -13,6 +12,7 @@ from celery.worker import state
 from kombu.utils import json as kombus_json
 
 from nowait.amqp.methods import Delivery
+from nowait.messages.headers import decode_headers
 from nowait.messages.validation import Rejected, validate_body, validate_headers
 from nowait.worker.pools import Runner
 from nowait.worker.request import Delivered, Post, Request
@@ -68,21 +68,22 @@ class Reception:
 
     def receive(self, delivery: Delivery, receipt: Receipt) -> None:
         """Take charge of a delivery."""
-        delivered = Delivered(delivery, delivery.source(), {}, receipt, self._post)
+        headers: dict[str, Any] = {}
         try:
-            delivered = delivered._replace(headers=_headers(delivery))
-            payload = self._validated(delivered)
+            headers = _headers(delivery)
+            payload = self._validated(delivery, headers)
         except Rejected as error:
-            self._consumer.reject(delivered, error)
+            self._consumer.reject(Delivered(delivery, headers, receipt, self._post), error)
             return
-        task = self._tasks[delivered.headers["task"]]
-        if self._is_celerys(task, delivered.headers):
+        task = self._tasks[headers["task"]]
+        delivered = Delivered(delivery, headers, receipt, self._post)
+        if self._is_celerys(task, headers):
             self._consumer.handle(delivered)
             return
         request = Request(task, delivered, payload, self._consumer)
         state.task_reserved(request)
         if self._informs:
-            self._log(request, delivered.headers)
+            self._log(request, headers)
         self._runner.waiting.append(request)
         self._runner.begin()
 
@@ -107,11 +108,10 @@ class Reception:
             state.task_ready(request)
             yield request.receipt
 
-    def _validated(self, delivered: Delivered) -> Any:
+    def _validated(self, delivery: Delivery, headers: dict[str, Any]) -> Any:
         """The decoded body of a message that may be run. Raises Rejected."""
-        delivery = delivered.delivery
         validate_headers(
-            delivered.headers,
+            headers,
             delivery.properties,
             delivery.content_type,
             delivery.properties.get("content_encoding"),
@@ -152,14 +152,10 @@ class Reception:
 def _headers(delivery: Delivery) -> dict[str, Any]:
     """The application headers. Raises Rejected when they cannot be decoded."""
     table = delivery.properties.get("headers")
-    if table is None:
-        return {}
     try:
-        (headers,), _ = loads("F", table, 0)
-    except Exception as error:  # OverflowError of a time stamp, RecursionError of a nested table, py-amqp's own
+        return {} if table is None else decode_headers(table)
+    except ValueError as error:
         raise Rejected("the headers cannot be decoded") from error
-    decoded: dict[str, Any] = headers
-    return decoded
 
 
 def _payload(body: bytes) -> Any:

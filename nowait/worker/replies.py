@@ -27,17 +27,28 @@ def reply_message(body: bytes, correlation_id: str, topology: Topology, persiste
     )
 
 
-def reply_properties(correlation_id: str, topology: Topology, persistent: bool = False) -> bytes:
-    """The same message's properties, encoded."""
-    return properties.encode(
-        {
+class ReplyProperties:
+    """The same message's properties, encoded, but for the correlation id.
+
+    Args:
+        topology: whose replies they are.
+        persistent: they outlive a broker that restarts.
+    """
+
+    def __init__(self, topology: Topology, persistent: bool) -> None:
+        fixed: dict[str, Any] = {
             "content_type": "application/json",
             "content_encoding": "utf-8",
             "delivery_mode": 2 if persistent else 1,
-            "correlation_id": correlation_id,
             **topology.sender_properties(),
         }
-    )
+        self._start = properties.flags({**fixed, "correlation_id": ""})
+        self._start += properties.values(fixed, "content_type", "content_encoding", "delivery_mode")
+        self._end = properties.values(fixed, "user_id")
+
+    def encoded(self, correlation_id: str) -> bytes:
+        """All of them. Raises ValueError for an id of more than 255 bytes."""
+        return self._start + properties.encode_short_string(correlation_id) + self._end
 
 
 def encode_reply(document: dict[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ from celery.worker import state
 from celery.worker.request import Request as CelerysRequest
 from kombu import Message
 
-from nowait.amqp.methods import Delivery, Source
+from nowait.amqp.methods import Delivery
 from nowait.deadline import Deadline
 from nowait.messages.outbound import OutboundMessage
 from nowait.worker.outbox import outbox
@@ -27,18 +27,19 @@ class Delivered(NamedTuple):
     """A message as it was delivered, and what is owed for it."""
 
     delivery: Delivery
-    source: Source
     headers: dict[str, Any]
     receipt: Receipt
     post: Post
 
     def properties(self) -> dict[str, Any]:
         """The properties as kombu gives them."""
-        return {**self.delivery.properties, "application_headers": self.headers}
+        properties = {**self.delivery.properties, "application_headers": self.headers}
+        properties.pop("headers", None)
+        return properties
 
     def message(self, accept: Any = None) -> Message:
         """The same as a message of kombu's, which Celery can settle."""
-        delivery, source = self.delivery, self.source
+        delivery, source = self.delivery, self.delivery.source()
         message: Any = Message
         made: Message = message(
             body=delivery.body or b"",
@@ -172,11 +173,11 @@ class Request:
 
     def _context(self) -> dict[str, Any]:
         """What becomes `Task.request`."""
-        delivery, source, headers, *_ = self._delivered
-        properties = self._delivered.properties()
+        delivered = self._delivered
+        source, properties = delivered.delivery.source(), delivered.properties()
         args, kwargs, embed = self._payload
         return {
-            **headers,
+            **delivered.headers,
             "properties": properties,
             "reply_to": properties.get("reply_to"),
             "correlation_id": properties.get("correlation_id"),
