@@ -2,8 +2,8 @@
 
 NOWAIT_TEST_RUNS names the file that test.record appends to, NOWAIT_TEST_QUEUE_TYPE the type of the
 queue: classic or quorum; NOWAIT_TEST_BACKEND the result backend, rpc:// unless it is given;
-NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given; NOWAIT_TEST_ALIVE the
-file of its signs of life.
+NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given; NOWAIT_TEST_ACKS_LATE=1 has
+tasks acknowledged after their end; NOWAIT_TEST_ALIVE the file of its signs of life.
 """
 
 import math
@@ -27,6 +27,7 @@ app.conf.update(
     task_default_queue="tests",
     task_queues=[Queue("tests", queue_arguments={"x-queue-type": environment("NOWAIT_TEST_QUEUE_TYPE", "classic")})],
     accept_content=["json"],
+    task_acks_late=environment("NOWAIT_TEST_ACKS_LATE") == "1",
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=1,
 )
@@ -76,9 +77,10 @@ def progress(self: Task, steps: int) -> int:
 
 
 @app.task(name="test.record")
-def record(payload: str, deadline: float) -> str:
-    """Return `payload`, after a note that it ran: when, and what deadline it had."""
+def record(payload: str, deadline: float, pause: float = 0.0) -> str:
+    """Return `payload`, `pause` seconds after a note that it ran: when, and what deadline it had."""
     line = f"{payload} {time.time()} {deadline}\n"
     with open(os.environ["NOWAIT_TEST_RUNS"], "a") as file:
         file.write(line)
+    time.sleep(pause)
     return payload

@@ -88,8 +88,8 @@ class Request:
     """
 
     __slots__ = (
-        "id", "name", "task", "acknowledged", "time_start", "worker_pid", "_delivered", "_payload", "_consumer",
-        "_deadline", "_last_reply", "_celerys", "__weakref__",
+        "id", "name", "task", "acknowledged", "time_start", "worker_pid", "eventer", "_delivered", "_payload",
+        "_consumer", "_deadline", "_last_reply", "_celerys", "__weakref__",
     )  # fmt: skip
 
     def __init__(self, task: Any, delivered: Delivered, payload: Any, consumer: Any) -> None:
@@ -100,6 +100,7 @@ class Request:
         self.acknowledged = False
         self.time_start: float | None = None
         self.worker_pid: int | None = None
+        self.eventer = consumer.event_dispatcher  # another one, once Celery's connection has been lost
         self._delivered = delivered
         self._payload = payload
         self._consumer = consumer
@@ -204,7 +205,7 @@ class Request:
                 on_ack=lambda *_: self._settle("acknowledge"),
                 on_reject=lambda _log, _errors, requeue: self._settle("requeue" if requeue else "drop"),
                 hostname=consumer.hostname,
-                eventer=consumer.event_dispatcher,
+                eventer=self.eventer,
                 app=consumer.app,
                 connection_errors=consumer.connection_errors,
                 task=self.task,
@@ -212,6 +213,7 @@ class Request:
         self._celerys.acknowledged = self.acknowledged
         self._celerys.time_start = self.time_start
         self._celerys.worker_pid = self.worker_pid
+        self._celerys.eventer = self.eventer
         return self._celerys
 
     def __getattr__(self, name: str) -> Any:

@@ -7,6 +7,7 @@ A delivery belongs to the link that it came by: once that is lost, the broker de
 for it. A reply outlives its link, and is published again on the next one.
 """
 
+from bisect import bisect
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from itertools import takewhile
@@ -158,8 +159,8 @@ class Unsettled:
         tags, self._acknowledged = sorted(self._acknowledged), []
         first_open = next(iter(self._open), tags[-1] + 1)
         # One for the run in front of the first that is still open.
-        run = [tag for tag in tags if tag < first_open]
-        return [(run[-1], len(run) > 1)] * bool(run) + [(tag, False) for tag in tags[len(run) :]]
+        run = bisect(tags, first_open - 1)
+        return ([(tags[run - 1], run > 1)] if run else []) + [(tag, False) for tag in tags[run:]]
 
     def rejections(self) -> list[tuple[int, bool]]:
         """The rejections that are due: tag and `requeue` of each. All are taken as sent."""
