@@ -2,8 +2,8 @@
 
 NOWAIT_TEST_RUNS names the file that test.record appends to, NOWAIT_TEST_QUEUE_TYPE the type of the
 queue: classic or quorum; NOWAIT_TEST_BACKEND the result backend, rpc:// unless it is given;
-NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given; NOWAIT_TEST_ALIVE the
-file of its signs of life.
+NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given; NOWAIT_TEST_ACCEPT the
+content that is accepted, JSON unless it is given; NOWAIT_TEST_ALIVE the file of its signs of life.
 """
 
 import math
@@ -26,7 +26,7 @@ app.conf.update(
     worker_consumer=environment("NOWAIT_TEST_CONSUMER", "celery.worker.consumer:Consumer"),
     task_default_queue="tests",
     task_queues=[Queue("tests", queue_arguments={"x-queue-type": environment("NOWAIT_TEST_QUEUE_TYPE", "classic")})],
-    accept_content=["json"],
+    accept_content=environment("NOWAIT_TEST_ACCEPT", "json").split(),
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=1,
 )

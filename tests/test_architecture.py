@@ -45,7 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.messages.reply": {"nowait.errors"},
     "nowait.messages.task": set(),
     "nowait.messages.template": {"amqp", "nowait.amqp.properties", "nowait.messages.task"},
-    "nowait.messages.validation": {"celery", "kombu", "nowait.amqp", "nowait.messages.limits"},
+    "nowait.messages.validation": {"celery", "nowait.messages.limits"},
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
     "nowait.testing": {"nowait.bridge.call", "nowait.bridge.calls", "nowait.errors"},
@@ -53,6 +53,10 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.topology": {"kombu"},
     "nowait.values": set(),
     "nowait.worker": {"nowait.worker.backend", "nowait.worker.configure", "nowait.worker.consumer"},
+    "nowait.worker.answers": {
+        "celery", "kombu", "nowait.messages.validation", "nowait.topology", "nowait.worker.publisher",
+        "nowait.worker.replies",
+    },
     "nowait.worker.backend": {"celery", "nowait.topology", "nowait.worker.publisher", "nowait.worker.replies"},
     "nowait.worker.configure": {"celery", "nowait.tls", "nowait.topology"},
     "nowait.worker.consumer": {
@@ -61,11 +65,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "nowait.worker.dead_letters": {
         "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.topology",
-        "nowait.worker.publisher", "nowait.worker.replies",
+        "nowait.worker.answers", "nowait.worker.publisher",
     },
     "nowait.worker.frames": {"nowait.amqp.frames"},
     "nowait.worker.publisher": {"amqp", "celery", "nowait.deadline"},
-    "nowait.worker.replies": {"amqp", "kombu", "nowait.messages.limits", "nowait.topology"},
+    "nowait.worker.replies": {"amqp", "kombu", "nowait.messages.limits", "nowait.messages.reply", "nowait.topology"},
     "server": set(),
     "server.__main__": {
         "celery", "nowait.bridge", "nowait.messages.limits", "nowait.systemd", "nowait.topology", "server.app",

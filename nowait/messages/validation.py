@@ -5,6 +5,8 @@ name other tasks to send. The form is message protocol 2, https://docs.celeryq.d
 """
 
 from collections.abc import Callable, Container, Mapping
+from datetime import datetime
+from decimal import Decimal
 from inspect import signature
 from typing import Any
 
@@ -13,18 +15,18 @@ from celery.app.amqp import AMQP
 from celery.app.task import Context, Task
 from celery.canvas import Signature
 from celery.utils.time import maybe_iso8601
-from kombu import Producer
 
-from nowait.amqp import properties as amqp_properties
 from nowait.messages.limits import MAX_SHORT_STRING, MAX_TASK_BODY
 
 Check = Callable[[Any], bool]
 
+JSON = "application/json"
+_UTF8 = ("utf-8", "utf8")
 _MAX_DEPTH = 8  # of lists and objects in the value of a stamp
-# When a stamped task is tried again, Celery makes an option of each stamp: none may have the name of an option.
-_OPTIONS = amqp_properties.NAMES.union(
-    {"queue", "exchange_type"},
-    *(signature(call).parameters for call in (Task.apply_async, Celery.send_task, AMQP.as_task_v2, Producer.publish)),
+# When a stamped task is tried again, Celery makes an option of each stamp, and drops it before it publishes: none may
+# have the name of an option that is read earlier.
+_OPTIONS = frozenset({"queue", "exchange", "exchange_type", "routing_key"}).union(
+    *(signature(call).parameters for call in (Task.apply_async, Celery.send_task, AMQP.as_task_v2))
 )
 
 
@@ -33,7 +35,8 @@ class Rejected(ValueError):
 
     Args:
         reason: why, in words fit for a header: short, without line breaks.
-        kind: UnknownTask, MessageTooLarge, or InvalidMessage for all else: what its caller is answered.
+        kind: the exception that its caller is answered with: Celery's NotRegistered for a task that
+            there is not, MessageTooLarge, or InvalidMessage for all else.
     """
 
     def __init__(self, reason: str, kind: str = "InvalidMessage") -> None:
@@ -66,21 +69,21 @@ def _moment(value: Any) -> bool:
 
 def _limits(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == 2 and all(
-        limit is None or (type(limit) in (int, float) and 0 < limit < 10**9) for limit in value
+        limit is None or (type(limit) in (int, float) and 0 <= limit < 10**9) for limit in value
     )  # fmt: skip
 
 
 def _stamp(value: Any) -> bool:
-    # What would pass for an option of Celery's is no stamp.
-    return _id(value) and value not in _OPTIONS and not hasattr(Context, value)
+    return _id(value) and value not in _OPTIONS
 
 
-def _json(value: Any, depth: int = _MAX_DEPTH) -> bool:
+def _plain(value: Any, depth: int = _MAX_DEPTH) -> bool:
+    # What a header of AMQP can hold, but in no more than `depth` objects and lists.
     if isinstance(value, Mapping):
-        return depth > 0 and all(isinstance(key, str) and _json(inner, depth - 1) for key, inner in value.items())
+        return depth > 0 and all(isinstance(key, str) and _plain(inner, depth - 1) for key, inner in value.items())
     if isinstance(value, (list, tuple)):
-        return depth > 0 and all(_json(inner, depth - 1) for inner in value)
-    return value is None or isinstance(value, (str, int, float))
+        return depth > 0 and all(_plain(inner, depth - 1) for inner in value)
+    return value is None or isinstance(value, (str, bytes, int, float, Decimal, datetime))
 
 
 def _task(value: Any) -> bool:
@@ -114,7 +117,7 @@ _HEADERS: Mapping[str, Check] = {
     "timelimit": _or_none(_limits),
     "ignore_result": _or_none(lambda value: isinstance(value, bool)),
     "stamped_headers": _none_or_each(_stamp),
-    "stamps": lambda value: not value or (isinstance(value, Mapping) and _json(value)),
+    "stamps": lambda value: not value or (isinstance(value, Mapping) and _plain(value)),
 }
 # What the body may carry besides arguments: further tasks.
 _EMBEDDED: Mapping[str, Check] = {
@@ -125,7 +128,7 @@ _EMBEDDED: Mapping[str, Check] = {
 
 def validate_headers(
     headers: Any, properties: Mapping[str, Any], content_type: Any, content_encoding: Any, size: int,
-    tasks: Container[str], sender: str | None = None,
+    tasks: Container[str], sender: str | None = None, accept: Container[str] = (JSON,),
 ) -> None:
     """Check all of a message but its body.
 
@@ -136,11 +139,12 @@ def validate_headers(
         tasks: the names of the tasks that may be run.
         sender: the broker's user that it has to come from, in `user_id`, which the broker has
             verified; None for anybody.
+        accept: the content types that it may have.
 
     Raises Rejected.
     """  # fmt: skip
-    if content_type != "application/json" or content_encoding not in ("utf-8", "utf8"):
-        raise Rejected("the content is not JSON in UTF-8")
+    if content_type not in accept or content_encoding not in (_UTF8 if content_type == JSON else (*_UTF8, "binary")):
+        raise Rejected("the content has no type and encoding that the worker accepts, such as JSON in UTF-8")
     if not _comes_from(sender, properties):
         raise Rejected(f"it does not come from the user {sender}")
     if size > MAX_TASK_BODY:
@@ -159,7 +163,7 @@ def validate_headers(
         elif not check(value):
             raise Rejected(f"the header {name} is not what it should be")
     if headers["task"] not in tasks:
-        raise Rejected(f"there is no task {headers['task'][:100]!r}", "UnknownTask")
+        raise Rejected(f"there is no task {headers['task'][:100]!r}", "NotRegistered")
     for name in ("correlation_id", "reply_to"):
         # Empty for none, too.
         if properties.get(name) and not _id(properties[name]):

@@ -14,7 +14,7 @@ from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message, compression
 
-from nowait.messages.validation import Rejected, validate_body, validate_headers
+from nowait.messages.validation import JSON, Rejected, validate_body, validate_headers
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from nowait.worker.dead_letters import DeadLetters
@@ -121,11 +121,12 @@ class Consumer(consumer.Consumer):
             size=len(body) if isinstance(body, (bytes, str, memoryview)) else 0,
             tasks=self.app.tasks,
             sender=self._topology.server_user,
+            accept=message.accept or (JSON,),
         )
         try:
             decoded = message.payload
-        except Exception as error:  # json's, kombu's own, RecursionError
-            raise Rejected("the body is not JSON") from error
+        except Exception as error:  # json's, kombu's own, RecursionError; a pickle may raise anything
+            raise Rejected("the body cannot be decoded") from error
         validate_body(decoded, self.app.conf.get("nowait_canvas", False))
 
     def _reject(self, message: Message, error: Rejected) -> None:

@@ -4,6 +4,9 @@ import json
 import random
 import time
 import zlib
+from datetime import datetime
+from decimal import Decimal
+from inspect import signature
 from typing import Any
 
 import amqp
@@ -16,7 +19,8 @@ from hypothesis import strategies as st
 from kombu import compression
 
 from deploy.local.process import Process
-from nowait.amqp import methods, properties
+from nowait.amqp import methods
+from nowait.amqp import properties as amqp_properties
 from nowait.bridge import Bridge
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.messages.validation import Rejected, reply_address, validate_body, validate_headers
@@ -82,7 +86,7 @@ def test_what_celery_makes_of_a_canvas_is_run_where_that_is_allowed() -> None:
 def test_a_rejection_has_a_kind_for_its_caller() -> None:
     headers, properties, body = good()
     for kind, changed, content in (
-        ("UnknownTask", {"task": "test.unknown"}, {}),
+        ("NotRegistered", {"task": "test.unknown"}, {}),
         ("MessageTooLarge", {}, {"size": MAX_TASK_BODY + 1}),
         ("InvalidMessage", {"retries": -1}, {}),
     ):
@@ -142,11 +146,50 @@ def test_a_task_has_to_come_from_the_sender_where_one_is_named() -> None:
         {"time_limit": 10, "soft_time_limit": 5.5},
         {"group_id": "g", "group_index": 0, "root_id": "r", "parent_id": "p", "retries": 3},
         {"shadow": "other", "ignore_result": True, "argsrepr": "(…)"},
+        {"time_limit": 0, "soft_time_limit": 0},
         {"stamped_headers": ["who", "trace"], "who": ["me"], "trace": {"id": 1, "parts": [None, 0.5, True]}},
+        {"stamped_headers": ["at", "of"], "at": datetime(2026, 1, 2), "of": [Decimal("1.5"), b"x"]},
+        {"stamped_headers": ["user_id", "group", "type"], "user_id": 5, "group": "a", "type": "b"},
+        {"replaced_task_nesting": 2},
     ],
 )
 def test_what_celery_makes_is_run(options: dict[str, Any]) -> None:
     check(*good(**options))
+
+
+def test_a_stamp_that_may_have_the_name_of_a_property_does_not_become_one() -> None:
+    # As a retry sends it.
+    app = Celery("stamps", broker="memory://", set_as_current=False)
+    headers, properties, body = good()
+    names = []
+    with app.connection() as connection:
+        for name in sorted(amqp_properties.NAMES.union(signature(kombu.Producer.publish).parameters)):
+            try:
+                check({**headers, "stamped_headers": [name], "stamps": {name: "a stamp"}}, properties, body)
+            except Rejected:
+                continue
+            names.append(name)
+            stamps = {"stamped_headers": [name], name: "a stamp"}
+            app.send_task("test.echo", queue=QUEUE, connection=connection, **stamps)
+            message = connection.SimpleQueue(QUEUE).get(block=False)
+            assert message.headers.pop("stamps") == {name: "a stamp"}
+            assert "a stamp" not in f"{message.headers} {message.properties} {message.delivery_info}"
+            message.ack()
+    assert {"user_id", "app_id", "priority", "headers", "retry"} <= set(names)
+
+
+def test_what_the_application_accepts_besides_json_is_run() -> None:
+    headers, properties, _ = good()
+    accept = {"application/x-yaml", "application/x-msgpack"}
+    arguments: dict[str, Any] = {"size": 10, "tasks": TASKS, "accept": accept}
+    for content_type, encoding in (("application/x-yaml", "utf-8"), ("application/x-msgpack", "binary")):
+        validate_headers(headers, properties, content_type, encoding, **arguments)
+    for content_type, encoding in (
+        ("application/json", "utf-8"), ("application/x-python-serialize", "binary"), ("application/x-yaml", "utf-16"),
+        ("application/data", "binary"), ("", "binary"),
+    ):  # fmt: skip
+        with pytest.raises(Rejected, match="the content"):
+            validate_headers(headers, properties, content_type, encoding, **arguments)
 
 
 def test_headers_of_others_are_no_matter() -> None:
@@ -162,7 +205,7 @@ def test_headers_of_others_are_no_matter() -> None:
         ("eta", "tomorrow"), ("eta", 5), ("expires", {}), ("retries", -1), ("retries", "1"), ("retries", True),
         ("group", []), ("stamps", ["a"]), ("stamps", {"a": object()}), ("stamps", {"a": [[[[[[[[1]]]]]]]]}),
         ("stamped_headers", "a"), ("stamped_headers", [1]), ("stamped_headers", ["queue"]),
-        ("stamped_headers", ["link"]), ("stamped_headers", ["user_id"]), ("stamped_headers", ["chain"]),
+        ("stamped_headers", ["link"]), ("stamped_headers", ["routing_key"]), ("stamped_headers", ["chain"]),
         ("compression", "application/x-gzip"),
         ("callbacks", [1]), ("hostname", "x"), ("delivery_info", {}), ("called_directly", True), ("ignore_result", 1),
     ],
@@ -303,7 +346,8 @@ async def test_headers_that_cannot_be_decoded_are_rejected_like_none(
     headers = {"headers": len(table).to_bytes(4, "big") + table, "content_type": "application/json"}
     with kombu.Connection(vhost) as connection:
         channel: Any = connection.default_channel
-        frames = methods.publish(channel.channel_id, "", QUEUE, properties.encode(headers), b"[[], {}, {}]", 131072)
+        encoded = amqp_properties.encode(headers)
+        frames = methods.publish(channel.channel_id, "", QUEUE, encoded, b"[[], {}, {}]", 131072)
         channel.connection.transport.write(frames)
         async with running(vhost) as bridge:
             await served(bridge)
