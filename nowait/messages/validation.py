@@ -1,7 +1,8 @@
 """Is a message a task that this worker may run? Decided before Celery reads it. No I/O.
 
 Celery trusts what it receives: a misshapen header stops the worker, which hands the message to the next one; a body may
-name other tasks to send. The form is message protocol 2, https://docs.celeryq.dev/en/stable/internals/protocol.html.
+name other tasks to send. The forms are those of message protocols 2 and 1,
+https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -119,6 +120,11 @@ _HEADERS: Mapping[str, Check] = {
     "stamped_headers": _none_or_each(_stamp),
     "stamps": lambda value: not value or (isinstance(value, Mapping) and _plain(value)),
 }
+# Those that protocol 1 has in its body.
+_VERSION_1 = (
+    "task", "id", "root_id", "parent_id", "group", "lang", "origin", "shadow", "argsrepr", "kwargsrepr", "eta",
+    "expires", "retries", "timelimit",
+)  # fmt: skip
 # What the body may carry besides arguments: further tasks.
 _EMBEDDED: Mapping[str, Check] = {
     **dict.fromkeys(("callbacks", "errbacks", "chain"), _none_or_each(_task)),
@@ -126,17 +132,15 @@ _EMBEDDED: Mapping[str, Check] = {
 }
 
 
-def validate_headers(
-    headers: Any, properties: Mapping[str, Any], content_type: Any, content_encoding: Any, size: int,
-    tasks: Container[str], sender: str | None = None, accept: Container[str] = (JSON,),
+def validate_properties(
+    properties: Mapping[str, Any], content_type: Any, content_encoding: Any, size: int,
+    sender: str | None = None, accept: Container[str] = (JSON,),
 ) -> None:
-    """Check all of a message but its body.
+    """Check what is known of a message without its headers and its body.
 
     Args:
-        headers: its application headers.
-        properties: its other properties.
+        properties: its properties besides the headers.
         content_type, content_encoding, size: of the body; its size in bytes.
-        tasks: the names of the tasks that may be run.
         sender: the broker's user that it has to come from, in `user_id`, which the broker has
             verified; None for anybody.
         accept: the content types that it may have.
@@ -149,6 +153,14 @@ def validate_headers(
         raise Rejected(f"it does not come from the user {sender}")
     if size > MAX_TASK_BODY:
         raise Rejected(f"the body has {size} bytes, {MAX_TASK_BODY} are allowed", "MessageTooLarge")
+    for name in ("correlation_id", "reply_to"):
+        # Empty for none, too.
+        if properties.get(name) and not _id(properties[name]):
+            raise Rejected(f"the property {name} is not what it should be")
+
+
+def validate_headers(headers: Any, tasks: Container[str]) -> None:
+    """Check the application headers of a message; `tasks` are the names of those that may be run. Raises Rejected."""
     if not isinstance(headers, Mapping):
         raise Rejected("there are no headers")
     for name in _REQUIRED:
@@ -164,10 +176,6 @@ def validate_headers(
             raise Rejected(f"the header {name} is not what it should be")
     if headers["task"] not in tasks:
         raise Rejected(f"there is no task {headers['task'][:100]!r}", "NotRegistered")
-    for name in ("correlation_id", "reply_to"):
-        # Empty for none, too.
-        if properties.get(name) and not _id(properties[name]):
-            raise Rejected(f"the property {name} is not what it should be")
 
 
 def validate_body(body: Any, canvas: bool = False) -> None:
@@ -192,12 +200,24 @@ def validate_body(body: Any, canvas: bool = False) -> None:
                 raise Rejected(f"the body's {name} is not what it should be")
 
 
+def as_version_2(headers: Any, body: Any) -> tuple[Any, Any]:
+    """The headers and the decoded body that Celery makes of a message of protocol 1, which has all in its body.
+
+    A message of another form stays as it is, and is not valid.
+    """
+    if not isinstance(headers, Mapping) or not isinstance(body, Mapping):
+        return headers, body
+    known = {name: body[name] for name in _VERSION_1 if name in body}
+    embed = {name: body.get(name) for name in _EMBEDDED}
+    return {**known, **headers}, (body.get("args"), body.get("kwargs"), embed)
+
+
 def reply_address(
     headers: Any, properties: Mapping[str, Any], sender: str | None = None
 ) -> tuple[str, str, str] | None:
     """Where the answer to a rejected message goes: the queue, the correlation id, the task's id.
 
-    None when the message does not say so, or does not come from `sender` (see validate_headers).
+    None when the message does not say so, or does not come from `sender` (see validate_properties).
     """
     task_id: Any = headers.get("id") if isinstance(headers, Mapping) else None
     correlation_id: Any = properties.get("correlation_id") or task_id

@@ -14,7 +14,14 @@ from celery.worker import consumer
 from celery.worker.state import maybe_shutdown
 from kombu import Message, compression
 
-from nowait.messages.validation import JSON, Rejected, validate_body, validate_headers
+from nowait.messages.validation import (
+    JSON,
+    Rejected,
+    as_version_2,
+    validate_body,
+    validate_headers,
+    validate_properties,
+)
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from nowait.worker.dead_letters import DeadLetters
@@ -113,20 +120,25 @@ class Consumer(consumer.Consumer):
     def _validate(self, message: Message) -> None:
         """Raise Rejected for a message that is not to be run."""
         body = message.body
-        validate_headers(
-            message.headers,
+        validate_properties(
             message.properties,
             message.content_type,
             message.content_encoding,
             size=len(body) if isinstance(body, (bytes, str, memoryview)) else 0,
-            tasks=self.app.tasks,
             sender=self._topology.server_user,
             accept=message.accept or (JSON,),
         )
+        headers = message.headers
+        version_2 = "task" in headers
+        if version_2:
+            validate_headers(headers, self.app.tasks)
         try:
             decoded = message.payload
         except Exception as error:  # json's, kombu's own, RecursionError; a pickle may raise anything
             raise Rejected("the body cannot be decoded") from error
+        if not version_2:
+            headers, decoded = as_version_2(headers, decoded)
+            validate_headers(headers, self.app.tasks)
         validate_body(decoded, self.app.conf.get("nowait_canvas", False))
 
     def _reject(self, message: Message, error: Rejected) -> None:

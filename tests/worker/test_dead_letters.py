@@ -149,6 +149,23 @@ async def test_what_the_application_accepts_besides_json_is_run(
 
 
 @pytest.mark.gen_test
+async def test_a_task_of_protocol_1_is_run_and_a_misshapen_one_is_rejected(vhost: str, start: Start) -> None:
+    worker = strict_worker(start, vhost)
+    app = Celery("callers", broker="memory://", set_as_current=False)
+    body = app.amqp.as_task_v1("an-id", "test.echo", ["hello"], {}).body
+    properties = {**task_message(), "application_headers": {}}
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare("callers", durable=True, auto_delete=False)
+        for changed, state in (({}, "SUCCESS"), ({"timelimit": 5}, "REJECTED"), ({"args": None}, "REJECTED")):
+            content = json.dumps({**body, **changed}).encode()
+            channel.basic_publish(amqp.Message(content, **properties), routing_key=QUEUE)
+            [reply] = await messages(channel, "callers", 1)
+            assert decode_reply(reply.body.encode(), reply.properties["content_type"]).state == state
+    worker.stop()
+
+
+@pytest.mark.gen_test
 async def test_a_dead_letter_keeps_headers_and_properties(vhost: str, start: Start) -> None:
     worker = strict_worker(start, vhost)
     with kombu.Connection(vhost) as connection:

@@ -23,7 +23,14 @@ from nowait.amqp import methods
 from nowait.amqp import properties as amqp_properties
 from nowait.bridge import Bridge
 from nowait.messages.limits import MAX_TASK_BODY
-from nowait.messages.validation import Rejected, reply_address, validate_body, validate_headers
+from nowait.messages.validation import (
+    Rejected,
+    as_version_2,
+    reply_address,
+    validate_body,
+    validate_headers,
+    validate_properties,
+)
 from nowait.topology import Topology
 from nowait.worker.consumer import reject_compressed
 from tests.bridge.conftest import running, until
@@ -49,7 +56,8 @@ def good(**options: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
 
 
 def check(headers: Any, properties: Any, body: Any, size: int = 10, **content: Any) -> None:
-    validate_headers(headers, properties, **{**PLAIN, **content}, size=size, tasks=TASKS)
+    validate_properties(properties, **{**PLAIN, **content}, size=size)
+    validate_headers(headers, TASKS)
     validate_body(body)
 
 
@@ -127,15 +135,10 @@ def test_no_reply_queue_is_none_or_empty() -> None:
 
 
 def test_a_task_has_to_come_from_the_sender_where_one_is_named() -> None:
-    headers, _, _ = good()
-    for user, right in (("server", True), ("worker", False), ("", False), (None, False)):
-        properties = {} if user is None else {"user_id": user}
-        arguments = {**PLAIN, "size": 10, "tasks": TASKS, "sender": "server"}
-        if right:
-            validate_headers(headers, properties, **arguments)  # type: ignore[arg-type]
-        else:
-            with pytest.raises(Rejected, match="does not come from"):
-                validate_headers(headers, properties, **arguments)  # type: ignore[arg-type]
+    validate_properties({"user_id": "server"}, **PLAIN, size=10, sender="server")
+    for properties in ({"user_id": "worker"}, {"user_id": ""}, {}):
+        with pytest.raises(Rejected, match="does not come from"):
+            validate_properties(properties, **PLAIN, size=10, sender="server")
 
 
 @pytest.mark.parametrize(
@@ -179,17 +182,56 @@ def test_a_stamp_that_may_have_the_name_of_a_property_does_not_become_one() -> N
 
 
 def test_what_the_application_accepts_besides_json_is_run() -> None:
-    headers, properties, _ = good()
     accept = {"application/x-yaml", "application/x-msgpack"}
-    arguments: dict[str, Any] = {"size": 10, "tasks": TASKS, "accept": accept}
     for content_type, encoding in (("application/x-yaml", "utf-8"), ("application/x-msgpack", "binary")):
-        validate_headers(headers, properties, content_type, encoding, **arguments)
+        validate_properties({}, content_type, encoding, size=10, accept=accept)
     for content_type, encoding in (
         ("application/json", "utf-8"), ("application/x-python-serialize", "binary"), ("application/x-yaml", "utf-16"),
         ("application/data", "binary"), ("", "binary"),
     ):  # fmt: skip
         with pytest.raises(Rejected, match="the content"):
-            validate_headers(headers, properties, content_type, encoding, **arguments)
+            validate_properties({}, content_type, encoding, size=10, accept=accept)
+
+
+def version_1(**options: Any) -> dict[str, Any]:
+    """The body of a message of protocol 1 as Celery makes it."""
+    app = Celery("version-1", broker="memory://", set_as_current=False)
+    return dict(app.amqp.as_task_v1("an-id", "test.echo", ["hello"], {}, **options).body)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"countdown": 10, "expires": 20, "time_limit": 10, "retries": 3}, {"group_id": "g", "shadow": "other"}],
+)
+def test_a_message_of_protocol_1_is_checked_like_any_other(options: dict[str, Any]) -> None:
+    body = json.loads(json.dumps(version_1(**options)))
+    headers, args_kwargs_embed = as_version_2({"trace": 1}, body)
+    assert (headers["task"], headers["id"], headers["trace"]) == ("test.echo", "an-id", 1)
+    check(headers, {}, args_kwargs_embed)
+
+
+@pytest.mark.parametrize(
+    ("headers", "changed"),
+    [
+        ({}, {"task": "os.system"}), ({}, {"task": []}), ({}, {"id": None}), ({}, {"args": None}), ({}, {"args": {}}),
+        ({}, {"kwargs": []}), ({}, {"eta": "tomorrow"}), ({}, {"timelimit": 5}), ({}, {"retries": "1"}),
+        ({}, {"callbacks": [TASK]}), ({}, {"chord": TASK}), ({"retries": -1}, {}), ({"hostname": "x"}, {}),
+    ],
+)  # fmt: skip
+def test_a_message_of_protocol_1_that_celery_could_not_run_is_rejected(
+    headers: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    with pytest.raises(Rejected):
+        made, body = as_version_2(headers, {**version_1(), **changed})
+        check(made, {}, body)
+
+
+@pytest.mark.parametrize("body", [None, 5, "task", [], {}, [[], {}, {}], {"task": "test.echo"}])
+def test_a_message_of_no_protocol_is_rejected(body: Any) -> None:
+    for headers in ({}, None):
+        with pytest.raises(Rejected):
+            made, changed = as_version_2(headers, body)
+            check(made, {}, changed)
 
 
 def test_headers_of_others_are_no_matter() -> None:
@@ -241,10 +283,11 @@ def test_foreign_content_is_rejected_unread() -> None:
 @given(st.dictionaries(st.sampled_from(sorted(good()[0])) | st.text(max_size=9), anything, max_size=4), anything)
 def test_no_message_raises_anything_but_rejected(changed: dict[str, Any], body: Any) -> None:
     headers, properties, _ = good()
-    try:
-        check({**headers, **changed}, properties, body)
-    except Rejected:
-        pass
+    for made in ({**headers, **changed}, body), as_version_2(changed, body), as_version_2({}, {**version_1(), **changed}):
+        try:
+            check(made[0], properties, made[1])
+        except Rejected:
+            pass
 
 
 def malformed(count: int, seed: int) -> list[tuple[amqp.Message, str]]:
@@ -383,9 +426,9 @@ async def test_a_bomb_and_the_largest_body_that_brokers_let_through_cost_no_memo
 
 @pytest.mark.parametrize("text", ["", "x" * 256, "é" * 128, "\ud800", 5, None])
 def test_an_id_has_to_fit_into_an_amqp_short_string(text: Any) -> None:
-    headers, properties, _ = good()
+    headers, _, _ = good()
     with pytest.raises(Rejected, match="header id"):
-        validate_headers({**headers, "id": text}, properties, **PLAIN, size=10, tasks=TASKS)  # type: ignore[arg-type]
+        validate_headers({**headers, "id": text}, TASKS)
 
 
 def test_a_compressed_message_is_rejected_and_one_may_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
