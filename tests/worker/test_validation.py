@@ -283,9 +283,10 @@ def test_foreign_content_is_rejected_unread() -> None:
 @given(st.dictionaries(st.sampled_from(sorted(good()[0])) | st.text(max_size=9), anything, max_size=4), anything)
 def test_no_message_raises_anything_but_rejected(changed: dict[str, Any], body: Any) -> None:
     headers, properties, _ = good()
-    for made in ({**headers, **changed}, body), as_version_2(changed, body), as_version_2({}, {**version_1(), **changed}):
+    version_2 = {**headers, **changed}, body
+    for made, content in version_2, as_version_2(changed, body), as_version_2({}, {**version_1(), **changed}):
         try:
-            check(made[0], properties, made[1])
+            check(made, properties, content)
         except Rejected:
             pass
 
