@@ -47,7 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.messages.outbound": set(),
     "nowait.messages.reply": {"nowait.errors"},
     "nowait.messages.template": {"amqp", "nowait.amqp.properties", "nowait.messages.outbound"},
-    "nowait.messages.validation": {"celery", "kombu", "nowait.amqp", "nowait.deadline", "nowait.messages.limits"},
+    "nowait.messages.validation": {"celery", "nowait.deadline", "nowait.messages.limits"},
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
     "nowait.testing": {"nowait.bridge.call", "nowait.bridge.calls", "nowait.errors"},
@@ -55,6 +55,10 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.topology": {"kombu"},
     "nowait.values": set(),
     "nowait.worker": {"nowait.worker.backend", "nowait.worker.configure", "nowait.worker.consumer"},
+    "nowait.worker.answers": {
+        "celery", "kombu", "nowait.messages.validation", "nowait.topology", "nowait.worker.publisher",
+        "nowait.worker.replies",
+    },
     "nowait.worker.backend": {
         "celery", "nowait.messages.outbound", "nowait.topology", "nowait.worker.outbox", "nowait.worker.publisher",
         "nowait.worker.replies",
@@ -67,7 +71,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "nowait.worker.dead_letters": {
         "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.topology",
-        "nowait.worker.publisher", "nowait.worker.replies",
+        "nowait.worker.answers", "nowait.worker.publisher",
     },
     "nowait.worker.frames": {"nowait.amqp.frames"},
     "nowait.worker.hub": set(),
@@ -82,7 +86,9 @@ ALLOWED: dict[str, set[str]] = {
         "celery", "kombu", "nowait.amqp.methods", "nowait.messages.headers", "nowait.messages.validation",
         "nowait.worker.pools", "nowait.worker.request", "nowait.worker.unsettled",
     },
-    "nowait.worker.replies": {"amqp", "kombu", "nowait.amqp", "nowait.messages.limits", "nowait.topology"},
+    "nowait.worker.replies": {
+        "amqp", "kombu", "nowait.amqp", "nowait.messages.limits", "nowait.messages.reply", "nowait.topology",
+    },
     "nowait.worker.request": {
         "billiard", "celery", "kombu", "nowait.amqp.methods", "nowait.deadline", "nowait.messages.outbound",
         "nowait.worker.outbox", "nowait.worker.unsettled",

@@ -9,6 +9,8 @@ from nowait.errors import BridgeError, DeadlineExceeded, MessageTooLarge, Outcom
 
 # Only these states end a call; all others (STARTED, RETRY, a task's own) are progress.
 FINAL_STATES = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED"})
+# True in the document of a failure that says that the task was not run. Celery's own callers pass over it.
+REJECTED = "rejected"
 
 
 @dataclass(frozen=True)
@@ -16,7 +18,7 @@ class Reply:
     """One reply of a worker.
 
     Attributes:
-        state: the task's state.
+        state: the task's state; REJECTED where the worker did not run it.
         result: what the task returned, for SUCCESS; whatever the worker sent, otherwise.
         runtime: seconds that the task ran; None when the worker does not say.
     """
@@ -36,7 +38,7 @@ class Reply:
         if self.state == "REVOKED" and (kind, text) == ("TaskRevokedError", "expired"):
             return DeadlineExceeded("the deadline passed before a worker began the task")
         # What Nowait's workers call a task that was not run, or that may have run already.
-        if self.state == "REJECTED" and kind == "UnknownTask":
+        if self.state == "REJECTED" and kind == "NotRegistered":
             return UnknownTask(text)
         if self.state == "REJECTED" and kind == "MessageTooLarge":
             return MessageTooLarge(text)
@@ -72,4 +74,5 @@ def decode_reply(body: bytes, content_type: str) -> Reply:
     if not isinstance(document, dict) or not isinstance(document.get("status"), str):
         raise MalformedReply("no status")
     runtime = document.get("runtime")
-    return Reply(document["status"], document.get("result"), runtime if isinstance(runtime, float) else None)
+    state = "REJECTED" if document.get(REJECTED) is True else document["status"]
+    return Reply(state, document.get("result"), runtime if isinstance(runtime, float) else None)

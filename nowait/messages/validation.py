@@ -1,10 +1,13 @@
 """Is a message a task that this worker may run? Decided before Celery reads it. No I/O.
 
 Celery trusts what it receives: a misshapen header stops the worker, which hands the message to the next one; a body may
-name other tasks to send. The form is message protocol 2, https://docs.celeryq.dev/en/stable/internals/protocol.html.
+name other tasks to send. The forms are those of message protocols 2 and 1,
+https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
 from collections.abc import Callable, Container, Mapping
+from datetime import datetime
+from decimal import Decimal
 from inspect import signature
 from typing import Any
 
@@ -12,19 +15,19 @@ from celery import Celery
 from celery.app.amqp import AMQP
 from celery.app.task import Context, Task
 from celery.canvas import Signature
-from kombu import Producer
 
-from nowait.amqp import properties as amqp_properties
 from nowait.deadline import parse_moment
 from nowait.messages.limits import MAX_SHORT_STRING, MAX_TASK_BODY
 
 Check = Callable[[Any], bool]
 
+JSON = "application/json"
+_UTF8 = ("utf-8", "utf8")
 _MAX_DEPTH = 8  # of lists and objects in the value of a stamp
-# When a stamped task is tried again, Celery makes an option of each stamp: none may have the name of an option.
-_OPTIONS = amqp_properties.NAMES.union(
-    {"queue", "exchange_type"},
-    *(signature(call).parameters for call in (Task.apply_async, Celery.send_task, AMQP.as_task_v2, Producer.publish)),
+# When a stamped task is tried again, Celery makes an option of each stamp, and drops it before it publishes: none may
+# have the name of an option that is read earlier.
+_OPTIONS = frozenset({"queue", "exchange", "exchange_type", "routing_key"}).union(
+    *(signature(call).parameters for call in (Task.apply_async, Celery.send_task, AMQP.as_task_v2))
 )
 
 
@@ -33,7 +36,8 @@ class Rejected(ValueError):
 
     Args:
         reason: why, in words fit for a header: short, without line breaks.
-        kind: UnknownTask, MessageTooLarge, or InvalidMessage for all else: what its caller is answered.
+        kind: the exception that its caller is answered with: Celery's NotRegistered for a task that
+            there is not, MessageTooLarge, or InvalidMessage for all else.
     """
 
     def __init__(self, reason: str, kind: str = "InvalidMessage") -> None:
@@ -66,21 +70,21 @@ def _moment(value: Any) -> bool:
 
 def _limits(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) == 2 and all(
-        limit is None or (type(limit) in (int, float) and 0 < limit < 10**9) for limit in value
+        limit is None or (type(limit) in (int, float) and 0 <= limit < 10**9) for limit in value
     )  # fmt: skip
 
 
 def _stamp(value: Any) -> bool:
-    # What would pass for an option of Celery's is no stamp.
-    return _id(value) and value not in _OPTIONS and not hasattr(Context, value)
+    return _id(value) and value not in _OPTIONS
 
 
-def _json(value: Any, depth: int = _MAX_DEPTH) -> bool:
+def _plain(value: Any, depth: int = _MAX_DEPTH) -> bool:
+    # What a header of AMQP can hold, but in no more than `depth` objects and lists.
     if isinstance(value, Mapping):
-        return depth > 0 and all(isinstance(key, str) and _json(inner, depth - 1) for key, inner in value.items())
+        return depth > 0 and all(isinstance(key, str) and _plain(inner, depth - 1) for key, inner in value.items())
     if isinstance(value, (list, tuple)):
-        return depth > 0 and all(_json(inner, depth - 1) for inner in value)
-    return value is None or isinstance(value, (str, int, float))
+        return depth > 0 and all(_plain(inner, depth - 1) for inner in value)
+    return value is None or isinstance(value, (str, bytes, int, float, Decimal, datetime))
 
 
 def _task(value: Any) -> bool:
@@ -114,10 +118,15 @@ _HEADERS: Mapping[str, Check] = {
     "timelimit": _or_none(_limits),
     "ignore_result": _or_none(lambda value: isinstance(value, bool)),
     "stamped_headers": _none_or_each(_stamp),
-    "stamps": lambda value: not value or (isinstance(value, Mapping) and _json(value)),
+    "stamps": lambda value: not value or (isinstance(value, Mapping) and _plain(value)),
 }
 # Most are none in most messages.
 _MAY_BE_NONE = frozenset(name for name, check in _HEADERS.items() if check(None))
+# Those that protocol 1 has in its body.
+_VERSION_1 = (
+    "task", "id", "root_id", "parent_id", "group", "lang", "origin", "shadow", "argsrepr", "kwargsrepr", "eta",
+    "expires", "retries", "timelimit",
+)  # fmt: skip
 # What the body may carry besides arguments: further tasks.
 _EMBEDDED: Mapping[str, Check] = {
     **dict.fromkeys(("callbacks", "errbacks", "chain"), _none_or_each(_task)),
@@ -125,28 +134,35 @@ _EMBEDDED: Mapping[str, Check] = {
 }
 
 
-def validate_headers(
-    headers: Any, properties: Mapping[str, Any], content_type: Any, content_encoding: Any, size: int,
-    tasks: Container[str], sender: str | None = None,
+def validate_properties(
+    properties: Mapping[str, Any], content_type: Any, content_encoding: Any, size: int,
+    sender: str | None = None, accept: Container[str] = (JSON,),
 ) -> None:
-    """Check all of a message but its body.
+    """Check what is known of a message without its headers and its body.
 
     Args:
-        headers: its application headers.
-        properties: its other properties.
+        properties: its properties besides the headers.
         content_type, content_encoding, size: of the body; its size in bytes.
-        tasks: the names of the tasks that may be run.
         sender: the broker's user that it has to come from, in `user_id`, which the broker has
             verified; None for anybody.
+        accept: the content types that it may have.
 
     Raises Rejected.
     """  # fmt: skip
-    if content_type != "application/json" or content_encoding not in ("utf-8", "utf8"):
-        raise Rejected("the content is not JSON in UTF-8")
+    if content_type not in accept or content_encoding not in (_UTF8 if content_type == JSON else (*_UTF8, "binary")):
+        raise Rejected("the content has no type and encoding that the worker accepts, such as JSON in UTF-8")
     if not _comes_from(sender, properties):
         raise Rejected(f"it does not come from the user {sender}")
     if size > MAX_TASK_BODY:
         raise Rejected(f"the body has {size} bytes, {MAX_TASK_BODY} are allowed", "MessageTooLarge")
+    for name in ("correlation_id", "reply_to"):
+        # Empty for none, too.
+        if properties.get(name) and not _id(properties[name]):
+            raise Rejected(f"the property {name} is not what it should be")
+
+
+def validate_headers(headers: Any, tasks: Container[str]) -> None:
+    """Check the application headers of a message; `tasks` are the names of those that may be run. Raises Rejected."""
     if not isinstance(headers, Mapping):
         raise Rejected("there are no headers")
     for name in _REQUIRED:
@@ -159,17 +175,13 @@ def validate_headers(
         if check is None:
             # Others belong to whoever sent them, unless they would pass for what Celery knows of a task.
             if name == "compression":
-                raise Rejected("compressed content is not allowed")
+                raise Rejected("the header compression: compressed content is not allowed")
             if hasattr(Context, name):
                 raise Rejected(f"the header {name[:100]!r} is not allowed")
         elif not check(value):
             raise Rejected(f"the header {name} is not what it should be")
     if headers["task"] not in tasks:
-        raise Rejected(f"there is no task {headers['task'][:100]!r}", "UnknownTask")
-    for name in ("correlation_id", "reply_to"):
-        # Empty for none, too.
-        if properties.get(name) and not _id(properties[name]):
-            raise Rejected(f"the property {name} is not what it should be")
+        raise Rejected(f"there is no task {headers['task'][:100]!r}", "NotRegistered")
 
 
 def validate_body(body: Any, canvas: bool = False) -> None:
@@ -194,12 +206,24 @@ def validate_body(body: Any, canvas: bool = False) -> None:
                 raise Rejected(f"the body's {name} is not what it should be")
 
 
+def as_version_2(headers: Any, body: Any) -> tuple[Any, Any]:
+    """The headers and the decoded body that Celery makes of a message of protocol 1, which has all in its body.
+
+    A message of another form stays as it is, and is not valid.
+    """
+    if not isinstance(headers, Mapping) or not isinstance(body, Mapping):
+        return headers, body
+    known = {name: body[name] for name in _VERSION_1 if name in body}
+    embed = {name: body.get(name) for name in _EMBEDDED}
+    return {**known, **headers}, (body.get("args"), body.get("kwargs"), embed)
+
+
 def reply_address(
     headers: Any, properties: Mapping[str, Any], sender: str | None = None
 ) -> tuple[str, str, str] | None:
     """Where the answer to a rejected message goes: the queue, the correlation id, the task's id.
 
-    None when the message does not say so, or does not come from `sender` (see validate_headers).
+    None when the message does not say so, or does not come from `sender` (see validate_properties).
     """
     task_id: Any = headers.get("id") if isinstance(headers, Mapping) else None
     correlation_id: Any = properties.get("correlation_id") or task_id

@@ -16,8 +16,16 @@ from celery import signals
 from celery.worker import consumer, state
 from celery.worker.state import maybe_shutdown
 from kombu import Message, compression
+from kombu.serialization import prepare_accept_content
 
-from nowait.messages.validation import Rejected, validate_body, validate_headers
+from nowait.messages.validation import (
+    JSON,
+    Rejected,
+    as_version_2,
+    validate_body,
+    validate_headers,
+    validate_properties,
+)
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from nowait.worker.dead_letters import DeadLetters
@@ -69,8 +77,9 @@ class Consumer(consumer.Consumer):
             # Both threads have to work for it.
             self.hub.call_repeatedly(1.0, call_soon, self._notifier.alive)
         reject_compressed()
+        self.accept = prepare_accept_content(app.conf.accept_content)
         self.sender = self._topology.server_user
-        self.canvas = bool(app.conf.get("nowait_canvas", False))
+        self.canvas = bool(app.conf.get("nowait_canvas", True))
 
     def _make_intake(self) -> Intake | None:
         """What takes the tasks; None for Celery's own way."""
@@ -151,7 +160,7 @@ class Consumer(consumer.Consumer):
 
         def receive(message: Message) -> None:
             try:
-                self._validate(message)
+                self.validate(message)
             except Rejected as error:
                 self._reject(message, error)
             else:
@@ -164,7 +173,7 @@ class Consumer(consumer.Consumer):
 
         def handle() -> None:
             if isinstance(self.task_consumer, TaskConsumer) and self.task_consumer.on_message is not None:
-                self.task_consumer.on_message(delivered.message(self.app.conf.accept_content))
+                self.task_consumer.on_message(delivered.message(self.accept))
             else:  # it connects; the message would be lost with that
                 delivered.settle("requeue")
 
@@ -213,27 +222,33 @@ class Consumer(consumer.Consumer):
         unreadable = Rejected(f"it cannot be read: {type(exc).__name__}")
         self._reject(message, exc if isinstance(exc, Rejected) else unreadable)
 
-    def _validate(self, message: Message) -> None:
+    def validate(self, message: Message) -> None:
         """Raise Rejected for a message that is not to be run."""
         body = message.body
-        validate_headers(
-            message.headers,
+        validate_properties(
             message.properties,
             message.content_type,
             message.content_encoding,
             size=len(body) if isinstance(body, (bytes, str, memoryview)) else 0,
-            tasks=self.app.tasks,
-            sender=self._topology.server_user,
+            sender=self.sender,
+            accept=message.accept or (JSON,),
         )
+        headers = message.headers
+        version_2 = "task" in headers
+        if version_2:
+            validate_headers(headers, self.app.tasks)
         try:
             decoded = message.payload
-        except Exception as error:  # json's, kombu's own, RecursionError
-            raise Rejected("the body is not JSON") from error
-        validate_body(decoded, self.app.conf.get("nowait_canvas", False))
+        except Exception as error:  # json's, kombu's own, RecursionError; a pickle may raise anything
+            raise Rejected("the body cannot be decoded") from error
+        if not version_2:
+            headers, decoded = as_version_2(headers, decoded)
+            validate_headers(headers, self.app.tasks)
+        validate_body(decoded, self.canvas)
 
     def reject(self, delivered: Delivered, error: Rejected) -> None:
         """Answer and dead-letter a message that is not to be run; called by the intake's thread."""
-        self._reject(delivered.message(), error)
+        self._reject(delivered.message(self.accept), error)
 
     def _reject(self, message: Message, error: Rejected) -> None:
         self._rejected += 1

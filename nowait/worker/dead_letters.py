@@ -13,14 +13,14 @@ from celery import Celery
 from kombu import Connection, Message, Queue
 
 from nowait.messages.limits import MAX_TASK_BODY, MAX_TASK_HEADERS
-from nowait.messages.validation import Rejected, reply_address
+from nowait.messages.validation import Rejected
 from nowait.topology import Topology
+from nowait.worker.answers import Answer, Answers
 from nowait.worker.publisher import ConfirmedPublisher, Undelivered
-from nowait.worker.replies import encode_failure, reply_message
 
 log = logging.getLogger(__name__)
 
-_TIMEOUT = 5.0  # seconds that an answer, and then a dead letter, may take to the broker
+_TIMEOUT = 5.0  # seconds that a dead letter may take to the broker
 _REQUEUE_DELAY = 10.0  # seconds before a message that could not be dead-lettered is given back
 _MAX_WAIT = 60.0  # seconds after which one is given back untried: the broker closes the channel after 30 minutes
 _MAX_HELD = 100  # messages that are waiting without taking the place of one to run
@@ -46,7 +46,7 @@ class Rejection(NamedTuple):
 
     message: Message  # unacknowledged; without its body
     letter: amqp.Message  # what goes to the dead-letter queue
-    reply: tuple[amqp.Message, str] | None  # what its caller is answered, and in which queue; None when nobody is to be
+    answer: Answer | None  # to its caller; None when nobody is to be answered
     qos: Prefetch | None  # counts it as held, with room for another one; None when there are too many
     since: float  # when it was rejected, by time.monotonic()
 
@@ -58,7 +58,7 @@ class DeadLetters:
     the message is given back after a while, so that it neither gets lost nor comes back at once.
 
     Args:
-        app: the worker's application; its broker is used.
+        app: the worker's application; its broker and its result backend are used.
         topology: where to.
         call_soon: runs a function on the consumer's thread, with its arguments.
         errors: what an acknowledgement may raise.
@@ -71,6 +71,7 @@ class DeadLetters:
         self._call_soon = call_soon
         self._errors = errors
         self._publisher = ConfirmedPublisher(app)
+        self._answers = Answers(app, topology, self._publisher)
         self._rejections: queue.SimpleQueue[Rejection] = queue.SimpleQueue()
         self._held = 0
         self._thread: threading.Thread | None = None
@@ -94,20 +95,13 @@ class DeadLetters:
             # One more to fetch, as Celery does for tasks with an ETA: good ones are not to wait behind it.
             qos.increment_eventually()
         letter = dead_letter(message, str(error), self._topology)
-        rejection = Rejection(message, letter, self._reply(message, error), qos if held else None, time.monotonic())
+        answer = self._answers.make(message, error)
+        rejection = Rejection(message, letter, answer, qos if held else None, time.monotonic())
         message.body = None  # it may be large, and have to wait
         self._rejections.put(rejection)
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="dead-letters", daemon=True)
             self._thread.start()
-
-    def _reply(self, message: Message, error: Rejected) -> tuple[amqp.Message, str] | None:
-        address = reply_address(message.headers, message.properties, self._topology.server_user)
-        if address is None:
-            return None
-        reply_to, correlation_id, task_id = address
-        body = encode_failure({"task_id": task_id}, "REJECTED", error.kind, str(error))
-        return reply_message(body, correlation_id, self._topology), reply_to
 
     def _run(self) -> None:
         while True:
@@ -120,12 +114,8 @@ class DeadLetters:
             self._call_soon(self._finish, rejection, delivered)
 
     def _deliver(self, rejection: Rejection) -> bool:
-        try:
-            if rejection.reply is not None:
-                reply, reply_to = rejection.reply
-                self._publisher.publish(reply, self._topology.replies, reply_to, _TIMEOUT)
-        except Undelivered as error:
-            log.error("a rejected message: its caller was not answered: %s", error)
+        if rejection.answer is not None:
+            self._answers.send(rejection.answer)
         try:
             self._publisher.publish(
                 rejection.letter, self._topology.dead_letters, self._topology.dead_letter_queue, _TIMEOUT

@@ -2,18 +2,19 @@
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, Protocol
 
 from celery import Celery, signals
 from celery.app import trace
 from celery.app.task import Task
 from celery.worker import state
+from kombu import Message
 from kombu.utils import json as kombus_json
 
 from nowait.amqp.methods import Delivery
 from nowait.messages.headers import decode_headers
-from nowait.messages.validation import Rejected, validate_body, validate_headers
+from nowait.messages.validation import JSON, Rejected, validate_body, validate_headers, validate_properties
 from nowait.worker.pools import Runner
 from nowait.worker.request import Delivered, Post, Request
 from nowait.worker.unsettled import Receipt
@@ -33,12 +34,19 @@ class CelerysConsumer(Protocol):
     on_task_message: Any
 
     @property
+    def accept(self) -> Container[str]:
+        """The content types that messages may have."""
+
+    @property
     def sender(self) -> str | None:
         """The user that tasks have to come from; None for anybody."""
 
     @property
     def canvas(self) -> bool:
         """Tasks may name further tasks."""
+
+    def validate(self, message: Message) -> None:
+        """Raise Rejected for a message that is not to be run."""
 
     def reject(self, delivered: Delivered, error: Rejected) -> None:
         """Answer and dead-letter a message that is not to be run."""
@@ -68,22 +76,19 @@ class Reception:
 
     def receive(self, delivery: Delivery, receipt: Receipt) -> None:
         """Take charge of a delivery."""
-        headers: dict[str, Any] = {}
+        delivered = Delivered(delivery, {}, receipt, self._post)
         try:
-            headers = _headers(delivery)
-            payload = self._validated(delivery, headers)
+            delivered = Delivered(delivery, _headers(delivery), receipt, self._post)
+            request = self._request(delivered)
         except Rejected as error:
-            self._consumer.reject(Delivered(delivery, headers, receipt, self._post), error)
+            self._consumer.reject(delivered, error)
             return
-        task = self._tasks[headers["task"]]
-        delivered = Delivered(delivery, headers, receipt, self._post)
-        if self._is_celerys(task, headers):
+        if request is None:
             self._consumer.handle(delivered)
             return
-        request = Request(task, delivered, payload, self._consumer)
         state.task_reserved(request)
         if self._informs:
-            self._log(request, headers)
+            self._log(request, delivered.headers)
         self._runner.waiting.append(request)
         self._runner.begin()
 
@@ -108,20 +113,20 @@ class Reception:
             state.task_ready(request)
             yield request.receipt
 
-    def _validated(self, delivery: Delivery, headers: dict[str, Any]) -> Any:
-        """The decoded body of a message that may be run. Raises Rejected."""
-        validate_headers(
-            headers,
-            delivery.properties,
-            delivery.content_type,
-            delivery.properties.get("content_encoding"),
-            size=delivery.size,
-            tasks=self._tasks,
-            sender=self._consumer.sender,
-        )
+    def _request(self, delivered: Delivered) -> Request | None:
+        """The request of a valid message; None for one that is left to Celery's own way. Raises Rejected."""
+        consumer, delivery, headers = self._consumer, delivered.delivery, delivered.headers
+        if delivery.content_type != JSON or "task" not in headers:
+            consumer.validate(delivered.message(consumer.accept))
+            return None
+        properties = delivery.properties
+        encoding = properties.get("content_encoding")
+        validate_properties(properties, JSON, encoding, delivery.size, consumer.sender, consumer.accept)
+        validate_headers(headers, self._tasks)
         payload = _payload(delivery.body or b"")
-        validate_body(payload, self._consumer.canvas)
-        return payload
+        validate_body(payload, consumer.canvas)
+        task = self._tasks[headers["task"]]
+        return None if self._is_celerys(task, headers) else Request(task, delivered, payload, consumer)
 
     def _is_celerys(self, task: Any, headers: dict[str, Any]) -> bool:
         """True for what only Celery's own way does: later, seldom, watched, or by a class of the application's."""
@@ -165,4 +170,4 @@ def _payload(body: bytes) -> Any:
         # kombu's marks of dates, UUIDs, decimals and bytes; to look for them in each object costs more than all else.
         return kombus_json.loads(text) if "__type__" in text else json.loads(text)
     except Exception as error:  # json's, kombu's own, RecursionError
-        raise Rejected("the body is not JSON") from error
+        raise Rejected("the body cannot be decoded") from error

@@ -8,6 +8,7 @@ from kombu.utils.json import JSONEncoder
 
 from nowait.amqp import properties
 from nowait.messages.limits import MAX_REPLY
+from nowait.messages.reply import REJECTED
 from nowait.topology import Topology
 
 MAX_ERROR_TEXT = 1000  # characters of an exception's text that travel
@@ -56,23 +57,35 @@ def encode_reply(document: dict[str, Any]) -> bytes:
     try:
         body = _encode(document).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        return encode_failure(document, "FAILURE", "ResultNotSerializable", str(error))
+        return _encode_failure(document, describe_failure("ResultNotSerializable", str(error)))
     if len(body) > MAX_REPLY:
-        return encode_failure(document, "FAILURE", "ResultTooLarge", f"{len(body)} bytes, {MAX_REPLY} are allowed")
+        failure = describe_failure("ResultTooLarge", f"{len(body)} bytes, {MAX_REPLY} are allowed")
+        return _encode_failure(document, failure)
     return body
 
 
-def encode_failure(document: dict[str, Any], state: str, kind: str, text: str) -> bytes:
-    """The body of a reply for a result that cannot be sent, or a message that is not run.
+def encode_rejection(task_id: str, failure: dict[str, Any]) -> bytes:
+    """The body of the reply to a message that is not run.
+
+    Its state is FAILURE: Celery does not count REJECTED among the final ones, and `AsyncResult.get` would wait on.
+    """
+    return _encode_failure({"task_id": task_id, REJECTED: True}, failure)
+
+
+def describe_failure(kind: str, text: str) -> dict[str, Any]:
+    """What is sent in place of an exception, where there is none.
 
     Args:
-        document: what is known besides: the task's id, its runtime.
-        state: FAILURE or REJECTED.
-        kind: `exc_type`.
+        kind: the name that `AsyncResult.get` gives the class of the exception that it raises.
         text: why.
     """
-    failure = {"exc_type": kind, "exc_message": [text[:MAX_ERROR_TEXT]], "exc_module": __name__}
-    return json.dumps({**document, "status": state, "result": failure, "traceback": None, "children": []}).encode()
+    # In this module Celery finds its own NotRegistered, and makes a class of any other name.
+    return {"exc_type": kind, "exc_message": [text[:MAX_ERROR_TEXT]], "exc_module": "celery.exceptions"}
+
+
+def _encode_failure(document: dict[str, Any], failure: dict[str, Any]) -> bytes:
+    whole = {**document, "status": "FAILURE", "result": failure, "traceback": None, "children": []}
+    return json.dumps(whole).encode()
 
 
 def describe_exception(error: BaseException, description: dict[str, Any]) -> dict[str, Any]:

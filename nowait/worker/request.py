@@ -37,8 +37,12 @@ class Delivered(NamedTuple):
         properties.pop("headers", None)
         return properties
 
-    def message(self, accept: Any = None) -> Message:
-        """The same as a message of kombu's, which Celery can settle."""
+    def message(self, accept: Any) -> Message:
+        """The same as a message of kombu's, which Celery can settle.
+
+        Args:
+            accept: the content types that it may have.
+        """
         delivery, source = self.delivery, self.delivery.source()
         message: Any = Message
         made: Message = message(
@@ -201,7 +205,7 @@ class Request:
         if self._celerys is None:
             consumer: Any = self._consumer
             self._celerys = CelerysRequest(
-                self._delivered.message(consumer.app.conf.accept_content),
+                self._delivered.message(consumer.accept),
                 on_ack=lambda *_: self._settle("acknowledge"),
                 on_reject=lambda _log, _errors, requeue: self._settle("requeue" if requeue else "drop"),
                 hostname=consumer.hostname,

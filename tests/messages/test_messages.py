@@ -158,11 +158,11 @@ def test_a_failure_is_data_and_builds_no_exception(result: Any, failure: tuple[s
     [
         ("REVOKED", "TaskRevokedError", "expired", DeadlineExceeded),
         ("REVOKED", "TaskRevokedError", "terminated", TaskFailed),
-        ("REJECTED", "UnknownTask", "there is no task x", UnknownTask),
+        ("REJECTED", "NotRegistered", "there is no task x", UnknownTask),
         ("REJECTED", "MessageTooLarge", "2 bytes", MessageTooLarge),
         ("REJECTED", "InvalidMessage", "no", TaskFailed),
         ("FAILURE", "OutcomeUnknown", "a worker was lost", OutcomeUnknown),
-        ("FAILURE", "UnknownTask", "a task's own", TaskFailed),
+        ("FAILURE", "NotRegistered", "a task's own", TaskFailed),
     ],
 )
 def test_what_a_worker_did_not_run_is_an_error_of_its_own(
@@ -171,6 +171,15 @@ def test_what_a_worker_did_not_run_is_an_error_of_its_own(
     result = {"exc_type": kind, "exc_message": text}
     answer = decode_reply(reply(status=state, result=result), "application/json")
     assert type(answer.error()) is error
+
+
+def test_a_failure_says_when_its_task_was_not_run() -> None:
+    result = {"exc_type": "NotRegistered", "exc_message": ["there is no task x"], "exc_module": "celery.exceptions"}
+    answer = decode_reply(reply(status="FAILURE", result=result, rejected=True), "application/json")
+    assert answer.final and answer.state == "REJECTED"
+    assert isinstance(answer.error(), UnknownTask)
+    for other in (False, "yes", None):
+        assert decode_reply(reply(status="FAILURE", rejected=other), "application/json").state == "FAILURE"
 
 
 @pytest.mark.parametrize(

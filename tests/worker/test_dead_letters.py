@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import pickle
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -9,6 +11,8 @@ import amqp
 import kombu
 import pytest
 from celery import Celery
+from celery.backends.rpc import RPCBackend
+from celery.exceptions import NotRegistered
 from kombu.message import Message
 
 from deploy.local.process import Process
@@ -65,14 +69,44 @@ async def test_a_task_that_the_worker_lacks_fails_at_once(vhost: str, start: Sta
     worker.stop()
 
 
+@pytest.mark.gen_test
+@pytest.mark.parametrize("backend", ["rpc://", "nowait.worker:Results", "file"])
+async def test_the_caller_of_a_rejected_message_needs_no_bridge(
+    vhost: str, start: Start, tmp_path: Path, backend: str
+) -> None:
+    results = tmp_path.as_uri() if backend == "file" else backend
+    worker = strict_worker(start, vhost, test_backend=results)
+    lacking, refused = await asyncio.to_thread(failures, vhost, results if backend == "file" else "rpc://")
+    assert isinstance(lacking, NotRegistered) and "test.nobody" in str(lacking)
+    assert (type(refused).__name__, str(refused)) == ("InvalidMessage", "the body names other tasks to send")
+    worker.stop()
+
+
+def failures(broker: str, results: str) -> list[Exception]:
+    """What Celery raises for a task that the worker lacks, and for one that names further tasks."""
+    app = Celery("callers", broker=broker, backend=results, set_as_current=False)
+    raised: list[Exception] = []
+    for task, options in (("test.nobody", {}), ("test.echo", {"chain": ["test.echo"]})):
+        result = app.send_task(task, queue=QUEUE, **options)
+        with pytest.raises(Exception) as caught:
+            result.get(timeout=50)
+        assert result.state == "FAILURE"
+        raised.append(caught.value)
+    backend: Any = app.backend
+    if isinstance(backend, RPCBackend):
+        backend.result_consumer.stop()
+    app.close()
+    return raised
+
+
 REFUSED: list[tuple[dict[str, Any], bytes, type[Exception], str]] = [
     (task_message(), b'[["' + b"x" * MAX_TASK_BODY + b'"], {}, {}]', MessageTooLarge, "bytes"),
     (task_message(task="test.nobody"), GOOD, UnknownTask, "test.nobody"),
     (task_message(stamped_headers=["queue"]), GOOD, TaskFailed, "stamped_headers"),
     (task_message(id=None), GOOD, TaskFailed, "header id"),
     (task_message(compression="application/x-gzip"), b"x", TaskFailed, "compressed"),
-    ({**task_message(), "content_type": "application/x-python-serialize"}, GOOD, TaskFailed, "not JSON"),
-    (task_message(), b"[", TaskFailed, "not JSON"),
+    ({**task_message(), "content_type": "application/x-python-serialize"}, GOOD, TaskFailed, "such as JSON"),
+    (task_message(), b"[", TaskFailed, "cannot be decoded"),
     (task_message(), b"{}", TaskFailed, "the body"),
 ]
 
@@ -90,6 +124,44 @@ async def test_a_rejected_message_is_answered_with_the_reason(vhost: str, start:
             with pytest.raises(error, match=text):
                 raise decode_reply(reply.body.encode(), reply.properties["content_type"]).error()
         assert len(await messages(channel, DEAD_LETTERS, len(REFUSED))) == len(REFUSED)
+    worker.stop()
+
+
+@pytest.mark.gen_test
+async def test_what_the_application_accepts_besides_json_is_run(
+    vhost: str, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("C_FORCE_ROOT", "1")  # without it, Celery unpickles nothing as root
+    worker = strict_worker(start, vhost, test_accept="json pickle")
+    pickled = {"content_type": "application/x-python-serialize", "content_encoding": "binary"}
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare("callers", durable=True, auto_delete=False)
+        for body, state in (
+            (pickle.dumps((("hello",), {}, {})), "SUCCESS"),
+            (pickle.dumps((("hello",), {}, {"chain": ["test.echo"]})), "REJECTED"),
+            (b"no pickle", "REJECTED"),
+        ):
+            channel.basic_publish(amqp.Message(body, **{**task_message(), **pickled}), routing_key=QUEUE)
+            [reply] = await messages(channel, "callers", 1)
+            assert decode_reply(reply.body.encode(), reply.properties["content_type"]).state == state
+    worker.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_task_of_protocol_1_is_run_and_a_misshapen_one_is_rejected(vhost: str, start: Start) -> None:
+    worker = strict_worker(start, vhost)
+    app = Celery("callers", broker="memory://", set_as_current=False)
+    body = app.amqp.as_task_v1("an-id", "test.echo", ["hello"], {}).body
+    properties = {**task_message(), "application_headers": {}}
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare("callers", durable=True, auto_delete=False)
+        for changed, state in (({}, "SUCCESS"), ({"timelimit": 5}, "REJECTED"), ({"args": None}, "REJECTED")):
+            content = json.dumps({**body, **changed}).encode()
+            channel.basic_publish(amqp.Message(content, **properties), routing_key=QUEUE)
+            [reply] = await messages(channel, "callers", 1)
+            assert decode_reply(reply.body.encode(), reply.properties["content_type"]).state == state
     worker.stop()
 
 

@@ -4,6 +4,9 @@ import json
 import random
 import time
 import zlib
+from datetime import datetime
+from decimal import Decimal
+from inspect import signature
 from typing import Any
 
 import amqp
@@ -16,10 +19,18 @@ from hypothesis import strategies as st
 from kombu import compression
 
 from deploy.local.process import Process
-from nowait.amqp import methods, properties
+from nowait.amqp import methods
+from nowait.amqp import properties as amqp_properties
 from nowait.bridge import Bridge
 from nowait.messages.limits import MAX_TASK_BODY
-from nowait.messages.validation import Rejected, reply_address, validate_body, validate_headers
+from nowait.messages.validation import (
+    Rejected,
+    as_version_2,
+    reply_address,
+    validate_body,
+    validate_headers,
+    validate_properties,
+)
 from nowait.topology import Topology
 from nowait.worker.consumer import reject_compressed
 from tests.bridge.conftest import running, until
@@ -45,7 +56,8 @@ def good(**options: Any) -> tuple[dict[str, Any], dict[str, Any], list[Any]]:
 
 
 def check(headers: Any, properties: Any, body: Any, size: int = 10, **content: Any) -> None:
-    validate_headers(headers, properties, **{**PLAIN, **content}, size=size, tasks=TASKS)
+    validate_properties(properties, **{**PLAIN, **content}, size=size)
+    validate_headers(headers, TASKS)
     validate_body(body)
 
 
@@ -82,7 +94,7 @@ def test_what_celery_makes_of_a_canvas_is_run_where_that_is_allowed() -> None:
 def test_a_rejection_has_a_kind_for_its_caller() -> None:
     headers, properties, body = good()
     for kind, changed, content in (
-        ("UnknownTask", {"task": "test.unknown"}, {}),
+        ("NotRegistered", {"task": "test.unknown"}, {}),
         ("MessageTooLarge", {}, {"size": MAX_TASK_BODY + 1}),
         ("InvalidMessage", {"retries": -1}, {}),
     ):
@@ -123,15 +135,10 @@ def test_no_reply_queue_is_none_or_empty() -> None:
 
 
 def test_a_task_has_to_come_from_the_sender_where_one_is_named() -> None:
-    headers, _, _ = good()
-    for user, right in (("server", True), ("worker", False), ("", False), (None, False)):
-        properties = {} if user is None else {"user_id": user}
-        arguments = {**PLAIN, "size": 10, "tasks": TASKS, "sender": "server"}
-        if right:
-            validate_headers(headers, properties, **arguments)  # type: ignore[arg-type]
-        else:
-            with pytest.raises(Rejected, match="does not come from"):
-                validate_headers(headers, properties, **arguments)  # type: ignore[arg-type]
+    validate_properties({"user_id": "server"}, **PLAIN, size=10, sender="server")
+    for properties in ({"user_id": "worker"}, {"user_id": ""}, {}):
+        with pytest.raises(Rejected, match="does not come from"):
+            validate_properties(properties, **PLAIN, size=10, sender="server")
 
 
 @pytest.mark.parametrize(
@@ -142,11 +149,89 @@ def test_a_task_has_to_come_from_the_sender_where_one_is_named() -> None:
         {"time_limit": 10, "soft_time_limit": 5.5},
         {"group_id": "g", "group_index": 0, "root_id": "r", "parent_id": "p", "retries": 3},
         {"shadow": "other", "ignore_result": True, "argsrepr": "(…)"},
+        {"time_limit": 0, "soft_time_limit": 0},
         {"stamped_headers": ["who", "trace"], "who": ["me"], "trace": {"id": 1, "parts": [None, 0.5, True]}},
+        {"stamped_headers": ["at", "of"], "at": datetime(2026, 1, 2), "of": [Decimal("1.5"), b"x"]},
+        {"stamped_headers": ["user_id", "group", "type"], "user_id": 5, "group": "a", "type": "b"},
+        {"replaced_task_nesting": 2},
     ],
 )
 def test_what_celery_makes_is_run(options: dict[str, Any]) -> None:
     check(*good(**options))
+
+
+def test_a_stamp_that_may_have_the_name_of_a_property_does_not_become_one() -> None:
+    # As a retry sends it.
+    app = Celery("stamps", broker="memory://", set_as_current=False)
+    headers, properties, body = good()
+    names = []
+    with app.connection() as connection:
+        for name in sorted(amqp_properties.NAMES.union(signature(kombu.Producer.publish).parameters)):
+            try:
+                check({**headers, "stamped_headers": [name], "stamps": {name: "a stamp"}}, properties, body)
+            except Rejected:
+                continue
+            names.append(name)
+            stamps = {"stamped_headers": [name], name: "a stamp"}
+            app.send_task("test.echo", queue=QUEUE, connection=connection, **stamps)
+            message = connection.SimpleQueue(QUEUE).get(block=False)
+            assert message.headers.pop("stamps") == {name: "a stamp"}
+            assert "a stamp" not in f"{message.headers} {message.properties} {message.delivery_info}"
+            message.ack()
+    assert {"user_id", "app_id", "priority", "headers", "retry"} <= set(names)
+
+
+def test_what_the_application_accepts_besides_json_is_run() -> None:
+    accept = {"application/x-yaml", "application/x-msgpack"}
+    for content_type, encoding in (("application/x-yaml", "utf-8"), ("application/x-msgpack", "binary")):
+        validate_properties({}, content_type, encoding, size=10, accept=accept)
+    for content_type, encoding in (
+        ("application/json", "utf-8"), ("application/x-python-serialize", "binary"), ("application/x-yaml", "utf-16"),
+        ("application/data", "binary"), ("", "binary"),
+    ):  # fmt: skip
+        with pytest.raises(Rejected, match="the content"):
+            validate_properties({}, content_type, encoding, size=10, accept=accept)
+
+
+def version_1(**options: Any) -> dict[str, Any]:
+    """The body of a message of protocol 1 as Celery makes it."""
+    app = Celery("version-1", broker="memory://", set_as_current=False)
+    return dict(app.amqp.as_task_v1("an-id", "test.echo", ["hello"], {}, **options).body)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"countdown": 10, "expires": 20, "time_limit": 10, "retries": 3}, {"group_id": "g", "shadow": "other"}],
+)
+def test_a_message_of_protocol_1_is_checked_like_any_other(options: dict[str, Any]) -> None:
+    body = json.loads(json.dumps(version_1(**options)))
+    headers, args_kwargs_embed = as_version_2({"trace": 1}, body)
+    assert (headers["task"], headers["id"], headers["trace"]) == ("test.echo", "an-id", 1)
+    check(headers, {}, args_kwargs_embed)
+
+
+@pytest.mark.parametrize(
+    ("headers", "changed"),
+    [
+        ({}, {"task": "os.system"}), ({}, {"task": []}), ({}, {"id": None}), ({}, {"args": None}), ({}, {"args": {}}),
+        ({}, {"kwargs": []}), ({}, {"eta": "tomorrow"}), ({}, {"timelimit": 5}), ({}, {"retries": "1"}),
+        ({}, {"callbacks": [TASK]}), ({}, {"chord": TASK}), ({"retries": -1}, {}), ({"hostname": "x"}, {}),
+    ],
+)  # fmt: skip
+def test_a_message_of_protocol_1_that_celery_could_not_run_is_rejected(
+    headers: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    with pytest.raises(Rejected):
+        made, body = as_version_2(headers, {**version_1(), **changed})
+        check(made, {}, body)
+
+
+@pytest.mark.parametrize("body", [None, 5, "task", [], {}, [[], {}, {}], {"task": "test.echo"}])
+def test_a_message_of_no_protocol_is_rejected(body: Any) -> None:
+    for headers in ({}, None):
+        with pytest.raises(Rejected):
+            made, changed = as_version_2(headers, body)
+            check(made, {}, changed)
 
 
 def test_headers_of_others_are_no_matter() -> None:
@@ -162,7 +247,7 @@ def test_headers_of_others_are_no_matter() -> None:
         ("eta", "tomorrow"), ("eta", 5), ("expires", {}), ("retries", -1), ("retries", "1"), ("retries", True),
         ("group", []), ("stamps", ["a"]), ("stamps", {"a": object()}), ("stamps", {"a": [[[[[[[[1]]]]]]]]}),
         ("stamped_headers", "a"), ("stamped_headers", [1]), ("stamped_headers", ["queue"]),
-        ("stamped_headers", ["link"]), ("stamped_headers", ["user_id"]), ("stamped_headers", ["chain"]),
+        ("stamped_headers", ["link"]), ("stamped_headers", ["routing_key"]), ("stamped_headers", ["chain"]),
         ("compression", "application/x-gzip"),
         ("callbacks", [1]), ("hostname", "x"), ("delivery_info", {}), ("called_directly", True), ("ignore_result", 1),
     ],
@@ -198,10 +283,12 @@ def test_foreign_content_is_rejected_unread() -> None:
 @given(st.dictionaries(st.sampled_from(sorted(good()[0])) | st.text(max_size=9), anything, max_size=4), anything)
 def test_no_message_raises_anything_but_rejected(changed: dict[str, Any], body: Any) -> None:
     headers, properties, _ = good()
-    try:
-        check({**headers, **changed}, properties, body)
-    except Rejected:
-        pass
+    version_2 = {**headers, **changed}, body
+    for made, content in version_2, as_version_2(changed, body), as_version_2({}, {**version_1(), **changed}):
+        try:
+            check(made, properties, content)
+        except Rejected:
+            pass
 
 
 def malformed(count: int, seed: int) -> list[tuple[amqp.Message, str]]:
@@ -303,7 +390,8 @@ async def test_headers_that_cannot_be_decoded_are_rejected_like_none(
     headers = {"headers": len(table).to_bytes(4, "big") + table, "content_type": "application/json"}
     with kombu.Connection(vhost) as connection:
         channel: Any = connection.default_channel
-        frames = methods.publish(channel.channel_id, "", QUEUE, properties.encode(headers), b"[[], {}, {}]", 131072)
+        encoded = amqp_properties.encode(headers)
+        frames = methods.publish(channel.channel_id, "", QUEUE, encoded, b"[[], {}, {}]", 131072)
         channel.connection.transport.write(frames)
         async with running(vhost) as bridge:
             await served(bridge)
@@ -339,9 +427,9 @@ async def test_a_bomb_and_the_largest_body_that_brokers_let_through_cost_no_memo
 
 @pytest.mark.parametrize("text", ["", "x" * 256, "é" * 128, "\ud800", 5, None])
 def test_an_id_has_to_fit_into_an_amqp_short_string(text: Any) -> None:
-    headers, properties, _ = good()
+    headers, _, _ = good()
     with pytest.raises(Rejected, match="header id"):
-        validate_headers({**headers, "id": text}, properties, **PLAIN, size=10, tasks=TASKS)  # type: ignore[arg-type]
+        validate_headers({**headers, "id": text}, TASKS)
 
 
 def test_a_compressed_message_is_rejected_and_one_may_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:
