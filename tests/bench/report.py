@@ -8,6 +8,7 @@ from typing import Any
 import markdown
 
 from tests.bench import peer, plots, variants
+from tests.bench.ratio import Ratio
 from tests.bench.results import Results
 
 _STYLE = """\
@@ -92,7 +93,7 @@ def _parts(results: Results, pictures: Sequence[tuple[str, str]]) -> Iterable[st
         yield drawn["latency.svg"]
     if results.figures:
         yield "## The figures of bridge and worker"
-        yield _figures([figure for figure in results.figures if "rounds" in figure])
+        yield _figures(Ratio.of(figure) for figure in results.figures if "rounds" in figure)
         for figure in results.figures:
             if "rows" in figure:
                 yield f"{figure['what']}:"
@@ -179,18 +180,11 @@ def _bad(cells: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _figures(figures: Sequence[dict[str, Any]]) -> str:
+def _figures(ratios: Iterable[Ratio]) -> str:
     rows = []
-    for figure in figures:
-        first, second = (statistics.median(side) for side in zip(*figure["rounds"]))
-        how, limit = figure["bound"]
-        ratios = figure["ratios"]
-        rows.append(
-            [figure["what"], f"{figure['sides'][0]}: {first:.4g} {figure['unit']}",
-             f"{figure['sides'][1]}: {second:.4g} {figure['unit']}",
-             f"{figure['ratio']:.2f} ({min(ratios):.2f} to {max(ratios):.2f}, {len(ratios)} rounds)",
-             f"{how} {limit:g}: {'yes' if figure['holds'] else 'no'}"]
-        )  # fmt: skip
+    for ratio in ratios:
+        sides = [f"{side}: {figure:.4g} {ratio.unit}" for side, figure in zip(ratio.sides, ratio.medians)]
+        rows.append([ratio.what, *sides, f"{ratio.spread}, {len(ratio.rounds)} rounds", ratio.wanted])
     return table(["", "one side", "the other", "ratio", "wanted"], rows)
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -102,7 +103,9 @@ def test_sides_take_turns() -> None:
 def test_a_ratio_is_taken_round_by_round() -> None:
     ratio = Ratio("what", ("a", "b"), "s", [(2, 1), (9, 3), (8, 2)], ("at least", 3))
     assert (ratio.ratios, ratio.holds) == ([2, 3, 4], True)
-    assert "ratio 3.00 (2.00 to 4.00 in 3 rounds), at least 3: yes" in str(ratio)
+    assert str(ratio).endswith("ratio 3.00 (2.00 to 4.00) in 3 rounds, at least 3: yes")
+    assert str(replace(ratio, bound=None)).endswith("in 3 rounds")
+    assert not replace(ratio, bound=("at most", 2)).holds
     assert Ratio.of(json.loads(json.dumps(ratio.document()))).ratios == ratio.ratios
 
 
