@@ -44,9 +44,16 @@ def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
     return pictures
 
 
+def _sides(results: Results) -> dict[str, list[dict[str, Any]]]:
+    """The rounds of each side, from the bottom up: our own has those of all pairs."""
+    theirs = {name: [one for _, one in rounds] for name, rounds in reversed(results.peers.items())}
+    return {**theirs, peer.LEAN: [one for rounds in results.peers.values() for one, _ in rounds]}
+
+
 def _peers(results: Results) -> None:
-    names = list(results.peers)[::-1]
-    rates = [[one["per_second"] for one in results.peers[name]] for name in names]
+    sides = _sides(results)
+    names = list(sides)
+    rates = [[one["per_second"] for one in rounds] for rounds in sides.values()]
     medians = [statistics.median(rate) for rate in rates]
     spread = [
         [median - min(rate) for median, rate in zip(medians, rates)],
@@ -63,11 +70,12 @@ def _peers(results: Results) -> None:
 
 
 def _cpu(results: Results) -> None:
-    names = list(results.peers)[::-1]
+    sides = _sides(results)
+    names = list(sides)
     _, axes = pyplot.subplots(figsize=(8, 0.5 * len(names) + 1.4))
     left = [0.0] * len(names)
     for part, (colour, hatch) in _PARTS.items():
-        widths = [statistics.median(one["cpu"].get(part, 0.0) for one in results.peers[name]) for name in names]
+        widths = [statistics.median(one["cpu"].get(part, 0.0) for one in rounds) for rounds in sides.values()]
         axes.barh(
             [peer.TITLES[name] for name in names], widths, left=left, color=colour, hatch=hatch, edgecolor="white",
             label=part,

@@ -115,7 +115,7 @@ def found() -> Results:
     rounds = [{"per_second": rate, "p99": 5.0, "failed": 0, "wrong": 0, "timeouts": 0,
                "cpu": {"server": 500.0, "worker": 600.0, "broker": 300.0}, "memory": {"server": 50.0, "worker": 60.0}}
               for rate in (100.0, 110.0)]  # fmt: skip
-    results.peers = {name: rounds for name in list(peer.TITLES)[:-1]}
+    results.peers = {name: list(zip(rounds, rounds)) for name in list(peer.PEERS)[:-1]}
     results.missing = {"aio-pika": "it cannot be installed: no | network"}
     for name in variants.TITLES:
         results.cells += [
