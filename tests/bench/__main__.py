@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deploy.local.errors import LocalError
-from tests.bench import bridge, peer, report, variants, worker
+from tests.bench import bridge, pair, report, variants, worker
 from tests.bench.ratio import Ratio, Table
 from tests.bench.results import Results, Step, about
 from tests.bench.site import ROOT, Site
@@ -25,7 +25,7 @@ _OUTPUT = ROOT / "bench"
 def main() -> int:
     """Measure and write the report. Returns the exit status: 0 when all was measured, 1 otherwise."""
     names = [*_SECTIONS, *_MEASUREMENTS]
-    sides = list(dict.fromkeys([*variants.TITLES, *peer.PEERS]))
+    sides = list(dict.fromkeys([*variants.TITLES, *pair.PEERS]))
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description="How ways to wait for a query compare, on this machine, now. Writes bench/report.md and .html.",
@@ -71,9 +71,9 @@ def steps(site: Site, parts: set[str], only: set[str], quick: bool) -> list[Step
     """What is to be done, in its order; what each part has started is stopped before the next."""
     found: list[Step] = []
     if "peers" in parts:
-        for name in peer.PEERS:
+        for name in pair.PEERS:
             if name in only:
-                found += peer.Pair(site, name, quick).steps()
+                found += pair.Pair(site, name, quick).steps()
     if "variants" in parts:
         names = [name for name in variants.TITLES if name in only]
         found += variants.Variants(site, names, quick).steps()

@@ -1,21 +1,17 @@
-"""This bridge and every other way to await a task, side by side: the task returns its argument."""
+"""This bridge and every other way to await a task, each as a server and a worker: the task returns its argument."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deploy.local.errors import LocalError
 from deploy.local.process import Process, free_port, listens
 from tests import programs
-from tests.bench.ratio import turn
-from tests.bench.results import Results, Step
-from tests.bench.site import OURS, ROOT, STOCK, THREADS, Kind, Site, cpu, memory
-from tests.bench.tools import Arrivals, Closed, LoadError, wrk
+from tests.bench.site import OURS, ROOT, STOCK, THREADS, Kind, Site
+from tests.bench.tools import wrk
 from tests.http import fetch
 
 FOLDER = Path(__file__).parent / "peers"
@@ -31,15 +27,7 @@ TITLES = {
     "faststream": "Tornado, FastStream RPC",
     "aio-pika": "Tornado, aio-pika RPC",
 }
-LEAN = "lean"  # which each of the others is measured with
-# What the ratio of the requests per second, ours by theirs, should be at least; None where it is only to be seen.
-PEERS: dict[str, float | None] = {
-    "bridge": None, "executor": 5.0, "polling": 5.0, "flower": 5.0, "taskiq": 3.0, "faststream": 5.0, "aio-pika": 2.0,
-}  # fmt: skip
-# What the ratio of the CPU per request should be at most, by peer and part.
-CPU_BOUNDS = {("bridge", "broker"): 0.5}
-PARTS = ("server", "worker", "broker")
-_CONNECTIONS = 50
+CONNECTIONS = 50
 
 
 class Missing(Exception):
@@ -65,19 +53,6 @@ class Side:
     expected: str = "1"
     body: str | None = None
     how: str = ""
-
-
-@dataclass
-class Round:
-    """One measurement of a side: microseconds of CPU by request, and megabytes."""
-
-    measured: Closed
-    cpu: dict[str, float] = field(default_factory=dict)
-    memory: dict[str, float] = field(default_factory=dict)
-
-    def document(self) -> dict[str, Any]:
-        """For the report, as JSON."""
-        return {**asdict(self.measured), "cpu": self.cpu, "memory": self.memory}
 
 
 def environment(name: str) -> Path:
@@ -177,8 +152,8 @@ class Sides:
             side = Side(url, server, [worker], how=f"{choice} {what}")
             rate = 0.0
             if len(choices) > 1:
-                wrk(url, connections=_CONNECTIONS, seconds=1, expected="1")
-                rate = wrk(url, connections=_CONNECTIONS, seconds=2, expected="1").per_second
+                wrk(url, connections=CONNECTIONS, seconds=1, expected="1")
+                rate = wrk(url, connections=CONNECTIONS, seconds=2, expected="1").per_second
             if best is None or rate > best_rate:
                 if best is not None:
                     best.server.stop()
@@ -222,72 +197,3 @@ class Sides:
         url = f"http://127.0.0.1:{port}/echo/1"
         _await(server, lambda: fetch(url).status == 200)
         return Side(url, server, [worker])
-
-
-def check(sides: Sequence[Side], seconds: int) -> None:
-    """Ask each side 100 times a second, with a number each time; raises Missing when an answer is wrong or late."""
-    # Not by a POST: under load alone its body is compared.
-    urls = [side.url.rpartition("/")[0] for side in sides if side.body is None]
-    arrivals = [Arrivals(url, rate=100, seconds=seconds, users=50, numbers=True) for url in urls]
-    for came in [one.result() for one in arrivals]:
-        if wrong := came.failed + came.unsent:
-            raise Missing(f"{wrong} of {seconds * 100} answers were wrong, late or none")
-
-
-def measure(site: Site, side: Side, seconds: int) -> Round:
-    """Requests per second of one side, and what they cost."""
-    parts = dict(zip(PARTS, ([side.server], side.workers, site.broker())))
-    before = {part: cpu(*processes) for part, processes in parts.items()}
-    measured = wrk(side.url, connections=_CONNECTIONS, seconds=seconds, expected=side.expected, body=side.body)
-    used = {part: cpu(*processes) - before[part] for part, processes in parts.items()}
-    each = {part: seconds_ / max(1, measured.requests) * 1e6 for part, seconds_ in used.items()}
-    megabytes = {part: sum(map(memory, processes)) for part, processes in parts.items()}
-    return Round(measured, each, megabytes)
-
-
-class Pair:
-    """A peer and our own side: both started, measured in turn, and stopped before the next pair.
-
-    Args:
-        site: where they run.
-        name: the peer's.
-        quick: fewer rounds, and shorter ones.
-    """
-
-    def __init__(self, site: Site, name: str, quick: bool) -> None:
-        self._site = site
-        self._name = name
-        self._quick = quick
-        self._seconds = 1 if quick else 3
-        self._sides: tuple[Side, Side] | None = None
-
-    def steps(self) -> list[Step]:
-        """All of it."""
-        settings = 16.0 if self._name in ("executor", "polling") and not self._quick else 0.0
-        found = [Step(f"{self._name}: start", (7.0 if self._quick else 12.0) + settings, self._start)]
-        for number in range(2 if self._quick else 5):
-            measure_ = partial(self._measure, number)
-            found.append(Step(f"{self._name}: round {number}", 2 * self._seconds + 0.6, measure_))
-        return [*found, Step(f"{self._name}: stop", 2.0, lambda _: self._site.clear())]
-
-    def _start(self, results: Results) -> None:
-        sides = Sides(self._site, self._quick)
-        try:
-            theirs, ours = sides.start(self._name), sides.start(LEAN)
-            check((ours, theirs), 1 if self._quick else 4)
-            for side in (ours, theirs):
-                measure(self._site, side, 1)
-        except (Missing, LoadError) as error:
-            results.missing[self._name] = str(error)
-        else:
-            self._sides = ours, theirs
-            results.how[self._name] = theirs.how
-
-    def _measure(self, number: int, results: Results) -> None:
-        if self._sides is None:
-            return
-        ours, theirs = (partial(self._round, side) for side in self._sides)
-        results.peers.setdefault(self._name, []).append(turn(number, ours, theirs))
-
-    def _round(self, side: Side) -> dict[str, Any]:
-        return measure(self._site, side, self._seconds).document()

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from tests.bench import peer, variants
+from tests.bench import pair, peer, variants
 from tests.bench.results import Results
 
 # Colours of different brightness, told apart by all kinds of eyes (Okabe and Ito, 2008).
@@ -47,7 +47,7 @@ def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
 def _sides(results: Results) -> dict[str, list[dict[str, Any]]]:
     """The rounds of each side, from the bottom up: our own has those of all pairs."""
     theirs = {name: [one for _, one in rounds] for name, rounds in reversed(results.peers.items())}
-    return {**theirs, peer.LEAN: [one for rounds in results.peers.values() for one, _ in rounds]}
+    return {**theirs, pair.LEAN: [one for rounds in results.peers.values() for one, _ in rounds]}
 
 
 def _peers(results: Results) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import markdown
 
-from tests.bench import peer, plots, variants
+from tests.bench import pair, peer, plots, variants
 from tests.bench.ratio import Ratio
 from tests.bench.results import Results
 from tests.bench.site import OURS, STOCK, THREADS
@@ -49,7 +49,7 @@ def _parts(results: Results, pictures: Sequence[tuple[str, str]]) -> Iterable[st
         yield "## Ways to await a task"
         yield (
             "A task that returns its argument, 50 connections, wrk; the same broker, one worker process each. "
-            f"{peer.TITLES[peer.LEAN]}, is measured with one peer after the other: both are started, take turns, and "
+            f"{peer.TITLES[pair.LEAN]}, is measured with one peer after the other: both are started, take turns, and "
             "are stopped before the next pair. Ratios, ours by theirs, are taken round by round: median (least to "
             f"most). Each body is compared. Celery's workers have {THREADS} threads, and fetch {STOCK.prefetch} "
             f"messages ahead; Nowait's has as many, and fetches {OURS.prefetch}; those of taskiq, FastStream and "
@@ -116,7 +116,7 @@ def peers_table(results: Results) -> str:
     """One row for each peer, and how much faster our own side is."""
     rows = []
     for name, rounds in results.peers.items():
-        bound = peer.PEERS[name]
+        bound = pair.PEERS[name]
         rate = _ratio(rounds, lambda one: one["per_second"], None if bound is None else ("at least", bound))
         late = _ratio(rounds, lambda one: one["p99"])
         sides = list(zip(*rounds))
@@ -137,12 +137,12 @@ def cpu_table(results: Results) -> str:
     rows = []
     for name, rounds in results.peers.items():
         rows.append([peer.TITLES[name]])
-        for part in peer.PARTS:
-            bound = peer.CPU_BOUNDS.get((name, part))
+        for part in pair.PARTS:
+            bound = pair.CPU_BOUNDS.get((name, part))
             ratio = _ratio(rounds, lambda one: one["cpu"][part], None if bound is None else ("at most", bound))
             wanted = f", {ratio.wanted}" if ratio.wanted else ""
             rows[-1].append(f"{_both(',.0f', ratio.medians)} = {ratio.median:.2f}{wanted}")
-    return table(["", *peer.PARTS], rows)
+    return table(["", *pair.PARTS], rows)
 
 
 def _ratio(

@@ -38,7 +38,7 @@ class Kind:
     name: str
     title: str
     prefetch: int
-    settings: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def options(self, pool: str, concurrency: int) -> list[str]:
         """On the command line of `celery worker`."""

@@ -16,11 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tests import programs
-from tests.bench import peer, report, tools, variants
+from tests import marks, programs
+from tests.bench import pair, peer, report, tools, variants
 from tests.bench.__main__ import steps
 from tests.bench.ratio import Ratio, Table, alternate
 from tests.bench.results import Results, about
+from tests.bench.site import Site
 from tests.conftest import BACKGROUND, ROOT
 
 
@@ -115,7 +116,7 @@ def found() -> Results:
     rounds = [{"per_second": rate, "p99": 5.0, "failed": 0, "wrong": 0, "timeouts": 0,
                "cpu": {"server": 500.0, "worker": 600.0, "broker": 300.0}, "memory": {"server": 50.0, "worker": 60.0}}
               for rate in (100.0, 110.0)]  # fmt: skip
-    results.peers = {name: list(zip(rounds, rounds)) for name in list(peer.PEERS)[:-1]}
+    results.peers = {name: list(zip(rounds, rounds)) for name in list(pair.PEERS)[:-1]}
     results.missing = {"aio-pika": "it cannot be installed: no | network"}
     for name in variants.TITLES:
         results.cells += [
@@ -154,6 +155,37 @@ def test_only_some_sides_are_measured_when_that_is_asked_for() -> None:
     named = [step.name for step in steps(nowhere, {"peers", "variants"}, {"bridge", "threads"}, True)]
     assert any("threads" in name for name in named) and any("bridge" in name for name in named)
     assert not any(name.startswith(("blocking", "flower", "latency, blocking")) for name in named)
+
+
+def test_each_pair_is_stopped_before_the_next_one_starts() -> None:
+    nowhere: Any = None
+    named = [step.name.split(": ") for step in steps(nowhere, {"peers"}, {"bridge", "polling"}, True)]
+    expected = ["start", "round 0", "round 1", "stop"]
+    assert named == [[name, step] for name in ("bridge", "polling") for step in expected]
+
+
+def test_a_pair_is_measured_on_both_sides_and_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(marks.NAME, mark := marks.new())
+    results = Results()
+    with Site(tmp_path) as site:
+        todo = pair.Pair(site, "bridge", quick=True).steps()
+        for step in todo[:-1]:
+            step.run(results)
+        assert programs_of(mark)
+        todo[-1].run(results)
+        assert not programs_of(mark)
+    assert len(results.peers["bridge"]) == 2
+    for side in (side for both in results.peers["bridge"] for side in both):
+        assert side["per_second"] > 0
+        assert (side["failed"], side["wrong"]) == (0, 0)
+        assert all(side["cpu"][part] > 0 for part in ("server", "worker"))
+
+
+def programs_of(mark: str) -> list[str]:
+    """The servers and workers that carry a mark; not the broker and the database."""
+    return [name for name in marks.carriers(mark) if name.startswith(("python", "celery"))]
 
 
 def test_a_name_that_is_unknown_is_an_error_that_lists_all() -> None:
