@@ -55,17 +55,17 @@ class Pair:
         self._site = site
         self._name = name
         self._quick = quick
-        self._seconds = 1 if quick else 3
+        self._seconds = 1 if quick else 2
         self._sides: tuple[Side, Side] | None = None
 
     def steps(self) -> list[Step]:
         """All of it."""
-        settings = 16.0 if self._name in ("executor", "polling") and not self._quick else 0.0
-        found = [Step(f"{self._name}: start", (7.0 if self._quick else 12.0) + settings, self._start)]
-        for number in range(2 if self._quick else 5):
-            seconds = 2 * self._seconds + 0.6
+        start = 6.0 if self._quick else 23.0 if self._name in ("executor", "polling") else 10.0
+        found = [Step(f"{self._name}: start", start, self._start)]
+        for number in range(2 if self._quick else 6):
+            seconds = 2 * self._seconds + 0.3
             found.append(Step(f"{self._name}: round {number}", seconds, partial(self._round, number)))
-        return [*found, Step(f"{self._name}: stop", 2.0, lambda _: self._site.clear())]
+        return [*found, Step(f"{self._name}: stop", 1.0, lambda _: self._site.clear())]
 
     def _start(self, results: Results) -> None:
         sides = Sides(self._site, self._quick)

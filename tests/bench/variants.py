@@ -76,13 +76,16 @@ class Variants:
         delays = (0.1,) if self._quick else (0.0, 0.01, 0.1, 1.0)
         connections = (50,) if self._quick else (1, 10, 100, 1000)
         return [
-            self._step(f"{name}, {delay:g} s, {count} connections", self._cell, name, delay, count)
+            self._step(
+                f"{name}, {delay:g} s, {count} connections", self._cell, name, delay, count,
+                seconds=6.5 if delay == 1 else 3.0,
+            )
             for delay in delays
             for count in connections
             for name in self._names
-        ]
+        ]  # fmt: skip
 
-    def _step(self, what: str, measure: Callable[..., None], *arguments: object, seconds: float = 3.5) -> Step:
+    def _step(self, what: str, measure: Callable[..., None], *arguments: object, seconds: float) -> Step:
         return Step(what, seconds, lambda results: measure(results, *arguments))
 
     def _cell(self, results: Results, name: str, delay: float, connections: int) -> None:
@@ -104,7 +107,7 @@ class Variants:
     def _classic_steps(self) -> list[Step]:
         """The same by the classic tools."""
         return [
-            self._step(f"{name} by ab and siege", self._classic, name, seconds=20.0 if name == "blocking" else 5.0)
+            self._step(f"{name} by ab and siege", self._classic, name, seconds=12.0 if name == "blocking" else 2.5)
             for name in self._names
         ]
 
@@ -119,7 +122,7 @@ class Variants:
 
     def _latency_steps(self) -> list[Step]:
         """Percentiles at a constant rate."""
-        return [self._step(f"latency, {name}", self._latency, name, seconds=8.0) for name in self._names]
+        return [self._step(f"latency, {name}", self._latency, name, seconds=10.0) for name in self._names]
 
     def _latency(self, results: Results, name: str) -> None:
         with self._server() as url:
@@ -134,7 +137,7 @@ class Variants:
 
     def _isolation_steps(self) -> list[Step]:
         """The latency of what has nothing to do while slow queries run, second by second."""
-        seconds = 9.0 if self._quick else 16.0
+        seconds = 7.5 if self._quick else 13.0
         return [self._step(f"isolation, {name}", self._isolation, name, seconds=seconds) for name in self._names]
 
     def _isolation(self, results: Results, name: str) -> None:

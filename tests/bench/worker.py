@@ -1,6 +1,5 @@
 """The figures of the workers."""
 
-import asyncio
 import json
 import signal
 import statistics
@@ -18,7 +17,8 @@ from tests.bench.site import OURS, STOCK, THREADS, Kind, Site, cpu, memory
 from tests.bench.tools import LoadError
 
 Figures = dict[str, float]
-_RATE, _WORKER, _BROKER = "tasks/s", "CPU of the worker per task", "CPU of the broker per task"
+_RATE, _WORKER, _BROKER = "tasks", "CPU of the worker per task", "CPU of the broker per task"
+_UNITS = {_RATE: "tasks/s", _WORKER: "µs", _BROKER: "µs"}
 _KINDS = (OURS, STOCK)
 _REPLIES = "bench.replies"
 
@@ -119,14 +119,14 @@ def _compared(
     kinds = [Workers(site, kind, pool, concurrency) for kind in _KINDS]
     for workers in kinds:
         workers.grow(1)
-    rounds = _rounds(kinds, 2 if quick else 5, 300 if quick else 2000)
+    rounds = _rounds(kinds, 2 if quick else 4, 300 if quick else 2000)
     ours, stock = (f"{kind.title}, {kind.prefetch} messages ahead" for kind in _KINDS)
     return [
         Ratio(
-            f"{what}, pool {pool}", (ours, stock), "" if what == _RATE else "µs",
-            [(first[what], second[what]) for first, second in rounds], bounds.get(what),
+            f"{what}, pool {pool}", (ours, stock), unit, [(first[what], second[what]) for first, second in rounds],
+            bounds.get(what),
         )
-        for what in (_RATE, _WORKER, _BROKER)
+        for what, unit in _UNITS.items()
     ]  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def processes(site: Site, quick: bool) -> list[Table]:
     for count in counts:
         for workers in kinds:
             workers.grow(count)
-        rounds = _rounds(kinds, 1 if quick else 3, 300 if quick else 2000)
+        rounds = _rounds(kinds, 1 if quick else 2, 300 if quick else 2000)
         for kind, figures in zip(_KINDS, zip(*rounds)):
             rows[kind.title].append(statistics.median(one[_RATE] for one in figures))
     what = f"tasks/s of several worker processes with {THREADS} threads each"
@@ -153,34 +153,22 @@ def processes(site: Site, quick: bool) -> list[Table]:
 
 def pools(site: Site, quick: bool) -> list[Table]:
     """Queries per second, and memory, of a worker of each pool: short ones, long rows, and waiting ones."""
-    workers = {}
-    for pool, concurrency in (("prefork", 2), ("prefork", 16), ("threads", 16), ("gevent", 16), ("solo", 1)):
-        queue = f"bench.{pool}.{concurrency}"
-        options = ("-P", pool, "-c", str(concurrency), "-Q", queue)
-        workers[queue] = site.worker("tasks", queue, *options)
     loads: dict[str, list[float]] = {"short": [77], "500 rows": [6], "100 ms": [77, 0.1]}
     counts = {"short": 300, "500 rows": 30, "100 ms": 32} if quick else {"short": 2000, "500 rows": 100, "100 ms": 160}
-    figures: dict[str, dict[str, list[float]]] = {queue: {load: [] for load in loads} for queue in workers}
-    with OnLoop(site.services.broker_url, max_in_flight=10_000, timeout=300.0) as on_loop:
-
-        async def run(queue: str, arguments: list[float], count: int) -> None:
-            calls = [on_loop.bridge.send_task("task.query_users", arguments, queue=queue) for _ in range(count)]
-            await asyncio.gather(*calls)
-
-        for queue in workers:
-            on_loop.run(run(queue, [77], 50))
-        for _ in range(1 if quick else 3):
-            for queue in workers:
-                for load, arguments in loads.items():
-                    count = counts[load] // (8 if load == "100 ms" and queue.endswith((".1", ".2")) else 1)
-                    started = time.perf_counter()
-                    on_loop.run(run(queue, arguments, count))
-                    figures[queue][load].append(count / (time.perf_counter() - started))
     rows = {}
-    for queue, worker in workers.items():
-        _, pool, concurrency = queue.split(".")
-        medians = [statistics.median(figures[queue][load]) for load in loads]
-        rows[f"{pool} {concurrency}"] = [*medians, memory(worker)]
+    for pool, concurrency in (("prefork", 2), ("prefork", 16), ("threads", 16), ("gevent", 16), ("solo", 1)):
+        queue = f"bench.{pool}.{concurrency}"
+        worker = site.worker("tasks", queue, "-P", pool, "-c", str(concurrency), "-Q", queue)
+        with OnLoop(site.services.broker_url, max_in_flight=10_000, timeout=300.0) as on_loop:
+            on_loop.timed("task.query_users", loads["short"], queue, 50)
+            figures: dict[str, list[float]] = {load: [] for load in loads}
+            for _ in range(1 if quick else 2):
+                for load, arguments in loads.items():
+                    # As long for a worker that waits for one or two at a time.
+                    count = counts[load] // (8 if load == "100 ms" and concurrency <= 2 else 1)
+                    figures[load].append(count / on_loop.timed("task.query_users", arguments, queue, count))
+        rows[f"{pool} {concurrency}"] = [*map(statistics.median, figures.values()), memory(worker)]
+        site.clear()
     return [Table("queries of one worker, by pool", [*(f"{load}/s" for load in loads), "MB"], rows)]
 
 
