@@ -78,9 +78,8 @@ def _send(connection: kombu.Connection, queue: str, tasks: int) -> None:
     app = Celery("bench", set_as_current=False)
     with app.amqp.Producer(connection) as producer:
         for number in range(tasks):
-            app.send_task(
-                "test.echo", [number], task_id=str(number), queue=queue, reply_to=_REPLIES, producer=producer,
-            )  # fmt: skip
+            message = app.amqp.as_task_v2(str(number), "test.echo", [number], reply_to=_REPLIES)
+            producer.publish(message.body, routing_key=queue, headers=message.headers, **message.properties)
 
 
 def _check(connection: kombu.Connection, tasks: int) -> None:
@@ -119,7 +118,7 @@ def _compared(
     kinds = [Workers(site, kind, pool, concurrency) for kind in _KINDS]
     for workers in kinds:
         workers.grow(1)
-    rounds = _rounds(kinds, 2 if quick else 4, 300 if quick else 2000)
+    rounds = _rounds(kinds, 2 if quick else 4, 500 if quick else 4000)
     ours, stock = (f"{kind.title}, {kind.prefetch} messages ahead" for kind in _KINDS)
     return [
         Ratio(
@@ -144,7 +143,7 @@ def processes(site: Site, quick: bool) -> list[Table]:
     for count in counts:
         for workers in kinds:
             workers.grow(count)
-        rounds = _rounds(kinds, 1 if quick else 2, 300 if quick else 2000)
+        rounds = _rounds(kinds, 1 if quick else 2, 500 if quick else 4000)
         for kind, figures in zip(_KINDS, zip(*rounds)):
             rows[kind.title].append(statistics.median(one[_RATE] for one in figures))
     what = f"tasks/s of several worker processes with {THREADS} threads each"
