@@ -44,33 +44,31 @@ def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
     return pictures
 
 
-def _sides(results: Results) -> dict[str, list[dict[str, Any]]]:
-    """The rounds of each side, from the bottom up: our own has those of all pairs."""
-    theirs = {name: [one for _, one in rounds] for name, rounds in reversed(results.peers.items())}
-    return {**theirs, pair.LEAN: [one for rounds in results.peers.values() for one, _ in rounds]}
-
-
 def _peers(results: Results) -> None:
-    sides = _sides(results)
-    names = list(sides)
-    rates = [[one["per_second"] for one in rounds] for rounds in sides.values()]
-    medians = [statistics.median(rate) for rate in rates]
-    spread = [
-        [median - min(rate) for median, rate in zip(medians, rates)],
-        [max(rate) - median for median, rate in zip(medians, rates)],
-    ]
-    _, axes = pyplot.subplots(figsize=(8, 0.5 * len(names) + 1.2))
-    colours = ["#000000" if name in ("bridge", "lean") else "#999999" for name in names]
-    axes.barh([peer.TITLES[name] for name in names], medians, xerr=spread, color=colours, ecolor="#d55e00", capsize=3)
-    for at, median in enumerate(medians):
-        axes.annotate(f" {median:,.0f}", (median, at), xytext=(14, -3), textcoords="offset points")
+    names = list(results.peers)[::-1]
+    _, axes = pyplot.subplots(figsize=(8, 0.8 * len(names) + 1.2))
+    for side, (label, colour) in enumerate(((peer.TITLES[pair.LEAN], "#000000"), ("the other", "#999999"))):
+        rates = [[both[side]["per_second"] for both in results.peers[name]] for name in names]
+        medians = [statistics.median(rate) for rate in rates]
+        spread = [
+            [median - min(rate) for median, rate in zip(medians, rates)],
+            [max(rate) - median for median, rate in zip(medians, rates)],
+        ]
+        places = [at + 0.2 - 0.4 * side for at in range(len(names))]
+        axes.barh(places, medians, 0.4, xerr=spread, color=colour, ecolor="#d55e00", capsize=3, label=label)
+        for at, rate, median in zip(places, rates, medians):
+            axes.annotate(f"{median:,.0f}", (max(rate), at), xytext=(6, -3), textcoords="offset points")
+    axes.set_yticks(range(len(names)), [peer.TITLES[name] for name in names])
     axes.margins(x=0.15)
     axes.set_xlabel("requests per second, 50 connections: median, least and most of the rounds")
     axes.grid(axis="y", visible=False)
+    pyplot.figlegend(loc="lower center", ncol=2, bbox_to_anchor=(0.5, -0.06))
 
 
 def _cpu(results: Results) -> None:
-    sides = _sides(results)
+    # From the bottom up; our own side has the rounds of all pairs.
+    sides = {name: [one for _, one in rounds] for name, rounds in reversed(results.peers.items())}
+    sides[pair.LEAN] = [one for rounds in results.peers.values() for one, _ in rounds]
     names = list(sides)
     _, axes = pyplot.subplots(figsize=(8, 0.5 * len(names) + 1.4))
     left = [0.0] * len(names)

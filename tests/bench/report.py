@@ -49,8 +49,8 @@ def _parts(results: Results, pictures: Sequence[tuple[str, str]]) -> Iterable[st
         yield "## Ways to await a task"
         yield (
             "A task that returns its argument, 50 connections, wrk; the same broker, one worker process each. "
-            f"{peer.TITLES[pair.LEAN]}, is measured with one peer after the other: both are started, take turns, and "
-            "are stopped before the next pair. Ratios, ours by theirs, are taken round by round: median (least to "
+            "This bridge with Nowait's worker is measured with one peer after the other: both are started, take turns, "
+            "and are stopped before the next pair. Ratios, ours by theirs, are taken round by round: median (least to "
             f"most). Each body is compared. Celery's workers have {THREADS} threads, and fetch {STOCK.prefetch} "
             f"messages ahead; Nowait's has as many, and fetches {OURS.prefetch}; those of taskiq, FastStream and "
             "aio-pika take 100 at once on their loop."
