@@ -4,13 +4,13 @@ import argparse
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from deploy.local.errors import LocalError
-from tests.bench import bridge, peer, report, variants, worker
+from tests.bench import bridge, pair, report, variants, worker
 from tests.bench.ratio import Ratio, Table
 from tests.bench.results import Results, Step, about
 from tests.bench.site import ROOT, Site
@@ -18,13 +18,18 @@ from tests.bench.tools import LoadError
 
 _MEASUREMENTS = {measurement.__name__: measurement for measurement in bridge.MEASUREMENTS + worker.MEASUREMENTS}
 _SECTIONS = ("peers", "variants")
+# How long the measurements take, roughly.
+_SECONDS = {
+    "sending": 5.0, "serving": 34.0, "serving_echo": 34.0, "in_flight": 15.0, "isolation": 80.0, "tasks_threads": 23.0,
+    "tasks_solo": 20.0, "tasks_prefork": 23.0, "processes": 27.0, "pools": 115.0,
+}  # fmt: skip
 _OUTPUT = ROOT / "bench"
 
 
 def main() -> int:
     """Measure and write the report. Returns the exit status: 0 when all was measured, 1 otherwise."""
     names = [*_SECTIONS, *_MEASUREMENTS]
-    sides = list(dict.fromkeys([*variants.TITLES, *peer.TITLES]))
+    sides = list(dict.fromkeys([*variants.TITLES, *pair.PEERS]))
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description="How ways to wait for a query compare, on this machine, now. Writes bench/report.md and .html.",
@@ -59,6 +64,7 @@ def main() -> int:
         print(Table(**figure) if "rows" in figure else Ratio.of(figure))
     if results.peers or results.missing:
         print(report.peers_table(results))
+        print(report.cpu_table(results))
     if results.isolation:
         print(report.isolation_table(results))
     print(f"report: {report.write(results, options.output)}, and as HTML beside it")
@@ -66,70 +72,26 @@ def main() -> int:
 
 
 def steps(site: Site, parts: set[str], only: set[str], quick: bool) -> list[Step]:
-    """What is to be done, in its order."""
+    """What is to be done, in its order; what each part has started is stopped before the next."""
     found: list[Step] = []
     if "peers" in parts:
-        found += _peer_steps(site, [name for name in peer.TITLES if name in only], quick)
-    if parts & {"variants", "pools", "isolation", "serving"}:
-        found.append(Step("worker", 3.0, lambda _: site.worker("tasks", "queries", "-P", "threads", "-c", "100")))
+        for name in pair.PEERS:
+            if name in only:
+                found += pair.Pair(site, name, quick).steps()
     if "variants" in parts:
-        own = variants.Variants(site, [name for name in variants.TITLES if name in only], quick)
-        found += own.isolation() + own.throughput()
-        if not quick:
-            found += own.classic() + own.latency()
-        found.append(Step("variants: stop", 1.0, own.stop))
-    figures = [name for name in _MEASUREMENTS if name in parts]
-    if figures:
-        found.append(Step("workers", 3.0, lambda _: bridge.start_workers(site)))
-    return found + [_figure_step(site, name, quick) for name in figures]
+        names = [name for name in variants.TITLES if name in only]
+        found += variants.Variants(site, names, quick).steps()
+    return found + [_figure_step(site, name, quick) for name in _MEASUREMENTS if name in parts]
 
 
 def _figure_step(site: Site, name: str, quick: bool) -> Step:
     def run(results: Results) -> None:
-        results.figures.append(_MEASUREMENTS[name](site, quick).document())
+        try:
+            results.figures += [figure.document() for figure in _MEASUREMENTS[name](site, quick)]
+        finally:
+            site.clear()
 
-    return Step(name, 12.0 if quick else 130.0 if name == "pools" else 45.0, run)
-
-
-def _peer_steps(site: Site, names: Sequence[str], quick: bool) -> list[Step]:
-    """Start all, warm up and check each, then measure them in turn; stop them at the end."""
-    starts = peer.Peers(site).sides(quick)
-    running: dict[str, peer.Side] = {}
-    seconds, rounds, check = (1, 2, 1) if quick else (4, 5, 4)
-
-    def start(name: str) -> Callable[[Results], None]:
-        def run(results: Results) -> None:
-            try:
-                side = starts[name]()
-                wrong = peer.check(side, check)
-                if wrong:
-                    raise peer.Missing(f"{wrong} of {check * 100} answers were wrong, late or none")
-                if not quick:
-                    peer.measure(site, side, 1)
-            except (peer.Missing, LoadError) as error:
-                results.missing[name] = str(error)
-            else:
-                running[name] = side
-                results.how[name] = side.how
-
-        return run
-
-    def measure(name: str) -> Callable[[Results], None]:
-        def run(results: Results) -> None:
-            if name in running:
-                results.peers.setdefault(name, []).append(peer.measure(site, running[name], seconds).document())
-
-        return run
-
-    def stop(_: Results) -> None:
-        for side in running.values():
-            for process in (side.server, *side.workers):
-                process.stop()
-
-    found = [Step(f"{name}: start", 5.0 if quick else 12.0, start(name)) for name in names]
-    for number in range(rounds):
-        found += [Step(f"{name}: round {number}", seconds + 0.3, measure(name)) for name in names]
-    return [*found, Step("peers: stop", 3.0, stop)]
+    return Step(name, _SECONDS[name] / (4 if quick else 1), run)
 
 
 def _run(todo: Sequence[Step], results: Results) -> int:

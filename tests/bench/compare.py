@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from deploy.local.errors import LocalError
 from deploy.local.process import Process
-from tests.bench.ratio import Ratio
+from tests.bench.ratio import Ratio, turn
 from tests.bench.site import ROOT, Site, cpu
 from tests.bench.tools import NOW, LoadError, good, wrk
 
@@ -91,8 +91,7 @@ def _measure(sides: tuple[Revision, Revision], base: str, quick: bool) -> list[R
     with tqdm(total=rounds * len(_PATHS), unit="round", leave=False) as bar:
         for number in range(rounds):
             for path in _PATHS:
-                pair = [one(side, path) for side in (sides if number % 2 else sides[::-1])]
-                mine, theirs = pair if number % 2 else pair[::-1]
+                mine, theirs = turn(number, lambda: one(sides[0], path), lambda: one(sides[1], path))
                 for what in mine:
                     if theirs[what]:
                         found.setdefault((path, what), []).append((mine[what], theirs[what]))

@@ -1,26 +1,25 @@
-"""This bridge and every other way to await a task, side by side: the task returns its argument."""
+"""This bridge and every other way to await a task, each as a server and a worker: the task returns its argument."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from deploy.local.errors import LocalError
 from deploy.local.process import Process, free_port, listens
 from tests import programs
-from tests.bench.site import ROOT, Site, cpu, memory
-from tests.bench.tools import Arrivals, Closed, wrk
+from tests.bench.site import OURS, ROOT, STOCK, THREADS, Kind, Site
+from tests.bench.tools import wrk
 from tests.http import fetch
 
 FOLDER = Path(__file__).parent / "peers"
 ENVIRONMENTS = ROOT / ".venv" / "peers"
 # The sides, by what they are called on the command line.
 TITLES = {
-    "bridge": "this bridge, stock Celery worker",
     "lean": "this bridge, Nowait's worker",
+    "bridge": "this bridge, stock Celery worker",
     "executor": "Celery, run_in_executor(get)",
     "polling": "Celery, polling ready()",
     "flower": "Flower's apply",
@@ -28,12 +27,7 @@ TITLES = {
     "faststream": "Tornado, FastStream RPC",
     "aio-pika": "Tornado, aio-pika RPC",
 }
-_CONNECTIONS = 50
-_THREADS = "8"  # of each Celery worker
-# Enough messages at hand for 50 callers, as Celery's manual says of short tasks.
-_WORKER = ("-P", "threads", "-c", _THREADS, "--prefetch-multiplier", "16")
-# What each has to be beaten by: the factor that this project wants to reach.
-BOUNDS = {"executor": 4.0, "polling": 4.0, "flower": 4.0, "taskiq": 2.0, "faststream": 2.0, "aio-pika": 1.5}
+CONNECTIONS = 50
 
 
 class Missing(Exception):
@@ -47,7 +41,7 @@ class Side:
     Attributes:
         url: what is asked for.
         server: the process that answers.
-        workers: those behind it, but for the broker.
+        workers: those behind it, Redis with them, but not the broker.
         expected: the body of an answer, see check.lua.
         body: what is posted; None for a GET.
         how: its settings, in words.
@@ -59,19 +53,6 @@ class Side:
     expected: str = "1"
     body: str | None = None
     how: str = ""
-
-
-@dataclass
-class Round:
-    """One measurement of a side: microseconds of CPU by request, and megabytes."""
-
-    measured: Closed
-    cpu: dict[str, float] = field(default_factory=dict)
-    memory: dict[str, float] = field(default_factory=dict)
-
-    def document(self) -> dict[str, Any]:
-        """For the report, as JSON."""
-        return {**asdict(self.measured), "cpu": self.cpu, "memory": self.memory}
 
 
 def environment(name: str) -> Path:
@@ -102,28 +83,21 @@ def _await(process: Process, ready: Callable[[], bool]) -> None:
         raise Missing(f"it does not start: {str(error)[-300:]}") from error
 
 
-class Peers:
+class Sides:
     """Starts the sides.
 
     Args:
         site: where they run.
+        quick: of the settings of a recipe, only one is tried.
     """
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, quick: bool) -> None:
         self._site = site
-        self._celery: tuple[Path, Process] | None = None
-        self._redis: tuple[Process, str] | None = None
-
-    def sides(self, quick: bool) -> dict[str, Callable[[], Side]]:
-        """What starts each side, by its name."""
         threads = ("8",) if quick else ("4", "8", "16", "32")
         pauses = ("0.005",) if quick else ("0.002", "0.005", "0.01", "0.02")
-        return {
-            "bridge": lambda: self._bridge("tests", {}),
-            "lean": lambda: self._bridge(
-                "peer.lean",
-                {"test_backend": "nowait.worker:Results", "test_consumer": "nowait.worker:Consumer"},
-            ),
+        self._starts: dict[str, Callable[[], Side]] = {
+            "lean": lambda: self._bridge(OURS),
+            "bridge": lambda: self._bridge(STOCK),
             "executor": lambda: self._best("executor", threads, "threads"),
             "polling": lambda: self._best("polling", pauses, "s between two looks"),
             "flower": self._flower,
@@ -132,56 +106,54 @@ class Peers:
             "aio-pika": lambda: self._tornado("aio_pika", ["bin/python", "worker.py"]),
         }
 
-    def _bridge(self, queue: str, settings: dict[str, str]) -> Side:
-        worker = self._site.worker("tests.celeryapp", queue, *_WORKER, "-Q", queue, **settings)
-        command = ("tests.bench.echo", "bridge", "PORT")
-        server, url = self._site.server("peer-bridge", "/echo/1", *command, test_queue=queue)
-        return Side(f"{url}/echo/1", server, [worker])
+    def start(self, name: str) -> Side:
+        """Start one. Raises Missing."""
+        return self._starts[name]()
 
-    def _stock(self) -> tuple[Path, Process]:
-        """The programs of the Celery environment, and a stock worker."""
-        if self._celery is None:
-            programs_ = environment("celery")
-            self._celery = programs_, self._celery_worker(programs_, {"QUEUE": "peer.celery"})
-        return self._celery
+    def _bridge(self, kind: Kind) -> Side:
+        queue = f"peer.{kind.name}"
+        worker = self._site.echo_worker(kind, queue)
+        server, url = self._site.server("peer-bridge", "/echo/1", "tests.bench.echo", "PORT", test_queue=queue)
+        return Side(f"{url}/echo/1", server, [worker], how=f"{kind.prefetch} messages ahead")
 
-    def _celery_worker(self, programs_: Path, given: dict[str, str]) -> Process:
-        command = [str(programs_ / "celery"), "-A", "worker", "worker", "-l", "WARNING", *_WORKER]
-        command += ["--without-gossip", "--without-mingle", "-n", f"{given['QUEUE']}@bench"]
+    def _celery_worker(self, given: dict[str, str]) -> tuple[Path, Process]:
+        """The programs of the Celery environment, and a stock worker of it."""
+        programs_ = environment("celery")
+        command = [str(programs_ / "celery"), "-A", "worker", "worker", "-l", "WARNING"]
+        command += [*STOCK.options("threads", THREADS), "--without-gossip", "--without-mingle"]
         worker = self._site.run("peer-celery", command, given, FOLDER / "celery")
         _await(worker, lambda: self._site.depth(given["QUEUE"])[1] > 0)
-        return worker
+        return programs_, worker
 
     def _results(self) -> tuple[Process, str]:
         """A Redis for results, and its URL."""
-        if self._redis is None:
-            try:
-                programs.require("redis-server")
-            except LocalError as error:
-                raise Missing(str(error)) from error
-            port = free_port()
-            command = [programs.path("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-            redis = self._site.run("peer-redis", command, {}, FOLDER)
-            _await(redis, lambda: listens(port))
-            self._redis = redis, f"redis://127.0.0.1:{port}"
-        return self._redis
+        try:
+            programs.require("redis-server")
+        except LocalError as error:
+            raise Missing(str(error)) from error
+        port = free_port()
+        command = [programs.path("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+        redis = self._site.run("peer-redis", command, {}, FOLDER)
+        _await(redis, lambda: listens(port))
+        return redis, f"redis://127.0.0.1:{port}"
 
     def _best(self, kind: str, choices: Sequence[str], what: str) -> Side:
         """A recipe, at the best of several settings."""
-        programs_, worker = self._stock()
+        given = {"QUEUE": f"peer.{kind}"}
+        programs_, worker = self._celery_worker(given)
         best: Side | None = None
         best_rate = 0.0
         for choice in choices:
             port = free_port()
             command = [str(programs_ / "python"), "server.py", kind, str(port), choice]
-            server = self._site.run(f"peer-{kind}", command, {"QUEUE": "peer.celery"}, FOLDER / "celery")
+            server = self._site.run(f"peer-{kind}", command, given, FOLDER / "celery")
             url = f"http://127.0.0.1:{port}/echo/1"
             _await(server, lambda: fetch(url).status == 200)
             side = Side(url, server, [worker], how=f"{choice} {what}")
             rate = 0.0
             if len(choices) > 1:
-                wrk(url, connections=_CONNECTIONS, seconds=1, expected="1")
-                rate = wrk(url, connections=_CONNECTIONS, seconds=2, expected="1").per_second
+                wrk(url, connections=CONNECTIONS, seconds=1, expected="1")
+                rate = wrk(url, connections=CONNECTIONS, seconds=2, expected="1").per_second
             if best is None or rate > best_rate:
                 if best is not None:
                     best.server.stop()
@@ -192,11 +164,10 @@ class Peers:
         return best
 
     def _flower(self) -> Side:
-        programs_ = environment("celery")
         # With rpc:// it loses the results of calls that are in flight at the same time.
         redis, redis_url = self._results()
         given = {"QUEUE": "peer.flower", "RESULTS": redis_url, "FLOWER_UNAUTHENTICATED_API": "true"}
-        worker = self._celery_worker(programs_, given)
+        programs_, worker = self._celery_worker(given)
         port = free_port()
         command = [str(programs_ / "celery"), "-A", "worker", "flower", "--address=127.0.0.1", f"--port={port}"]
         server = self._site.run("peer-flower", [*command, "--logging=error"], given, FOLDER / "celery")
@@ -226,24 +197,3 @@ class Peers:
         url = f"http://127.0.0.1:{port}/echo/1"
         _await(server, lambda: fetch(url).status == 200)
         return Side(url, server, [worker])
-
-
-def check(side: Side, seconds: int) -> int:
-    """How many of 100 requests a second, each with a number of its own, were answered wrong or not at all."""
-    if side.body is not None:
-        return 0  # a POST: the bodies are compared under load alone
-    url = side.url.rpartition("/")[0]
-    came = Arrivals(url, rate=100, seconds=seconds, users=50, numbers=True).result()
-    return came.failed + came.unsent
-
-
-def measure(site: Site, side: Side, seconds: int) -> Round:
-    """Requests per second of one side, and what they cost."""
-    broker = site.services.broker
-    parts = {"server": [side.server], "worker": list(side.workers), "broker": [broker.process] if broker else []}
-    before = {part: cpu(*processes) for part, processes in parts.items()}
-    measured = wrk(side.url, connections=_CONNECTIONS, seconds=seconds, expected=side.expected, body=side.body)
-    used = {part: cpu(*processes) - before[part] for part, processes in parts.items()}
-    each = {part: seconds_ / max(1, measured.requests) * 1e6 for part, seconds_ in used.items()}
-    megabytes = {part: sum(map(memory, processes)) for part, processes in parts.items()}
-    return Round(measured, each, megabytes)

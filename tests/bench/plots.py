@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from tests.bench import peer, variants
+from tests.bench import pair, peer, variants
 from tests.bench.results import Results
 
 # Colours of different brightness, told apart by all kinds of eyes (Okabe and Ito, 2008).
@@ -46,28 +46,34 @@ def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
 
 def _peers(results: Results) -> None:
     names = list(results.peers)[::-1]
-    rates = [[one["per_second"] for one in results.peers[name]] for name in names]
-    medians = [statistics.median(rate) for rate in rates]
-    spread = [
-        [median - min(rate) for median, rate in zip(medians, rates)],
-        [max(rate) - median for median, rate in zip(medians, rates)],
-    ]
-    _, axes = pyplot.subplots(figsize=(8, 0.5 * len(names) + 1.2))
-    colours = ["#000000" if name in ("bridge", "lean") else "#999999" for name in names]
-    axes.barh([peer.TITLES[name] for name in names], medians, xerr=spread, color=colours, ecolor="#d55e00", capsize=3)
-    for at, median in enumerate(medians):
-        axes.annotate(f" {median:,.0f}", (median, at), xytext=(14, -3), textcoords="offset points")
+    _, axes = pyplot.subplots(figsize=(8, 0.8 * len(names) + 1.2))
+    for side, (label, colour) in enumerate(((peer.TITLES[pair.LEAN], "#000000"), ("the other", "#999999"))):
+        rates = [[both[side]["per_second"] for both in results.peers[name]] for name in names]
+        medians = [statistics.median(rate) for rate in rates]
+        spread = [
+            [median - min(rate) for median, rate in zip(medians, rates)],
+            [max(rate) - median for median, rate in zip(medians, rates)],
+        ]
+        places = [at + 0.2 - 0.4 * side for at in range(len(names))]
+        axes.barh(places, medians, 0.4, xerr=spread, color=colour, ecolor="#d55e00", capsize=3, label=label)
+        for at, rate, median in zip(places, rates, medians):
+            axes.annotate(f"{median:,.0f}", (max(rate), at), xytext=(6, -3), textcoords="offset points")
+    axes.set_yticks(range(len(names)), [peer.TITLES[name] for name in names])
     axes.margins(x=0.15)
     axes.set_xlabel("requests per second, 50 connections: median, least and most of the rounds")
     axes.grid(axis="y", visible=False)
+    pyplot.figlegend(loc="lower center", ncol=2, bbox_to_anchor=(0.5, -0.06))
 
 
 def _cpu(results: Results) -> None:
-    names = list(results.peers)[::-1]
+    # From the bottom up; our own side has the rounds of all pairs.
+    sides = {name: [one for _, one in rounds] for name, rounds in reversed(results.peers.items())}
+    sides[pair.LEAN] = [one for rounds in results.peers.values() for one, _ in rounds]
+    names = list(sides)
     _, axes = pyplot.subplots(figsize=(8, 0.5 * len(names) + 1.4))
     left = [0.0] * len(names)
     for part, (colour, hatch) in _PARTS.items():
-        widths = [statistics.median(one["cpu"].get(part, 0.0) for one in results.peers[name]) for name in names]
+        widths = [statistics.median(one["cpu"].get(part, 0.0) for one in rounds) for rounds in sides.values()]
         axes.barh(
             [peer.TITLES[name] for name in names], widths, left=left, color=colour, hatch=hatch, edgecolor="white",
             label=part,

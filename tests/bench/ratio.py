@@ -3,7 +3,9 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -15,14 +17,14 @@ class Ratio:
         sides: the names of the two sides; the ratio is the first by the second.
         unit: of the figures.
         rounds: the figures of both sides in each round.
-        bound: what the ratio should be: ("at most", 0.2).
+        bound: what the ratio should be: ("at most", 0.2); None when it is only to be seen.
     """
 
     what: str
     sides: tuple[str, str]
     unit: str
     rounds: Sequence[tuple[float, float]]
-    bound: tuple[str, float]
+    bound: tuple[str, float] | None = None
 
     @classmethod
     def of(cls, document: Mapping[str, Any]) -> "Ratio":
@@ -34,23 +36,40 @@ class Ratio:
         return [first / second for first, second in self.rounds]
 
     @property
+    def median(self) -> float:
+        return statistics.median(self.ratios)
+
+    @property
+    def medians(self) -> tuple[float, float]:
+        """The figures of both sides."""
+        first, second = (statistics.median(figures) for figures in zip(*self.rounds))
+        return first, second
+
+    @property
     def holds(self) -> bool:
+        if self.bound is None:
+            return True
         how, limit = self.bound
-        median = statistics.median(self.ratios)
-        return median <= limit if how == "at most" else median >= limit
+        return self.median <= limit if how == "at most" else self.median >= limit
+
+    @property
+    def spread(self) -> str:
+        """The ratio, and between which it lay: "2.08 (1.89 to 2.43)"."""
+        return f"{self.median:.2f} ({min(self.ratios):.2f} to {max(self.ratios):.2f})"
+
+    @property
+    def wanted(self) -> str:
+        """The bound, and whether it holds: "at most 0.2: yes"; "" without one."""
+        return "" if self.bound is None else f"{self.bound[0]} {self.bound[1]:g}: {'yes' if self.holds else 'NO'}"
 
     def document(self) -> dict[str, Any]:
         """For the report, as JSON."""
-        return {**asdict(self), "ratio": statistics.median(self.ratios), "ratios": self.ratios, "holds": self.holds}
+        return {**asdict(self), "ratio": self.median, "ratios": self.ratios, "holds": self.holds}
 
     def __str__(self) -> str:
-        first, second = (statistics.median(figures) for figures in zip(*self.rounds))
-        how, limit = self.bound
-        return (
-            f"{self.what}: {self.sides[0]} {first:.4g} {self.unit}, {self.sides[1]} {second:.4g} {self.unit}; "
-            f"ratio {statistics.median(self.ratios):.2f} ({min(self.ratios):.2f} to {max(self.ratios):.2f} in "
-            f"{len(self.rounds)} rounds), {how} {limit:g}: {'yes' if self.holds else 'NO'}"
-        )
+        sides = (f"{side} {figure:.4g} {self.unit}" for side, figure in zip(self.sides, self.medians))
+        wanted = f", {self.wanted}" if self.wanted else ""
+        return f"{self.what}: {', '.join(sides)}; ratio {self.spread} in {len(self.rounds)} rounds{wanted}"
 
 
 @dataclass(frozen=True)
@@ -77,13 +96,15 @@ class Table:
         return "\n".join(lines)
 
 
-def alternate(rounds: int, first: Callable[[], float], second: Callable[[], float]) -> list[tuple[float, float]]:
-    """Measure both sides in turn; the one that begins changes from round to round."""
-    figures = []
-    for number in range(rounds):
-        if number % 2:
-            b, a = second(), first()
-        else:
-            a, b = first(), second()
-        figures.append((a, b))
-    return figures
+def turn(number: int, first: Callable[[], T], second: Callable[[], T]) -> tuple[T, T]:
+    """Measure both sides once; the one that begins changes from round to round."""
+    if number % 2:
+        b, a = second(), first()
+    else:
+        a, b = first(), second()
+    return a, b
+
+
+def alternate(rounds: int, first: Callable[[], T], second: Callable[[], T]) -> list[tuple[T, T]]:
+    """Measure both sides in turn."""
+    return [turn(number, first, second) for number in range(rounds)]

@@ -26,7 +26,7 @@ class Results:
     Attributes:
         about: the machine, versions and settings.
         figures: what the measurements of bridge and worker found, in the order of the run.
-        peers: the rounds of each peer, by its name.
+        peers: the rounds of each peer, by its name: what our own side did, and what the peer did.
         missing: why a peer was not measured, by its name.
         how: the settings of a peer, in words, by its name.
         cells: requests per second of each variant, delay and number of connections.
@@ -38,7 +38,7 @@ class Results:
 
     about: dict[str, Any] = field(default_factory=dict)
     figures: list[dict[str, Any]] = field(default_factory=list)
-    peers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    peers: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     how: dict[str, str] = field(default_factory=dict)
     cells: list[dict[str, Any]] = field(default_factory=list)

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -23,8 +24,39 @@ ROOT = Path(__file__).resolve().parents[2]
 _START_TIMEOUT = 60.0
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of Celery worker that is measured.
+
+    Attributes:
+        name: in the names of its queues.
+        title: in words.
+        prefetch: the messages that a worker of it fetches ahead: as many as it is fastest with.
+        settings: what makes a worker of the test application one of it.
+    """
+
+    name: str
+    title: str
+    prefetch: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def options(self, pool: str, concurrency: int) -> list[str]:
+        """On the command line of `celery worker`."""
+        ahead = str(self.prefetch // concurrency)
+        return ["-P", pool, "-c", str(concurrency), "--prefetch-multiplier", ahead]
+
+
+# Celery's manual advises many messages at hand for short tasks; 50 callers are answered as fast by Nowait's with 32.
+STOCK = Kind("stock", "stock Celery worker", 128)
+OURS = Kind(
+    "ours", "Nowait's worker", 32,
+    {"test_backend": "nowait.worker:Results", "test_consumer": "nowait.worker:Consumer"},
+)  # fmt: skip
+THREADS = 8  # of each worker with threads
+
+
 class Site:
-    """Broker and database, from the environment or private; started programs end with the block.
+    """Broker and database, from the environment or private; started programs end with clear(), or the block.
 
     Args:
         folder: for private services and for what the programs print.
@@ -33,6 +65,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._stack = ExitStack()
+        self._programs: list[Process] = []
         self._runs = 0
         self.services = Services(folder)
 
@@ -40,6 +73,7 @@ class Site:
         with self._stack:
             programs.require(*PROGRAMS)
             self._stack.callback(self.services.stop)
+            self._stack.callback(self.clear)
             self.services.start()
             if self.services.database is not None:
                 sample.load(self.services.database_url)
@@ -68,15 +102,33 @@ class Site:
             cwd=folder,
             output=self._folder / f"{self._runs}-{name}.log",
         )
-        self._stack.callback(process.stop)
+        self._programs.append(process)
         return process
 
+    def clear(self) -> None:
+        """Stop all programs that were started, side by side: an idle one would take its part of the machine."""
+        for process in self._programs:
+            process.terminate()
+        while self._programs:
+            self._programs.pop().stop()
+
     def worker(self, app: str, queue: str, *arguments: str, root: Path = ROOT, **settings: Any) -> Process:
-        """A worker that consumes a queue."""
-        command = f"celery -A {app} worker -l WARNING --without-gossip --without-mingle -n {queue}@bench".split()
+        """A worker that consumes a queue, one of several or alone."""
+        node = f"{self._runs}.{queue}@bench"
+        command = f"celery -A {app} worker -l WARNING --without-gossip --without-mingle -n {node}".split()
         worker = self.start(f"worker-{queue}", *command, *arguments, root=root, **settings)
-        worker.wait_until(lambda: self.depth(queue)[1] > 0, _START_TIMEOUT)
+        consumers = sum(program.name == worker.name for program in self._programs)
+        worker.wait_until(lambda: self.depth(queue)[1] >= consumers, _START_TIMEOUT)
         return worker
+
+    def echo_worker(self, kind: Kind, queue: str, pool: str = "threads", concurrency: int = THREADS) -> Process:
+        """A worker of the test application, whose test.echo returns its argument."""
+        options = kind.options(pool, concurrency)
+        return self.worker("tests.celeryapp", queue, *options, "-Q", queue, **kind.settings)
+
+    def query_worker(self) -> Process:
+        """A worker of the queries, with threads for 100 of them at once."""
+        return self.worker("tasks", "queries", "-P", "threads", "-c", "100")
 
     def server(self, name: str, path: str, *command: str, root: Path = ROOT, **settings: Any) -> tuple[Process, str]:
         """A server, and its URL once it answers 200 at `path`; PORT in the command is its port."""
@@ -86,6 +138,10 @@ class Site:
         url = f"http://127.0.0.1:{port}"
         process.wait_until(lambda: fetch(url + path).status == 200, _START_TIMEOUT)
         return process, url
+
+    def broker(self) -> list[Process]:
+        """The broker's process; none when the environment names a broker."""
+        return [self.services.broker.process] if self.services.broker else []
 
     def depth(self, queue: str) -> tuple[int, int]:
         """The messages that wait in a queue, and its consumers; 0 and 0 when it is not there."""

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -15,11 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
-from tests import programs
-from tests.bench import peer, report, tools, variants
+from tests import marks, programs
+from tests.bench import pair, peer, report, tools, variants
 from tests.bench.__main__ import steps
 from tests.bench.ratio import Ratio, Table, alternate
 from tests.bench.results import Results, about
+from tests.bench.site import Site
 from tests.conftest import BACKGROUND, ROOT
 
 
@@ -102,7 +104,9 @@ def test_sides_take_turns() -> None:
 def test_a_ratio_is_taken_round_by_round() -> None:
     ratio = Ratio("what", ("a", "b"), "s", [(2, 1), (9, 3), (8, 2)], ("at least", 3))
     assert (ratio.ratios, ratio.holds) == ([2, 3, 4], True)
-    assert "ratio 3.00 (2.00 to 4.00 in 3 rounds), at least 3: yes" in str(ratio)
+    assert str(ratio).endswith("ratio 3.00 (2.00 to 4.00) in 3 rounds, at least 3: yes")
+    assert str(replace(ratio, bound=None)).endswith("in 3 rounds")
+    assert not replace(ratio, bound=("at most", 2)).holds
     assert Ratio.of(json.loads(json.dumps(ratio.document()))).ratios == ratio.ratios
 
 
@@ -112,7 +116,7 @@ def found() -> Results:
     rounds = [{"per_second": rate, "p99": 5.0, "failed": 0, "wrong": 0, "timeouts": 0,
                "cpu": {"server": 500.0, "worker": 600.0, "broker": 300.0}, "memory": {"server": 50.0, "worker": 60.0}}
               for rate in (100.0, 110.0)]  # fmt: skip
-    results.peers = {name: rounds for name in list(peer.TITLES)[:-1]}
+    results.peers = {name: list(zip(rounds, rounds)) for name in list(pair.PEERS)[:-1]}
     results.missing = {"aio-pika": "it cannot be installed: no | network"}
     for name in variants.TITLES:
         results.cells += [
@@ -132,7 +136,8 @@ def found() -> Results:
 def test_a_report_has_every_table_and_picture(tmp_path: Path) -> None:
     file = report.write(found(), tmp_path)
     text = file.read_text()
-    for title in (*peer.TITLES.values(), *variants.TITLES.values(), "no \\| network", "| threads | 3 |", "0.50"):
+    peers = [peer.TITLES[name] for name in pair.PEERS]
+    for title in (*peers, *variants.TITLES.values(), "no \\| network", "| threads | 3 |", "0.50"):
         assert title in text, title
     pictures = ["cpu", "isolation", "latency", "peers", "throughput"]
     assert sorted(path.stem for path in tmp_path.glob("*.svg")) == pictures
@@ -151,6 +156,37 @@ def test_only_some_sides_are_measured_when_that_is_asked_for() -> None:
     named = [step.name for step in steps(nowhere, {"peers", "variants"}, {"bridge", "threads"}, True)]
     assert any("threads" in name for name in named) and any("bridge" in name for name in named)
     assert not any(name.startswith(("blocking", "flower", "latency, blocking")) for name in named)
+
+
+def test_each_pair_is_stopped_before_the_next_one_starts() -> None:
+    nowhere: Any = None
+    named = [step.name.split(": ") for step in steps(nowhere, {"peers"}, {"bridge", "polling"}, True)]
+    expected = ["start", "round 0", "round 1", "stop"]
+    assert named == [[name, step] for name in ("bridge", "polling") for step in expected]
+
+
+def test_a_pair_is_measured_on_both_sides_and_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(marks.NAME, mark := marks.new())
+    results = Results()
+    with Site(tmp_path) as site:
+        todo = pair.Pair(site, "bridge", quick=True).steps()
+        for step in todo[:-1]:
+            step.run(results)
+        assert programs_of(mark)
+        todo[-1].run(results)
+        assert not programs_of(mark)
+    assert len(results.peers["bridge"]) == 2
+    for side in (side for both in results.peers["bridge"] for side in both):
+        assert side["per_second"] > 0
+        assert (side["failed"], side["wrong"]) == (0, 0)
+        assert all(side["cpu"][part] > 0 for part in ("server", "worker"))
+
+
+def programs_of(mark: str) -> list[str]:
+    """The servers and workers that carry a mark; not the broker and the database."""
+    return [name for name in marks.carriers(mark) if name.startswith(("python", "celery"))]
 
 
 def test_a_name_that_is_unknown_is_an_error_that_lists_all() -> None:

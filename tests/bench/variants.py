@@ -29,7 +29,7 @@ class Variants:
     """The steps that measure the variants.
 
     Args:
-        site: where they run; its worker consumes the queue of the queries.
+        site: where they run.
         names: which of them.
         quick: fewer and shorter.
     """
@@ -39,6 +39,18 @@ class Variants:
         self._names = names
         self._quick = quick
         self._running: tuple[Process, str] | None = None
+
+    def steps(self) -> list[Step]:
+        """All of it, from the start of the worker on."""
+        found = [Step("variants: start", 3.0, lambda _: self._site.query_worker())]
+        found += self._isolation_steps() + self._throughput_steps()
+        if not self._quick:
+            found += self._classic_steps() + self._latency_steps()
+        return [*found, Step("variants: stop", 2.0, self._end)]
+
+    def _end(self, _: Results) -> None:
+        self._stop()
+        self._site.clear()
 
     @contextmanager
     def _server(self, last: bool = True) -> Iterator[str]:
@@ -50,27 +62,30 @@ class Variants:
             yield self._running[1]
         finally:
             if last:
-                self.stop()
+                self._stop()
 
-    def stop(self, _: Results | None = None) -> None:
+    def _stop(self) -> None:
         """Stop the server, and forget what it has sent."""
         if self._running is not None:
             self._running[0].kill()
             self._running = None
             self._site.purge("queries")
 
-    def throughput(self) -> list[Step]:
+    def _throughput_steps(self) -> list[Step]:
         """Requests per second, by delay and number of connections."""
         delays = (0.1,) if self._quick else (0.0, 0.01, 0.1, 1.0)
         connections = (50,) if self._quick else (1, 10, 100, 1000)
         return [
-            self._step(f"{name}, {delay:g} s, {count} connections", self._cell, name, delay, count)
+            self._step(
+                f"{name}, {delay:g} s, {count} connections", self._cell, name, delay, count,
+                seconds=6.5 if delay == 1 else 3.0,
+            )
             for delay in delays
             for count in connections
             for name in self._names
-        ]
+        ]  # fmt: skip
 
-    def _step(self, what: str, measure: Callable[..., None], *arguments: object, seconds: float = 3.5) -> Step:
+    def _step(self, what: str, measure: Callable[..., None], *arguments: object, seconds: float) -> Step:
         return Step(what, seconds, lambda results: measure(results, *arguments))
 
     def _cell(self, results: Results, name: str, delay: float, connections: int) -> None:
@@ -89,10 +104,10 @@ class Variants:
              "timeouts": found.timeouts}
         )  # fmt: skip
 
-    def classic(self) -> list[Step]:
+    def _classic_steps(self) -> list[Step]:
         """The same by the classic tools."""
         return [
-            self._step(f"{name} by ab and siege", self._classic, name, seconds=20.0 if name == "blocking" else 5.0)
+            self._step(f"{name} by ab and siege", self._classic, name, seconds=12.0 if name == "blocking" else 2.5)
             for name in self._names
         ]
 
@@ -105,9 +120,9 @@ class Variants:
                 "siege -c10 -r5": siege(path, connections=10, repetitions=5),
             }
 
-    def latency(self) -> list[Step]:
+    def _latency_steps(self) -> list[Step]:
         """Percentiles at a constant rate."""
-        return [self._step(f"latency, {name}", self._latency, name, seconds=8.0) for name in self._names]
+        return [self._step(f"latency, {name}", self._latency, name, seconds=10.0) for name in self._names]
 
     def _latency(self, results: Results, name: str) -> None:
         with self._server() as url:
@@ -120,9 +135,9 @@ class Variants:
         results.latency[name] = {f"{percentile:g}": value for percentile, value in zip(_PERCENTILES, found)}
         results.latency[name]["failed"] = came.failed + came.unsent
 
-    def isolation(self) -> list[Step]:
+    def _isolation_steps(self) -> list[Step]:
         """The latency of what has nothing to do while slow queries run, second by second."""
-        seconds = 9.0 if self._quick else 16.0
+        seconds = 7.5 if self._quick else 13.0
         return [self._step(f"isolation, {name}", self._isolation, name, seconds=seconds) for name in self._names]
 
     def _isolation(self, results: Results, name: str) -> None:
