@@ -66,8 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.worker.configure": {"celery", "nowait.tls", "nowait.topology"},
     "nowait.worker.consumer": {
         "amqp", "celery", "kombu", "nowait.messages.validation", "nowait.systemd", "nowait.topology",
-        "nowait.worker.dead_letters", "nowait.worker.frames", "nowait.worker.hub", "nowait.worker.intake",
-        "nowait.worker.pools", "nowait.worker.reception", "nowait.worker.request", "nowait.worker.task_consumer",
+        "nowait.worker.dead_letters", "nowait.worker.frames", "nowait.worker.lean", "nowait.worker.request",
     },
     "nowait.worker.dead_letters": {
         "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.topology",
@@ -78,6 +77,10 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.worker.intake": {
         "amqp", "celery", "kombu", "nowait.amqp.methods", "nowait.link.link", "nowait.link.opener",
         "nowait.link.supervisor", "nowait.messages.limits", "nowait.worker.unsettled",
+    },
+    "nowait.worker.lean": {
+        "celery", "kombu", "nowait.messages.validation", "nowait.worker.hub", "nowait.worker.intake",
+        "nowait.worker.pools", "nowait.worker.reception", "nowait.worker.request", "nowait.worker.task_consumer",
     },
     "nowait.worker.outbox": {"nowait.messages.outbound"},
     "nowait.worker.pools": {"celery", "nowait.worker.hub", "nowait.worker.request"},

@@ -2,8 +2,9 @@ import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from celery.utils.time import maybe_iso8601
 
-from nowait.deadline import Deadline, seconds_until, to_expiration, to_expires
+from nowait.deadline import Deadline, parse_moment, seconds_until, to_expiration, to_expires
 
 NOW = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 BERLIN = timezone(timedelta(hours=1))
@@ -34,3 +35,28 @@ def test_a_workers_deadline_is_the_moment_that_the_message_names() -> None:
         deadline = Deadline.of_expires(expires)
         assert deadline is not None and 90 < deadline.at - time.monotonic() <= 100
     assert Deadline.of_expires(None) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2030-01-02T03:04:05+00:00",
+        "2030-01-02T03:04:05.123456+05:30",
+        "2030-01-02T03:04:05.123",
+        "2030-01-02T03:04:05Z",
+        "2030-01-02T03:04",
+        "20300102T030405",
+        "2030-W01-3",
+    ],
+)
+def test_a_moment_is_read_as_celery_reads_it(text: str) -> None:
+    assert parse_moment(text) == maybe_iso8601(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["soon", "2030-13-02T03:04:05", "2030-01-02T03:04:05+05:30:15", "２０３０-01-02T03:04:05"]
+)
+def test_what_celery_cannot_read_is_no_moment(text: str) -> None:
+    for parse in (parse_moment, maybe_iso8601):
+        with pytest.raises(ValueError):
+            parse(text)

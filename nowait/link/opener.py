@@ -21,7 +21,7 @@ HEARTBEAT = 4  # seconds between heartbeats, where nobody asks for another pause
 TIMEOUT = 2.0  # seconds, for each step of connecting
 # Seconds for the channel, its queues and the confirms, each: less than the pause between two heartbeats of the broker,
 # a half of HEARTBEAT. Each of those begins the time anew.
-_SET_UP_TIMEOUT = 1.0
+SET_UP_TIMEOUT = 1.0
 
 
 class ConnectionLost(Exception):
@@ -59,15 +59,23 @@ class Opener:
     Args:
         consumer, publisher: how to connect: as `Celery.connection_for_read` and `connection_for_write` make them.
         set_up: prepares the one channel of the consumer, with kombu's or py-amqp's methods: its queues, its prefetch.
+        timeout: seconds that the broker may take for each answer meanwhile.
 
     Raises ValueError for a broker URL that cannot be read: it would be found when its turn comes, with one
     connection at the next URL and the other one not.
     """
 
-    def __init__(self, consumer: kombu.Connection, publisher: kombu.Connection, set_up: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        consumer: kombu.Connection,
+        publisher: kombu.Connection,
+        set_up: Callable[[Any], None],
+        timeout: float = SET_UP_TIMEOUT,
+    ) -> None:
         self._consumer = consumer
         self._publisher = publisher
         self._set_up = set_up
+        self._timeout = timeout
         for url in (*consumer.alt, *publisher.alt):
             parse_url(url)
 
@@ -75,8 +83,8 @@ class Opener:
         """Connect. Blocks: to be called in a thread. Raises ConnectionLost; the next try goes to the next URL."""
         consumer = None
         try:
-            consumer = _open(self._consumer, self._set_up)
-            publisher = _open(self._publisher, amqp.Channel.confirm_select)
+            consumer = _open(self._consumer, self._set_up, self._timeout)
+            publisher = _open(self._publisher, amqp.Channel.confirm_select, self._timeout)
         except ConnectionLost:
             if consumer is not None:
                 consumer.sock.close()
@@ -86,7 +94,7 @@ class Opener:
         return Opened(consumer, publisher)
 
 
-def _open(source: kombu.Connection, set_up: Callable[[amqp.Channel], None]) -> OpenSocket:
+def _open(source: kombu.Connection, set_up: Callable[[amqp.Channel], None], timeout: float) -> OpenSocket:
     """Connect, log in, open a channel and set it up. Raises ConnectionLost; `source` stays usable."""
     connection: amqp.Connection | None = None
     try:
@@ -94,7 +102,7 @@ def _open(source: kombu.Connection, set_up: Callable[[amqp.Channel], None]) -> O
         verify_hostname(source)
         connection = transport.establish_connection()
         stream = connection.transport
-        stream.sock.settimeout(_SET_UP_TIMEOUT)
+        stream.sock.settimeout(timeout)
         set_up(connection.channel(CHANNEL))
         sock = stream.sock
         # py-amqp closes its socket when it is garbage collected: this one is ours now.

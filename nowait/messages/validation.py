@@ -63,7 +63,7 @@ def _count(value: Any) -> bool:
 
 def _moment(value: Any) -> bool:
     try:
-        return isinstance(value, str) and parse_moment(value) is not None
+        return isinstance(value, str) and bool(parse_moment(value))
     except ValueError:
         return False
 

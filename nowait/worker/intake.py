@@ -14,13 +14,15 @@ from kombu import Queue
 
 from nowait.amqp.methods import Confirmed, Delivery, Event
 from nowait.link.link import Link
-from nowait.link.opener import TIMEOUT, ConnectionLost, Opener
+from nowait.link.opener import ConnectionLost, Opener
 from nowait.link.supervisor import supervise
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.worker.unsettled import Receipt, Reply, Settlement, Unsettled
 
 log = logging.getLogger(__name__)
 
+# Seconds that the broker may take to declare a queue; less than the pause of its heartbeats, see nowait.link.opener.
+_SET_UP_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 1.0  # seconds that the broker gets for its close-ok
 
 
@@ -52,8 +54,13 @@ class Intake:
     """
 
     def __init__(self, app: Celery, receiver: Callable[[Callable[[Reply | Settlement], None]], Receiver]) -> None:
-        options = {"heartbeat": app.conf.broker_heartbeat, "connect_timeout": TIMEOUT}
-        self._opener = Opener(app.connection_for_read(**options), app.connection_for_write(**options), self._set_up)
+        heartbeat = app.conf.broker_heartbeat
+        self._opener = Opener(
+            app.connection_for_read(heartbeat=heartbeat),
+            app.connection_for_write(heartbeat=heartbeat),
+            self._set_up,
+            min(_SET_UP_TIMEOUT, 0.4 * heartbeat) if heartbeat else _SET_UP_TIMEOUT,
+        )
         self._receiver = receiver(self.post)
         self._unsettled = Unsettled()
         self._posted: deque[Reply | Settlement] = deque()

@@ -14,8 +14,7 @@ from celery.worker import state
 from nowait.worker.hub import HubCalls
 from nowait.worker.request import Request
 
-_TURN = 100  # tasks in a row of one thread, before the pool's other work has its turn
-_SOLO_TURN = 0.05  # seconds of tasks in a row, before the event loop has its turn
+_TURN = 0.05  # seconds of tasks in a row of one thread, before the pool's other work, or the event loop, has its turn
 
 Paused = Callable[[], bool]  # nothing is to begin
 
@@ -58,14 +57,15 @@ class ThreadRunner:
             self._running = 0
 
     def _run(self) -> None:
-        for _ in range(_TURN):
+        end = time.monotonic() + _TURN
+        while not self._paused():
             try:
-                if self._paused():
-                    break
                 request = self.waiting.popleft()
             except IndexError:
                 break
             request.run()
+            if time.monotonic() >= end:
+                break
         with self._lock:
             self._running -= 1
         self.begin()
@@ -87,7 +87,7 @@ class SoloRunner:
 
     def _run(self) -> None:
         self._due = False
-        end = time.monotonic() + _SOLO_TURN
+        end = time.monotonic() + _TURN
         while self.waiting and not self._paused() and state.should_stop is None and state.should_terminate is None:
             if time.monotonic() >= end:
                 self.begin()

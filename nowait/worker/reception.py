@@ -83,6 +83,11 @@ class Reception:
         except Rejected as error:
             self._consumer.reject(delivered, error)
             return
+        except Exception as error:
+            # One message, whatever it is, is not to keep the others.
+            log.exception("a message could not be received")
+            self._consumer.reject(delivered, Rejected(f"it could not be received: {type(error).__name__}"))
+            return
         if request is None:
             self._consumer.handle(delivered)
             return

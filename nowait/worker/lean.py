@@ -1,0 +1,152 @@
+"""Celery's consumer, whose tasks come by connections of their own where its pool allows it.
+
+Celery's own connection is left with events and remote control. What is costly about its way, a task at a time through
+its event loop, is left out for the pools threads and solo; what a message asks for besides, such as an ETA, it does.
+"""
+
+import logging
+from typing import Any
+
+from celery import signals
+from celery.worker import consumer
+from celery.worker.request import Request as CelerysRequest
+from kombu import Message
+from kombu.serialization import prepare_accept_content
+
+from nowait.messages.validation import Rejected
+from nowait.worker.hub import HubCalls
+from nowait.worker.intake import Intake
+from nowait.worker.pools import runner
+from nowait.worker.reception import Reception
+from nowait.worker.request import Delivered
+from nowait.worker.task_consumer import TaskConsumer
+
+log = logging.getLogger(__name__)
+
+_CLOSE_TIMEOUT = 10.0  # seconds that the broker gets for the last replies
+
+
+class LeanConsumer(consumer.Consumer):
+    """Has an Intake receive the tasks, with the pools threads and solo and a broker that speaks AMQP.
+
+    Attributes:
+        intake: takes the tasks; None where Celery's own way is taken.
+        accept: the content types that messages may have.
+    """
+
+    hub: Any
+    timer: Any
+    conninfo: Any
+    connection_errors: Any
+    task_consumer: Any
+    task_buckets: Any
+    initial_prefetch_count: int
+    qos_global: bool = True  # as RabbitMQ has it since 3.3; Celery sets it from 5.7 on, and for quorum queues
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.accept = prepare_accept_content(self.app.conf.accept_content)
+        self._hub_calls = HubCalls()
+        self.intake = self._make_intake() if self.hub and self.conninfo.transport.driver_type == "amqp" else None
+
+    def _make_intake(self) -> Intake | None:
+        runs = runner(self.pool, self._hub_calls, lambda: intake.full)
+        if runs is None:
+            return None
+        celerys: Any = self
+        intake = Intake(self.app, lambda post: Reception(celerys, runs, post))
+        signals.worker_shutting_down.connect(self._shutting_down, weak=False)
+        return intake
+
+    # Called by the intake's thread.
+
+    def validate(self, message: Message) -> None:
+        """Raise Rejected for a message that is not to be run."""
+        raise NotImplementedError
+
+    def reject(self, delivered: Delivered, error: Rejected) -> None:
+        """Take charge of a message that is not to be run."""
+        raise NotImplementedError
+
+    def handle(self, delivered: Delivered) -> None:
+        """Take a message that is valid Celery's own way."""
+        self._hub_calls.call_soon(self._handle, delivered)
+
+    def drop_held(self) -> None:
+        """The connection of the tasks is lost: the broker will deliver again what Celery's own way holds."""
+        self._hub_calls.call_soon(super().on_close)
+
+    # Called by Celery.
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Any:
+        """The function that gets each message, Celery's own way."""
+        self._celerys_handler = super().create_task_handler(*args, **kwargs)
+        return self._celerys_handler
+
+    def loop_args(self) -> Any:
+        """What Celery's event loop works with; called whenever its own connection has been made."""
+        if self.intake is not None:
+            self.task_consumer = TaskConsumer(self.task_consumer, self.intake)
+            self.intake.start(self.initial_prefetch_count, self.qos_global)
+        return super().loop_args()
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Called whenever the event loop is about to run."""
+        super().register_with_event_loop(hub)
+        self._hub_calls.register(hub)
+
+    def call_soon_ack(self, acknowledge: Any, *args: Any, **kwargs: Any) -> Any:
+        """Called when a task is to be acknowledged, by the thread that has run it."""
+        if self.intake is not None:
+            return acknowledge(*args, **kwargs)
+        celerys: Any = super()
+        return celerys.call_soon_ack(acknowledge, *args, **kwargs)
+
+    def on_connection_error_after_connected(self, exc: Exception) -> None:
+        """Called when Celery's own connection is lost: that of the tasks may not be."""
+        if self.intake is None:
+            super().on_connection_error_after_connected(exc)
+            return
+        # Celery would stop its consumer, and fetch less for what was not fetched by its connection.
+        self.task_consumer, prefetch_count = None, self.initial_prefetch_count
+        super().on_connection_error_after_connected(exc)
+        self.initial_prefetch_count, self._maximum_prefetch_restored = prefetch_count, True
+
+    def on_close(self) -> None:
+        """Called when Celery's own connection is lost, or its worker ends: what it holds will not be run by it."""
+        if self.intake is not None:
+            for request in self._held():
+                request.message.reject_log_error(log, self.connection_errors, requeue=True)
+        super().on_close()
+
+    def stop(self) -> None:
+        """Called when the worker ends, while its pool still runs."""
+        if self.intake is not None:
+            self.intake.withdraw()
+        super().stop()
+
+    def shutdown(self) -> None:
+        """Called when the worker ends, after its pool."""
+        if self.intake is not None:
+            self.intake.close(_CLOSE_TIMEOUT)
+        super().shutdown()
+
+    def _shutting_down(self, **_: Any) -> None:
+        """Called by the handler of a signal that is to end the worker."""
+        assert self.intake is not None
+        self.intake.withdraw()
+        # Celery's event loop may sleep for a second.
+        self._hub_calls.call_soon(lambda: None)
+
+    def _handle(self, delivered: Delivered) -> None:
+        """On the thread of Celery's event loop."""
+        if self.task_consumer is None:  # it connects, and forgets then what it holds
+            delivered.settle("requeue")
+        else:
+            self._celerys_handler(delivered.message(self.accept))
+
+    def _held(self) -> list[Any]:
+        """The requests that wait in Celery's own way, for an ETA or a rate limit."""
+        limited = [request for bucket in self.task_buckets.values() if bucket for request, _ in bucket.contents]
+        scheduled = [entry.args[0] for _, _, entry in self.timer.schedule.queue if entry.args]
+        return [request for request in [*scheduled, *limited] if isinstance(request, CelerysRequest)]
