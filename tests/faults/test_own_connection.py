@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from deploy.local.process import Process, listens
+from nowait.bridge import Call
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker, printed
 from tests.faults.conftest import Site, assert_whole, control, lasts, service
@@ -22,6 +23,7 @@ pytestmark = [pytest.mark.gen_test(timeout=1800), pytest.mark.timeout(1800)]
 
 LATE = pytest.mark.parametrize("acks_late", [0, 1], ids=["early", "late"])
 Run = Callable[..., Awaitable[Process]]
+COMMAND = "celery -A tests.celeryapp worker -n silent@tests --without-gossip --without-mingle"
 EXIT = 20.0  # seconds that a worker has to end
 
 
@@ -35,6 +37,9 @@ def run(start: Start, tmp_path: Path) -> Iterator[Run]:
         pool = ("-P", "threads", "-c", str(threads), "-Q", QUEUE)
         lean = {"test_consumer": "nowait.worker:Consumer", "test_backend": "nowait.worker:Results"}
         settings |= {"broker_url": url, "test_runs": tmp_path / "runs"}
+        if "WARNING" in options:
+            started.append(worker := start("worker", *COMMAND.split(), *pool, *options, **lean, **settings))
+            return worker
         # In a thread, as a proxy may run on the loop.
         starting = asyncio.to_thread(celery_worker, start, "tests.celeryapp", *pool, *options, **lean, **settings)
         started.append(worker := await starting)
@@ -141,3 +146,40 @@ async def test_replies_of_tasks_that_have_ended_outlive_a_broker_that_does_not_t
         assert load.tally.ok == load.tally.attempted
         assert growth < 50
         await ended(worker)
+
+
+async def test_memory_and_descriptors_stay_as_they_are(
+    vhost: str, run: Run, scale: float, figures: Figures
+) -> None:
+    seconds, rate = round(360 * scale) or 5, 1000
+    worker = psutil.Process((await run(vhost, "-l", "WARNING")).pid)
+    here = psutil.Process()
+
+    def sizes() -> list[float]:
+        return [worker.memory_info().rss / 1e6, worker.num_fds(), here.memory_info().rss / 1e6, here.num_fds()]
+
+    async with running(vhost, max_in_flight=100_000, timeout=60.0) as bridge:
+        await service(bridge)
+        calls, wrong, started = 0, 0, time.monotonic()
+        before: list[float] = []
+
+        def answered(call: Call) -> None:
+            nonlocal wrong
+            wrong += call.exception() is not None or call.result() != "x" * 100
+
+        while time.monotonic() < started + seconds:
+            for _ in range(round((time.monotonic() - started) * rate) - calls):
+                bridge.send_task("test.echo", ["x" * 100], queue=QUEUE).add_done_callback(answered)
+                calls += 1
+            # What the first tenth leaves in memory is there once.
+            before = before or (sizes() if time.monotonic() > started + seconds / 10 else [])
+            await asyncio.sleep(0.01)
+        await until(lambda: bridge.statistics().in_flight == 0)
+        growth = [after - earlier for after, earlier in zip(sizes(), before)]
+    figures.remark(
+        f"{seconds} s of {rate} tasks/s", calls=calls, worker=f"{growth[0]:+.1f} MB, {growth[1]:+g} descriptors",
+        bridge=f"{growth[2]:+.1f} MB, {growth[3]:+g} descriptors",
+    )  # fmt: skip
+    assert wrong == 0 and calls >= 0.9 * seconds * rate
+    assert growth[0] < 10 and growth[2] < 10
+    assert growth[1] <= 0 and growth[3] <= 0
