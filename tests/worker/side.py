@@ -1,0 +1,212 @@
+"""One of the workers that are compared, with all that a user sees of it."""
+
+import json
+import re
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from celery import Celery
+from celery.events.event import get_exchange
+from celery.result import AsyncResult
+from kombu import Connection, Queue
+
+from deploy.local.process import Process
+from tests.conftest import Start, printed
+from tests.worker.queues import DEAD, EVENTS, QUEUE, TASK_QUEUES
+
+HOSTNAME = "promises@tests"
+_DEADLINE = 30.0  # seconds
+T = TypeVar("T")
+
+
+class Side:
+    """A worker, the broker and the folder that it has for itself, and its caller.
+
+    Args:
+        start: starts its process.
+        broker_url: of an empty broker.
+        folder: an empty folder.
+        options: of `celery worker`.
+        conf: further settings of Celery for the worker.
+        settings: NOWAIT_ variables, in lower case.
+
+    Attributes:
+        app: the application of the caller; it knows no task.
+        process: of the worker.
+    """
+
+    def __init__(
+        self, start: Start, broker_url: str, folder: Path, *options: str, conf: Any = None, **settings: Any
+    ) -> None:
+        self.folder = folder
+        # A result is received by the thread that sent its task.
+        self._thread = ThreadPoolExecutor(1)
+        self.app = Celery("caller", broker=broker_url, backend="rpc://", set_as_current=False)
+        self.app.conf.update(task_default_queue=QUEUE, task_queues=TASK_QUEUES)
+        self._connection = Connection(broker_url.split(";")[-1])
+        self._events: list[dict[str, Any]] = []
+        self._thread.submit(self._declare).result()
+
+        def begin() -> Process:
+            return start(
+                "worker",
+                *f"celery -A tests.worker.promises worker -l INFO -n {HOSTNAME} -Q {QUEUE}".split(),
+                *options,
+                **{"broker_url": broker_url, "test_folder": folder, "test_conf": json.dumps(conf or {}), **settings},
+            )
+
+        self.start_again = begin
+        self.process = begin()
+
+    def do(self, scenario: Callable[["Side"], T]) -> "Future[T]":
+        """Run a function of this side on its thread."""
+        return self._thread.submit(scenario, self)
+
+    def ready(self) -> "Side":
+        """Return once the worker consumes."""
+        self.process.wait_until(lambda: " ready." in printed(self.process), 60.0)
+        return self
+
+    def close(self) -> None:
+        """End the worker, and let go of all connections."""
+        self.process.kill()
+
+        def close() -> None:
+            consumer: Any = self.app.backend.result_consumer
+            if consumer._consumer is not None:
+                consumer.stop()
+            self.app.close()
+            self._connection.close()
+
+        self._thread.submit(close).result()
+        self._thread.shutdown()
+
+    # Tasks and their results.
+
+    def send(self, name: str, *args: Any, **options: Any) -> "AsyncResult[Any]":
+        """Send a task; `kwargs` and the like are Celery's options."""
+        return self.app.send_task(f"test.{name}", args, **options)
+
+    def states(self, result: "AsyncResult[Any]") -> list[tuple[str, Any]]:
+        """All states of a task, to the last one, with what came with them; exceptions as their repr()."""
+        seen: list[tuple[str, Any]] = []
+
+        def add(reply: Any) -> None:
+            if reply["task_id"] == result.id:
+                value = reply["result"]
+                error = reply["status"] in ("FAILURE", "RETRY", "REVOKED")
+                seen.append((reply["status"], repr(self.app.backend.exception_to_python(value)) if error else value))
+
+        result.get(timeout=_DEADLINE, propagate=False, on_message=add)
+        return seen
+
+    def outcome(self, result: "AsyncResult[Any]") -> tuple[str, Any]:
+        """The last state of a task, and its result; an exception as its repr()."""
+        value = result.get(timeout=_DEADLINE, propagate=False)
+        return result.state, repr(value) if isinstance(value, BaseException) else value
+
+    def settle(self) -> None:
+        """Return once a task that is sent now has been done."""
+        assert self.send("add", 1, 1).get(timeout=_DEADLINE) == 2
+
+    def release(self, gate: str) -> None:
+        """Let the tasks go on that hold there."""
+        (self.folder / gate).touch()
+
+    # What the worker does.
+
+    def notes(self, task_id: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
+        """What the worker has written down, of one task and of one kind."""
+        file = self.folder / "notes"
+        found = map(json.loads, file.read_text().splitlines()) if file.exists() else ()
+        return [note for note in found if task_id in (None, note["id"]) and kind in (None, note["kind"])]
+
+    def noted(self, task_id: str | None, kind: str, count: int = 1) -> list[dict[str, Any]]:
+        """As notes(), once there are so many of that kind."""
+        eventually(lambda: len(self.notes(task_id, kind)) >= count)
+        return self.notes(task_id, kind)
+
+    def kinds(self, task_id: str, last: str, count: int = 1) -> list[str]:
+        """The kinds of a task's notes, in their order, once the last one is there."""
+        self.noted(task_id, last, count)
+        return [note["kind"] for note in self.notes(task_id)]
+
+    def log(self, part: str, last: str | None = None) -> list[str]:
+        """The lines of the worker's log with `part`, once one has `last`, too; without what differs in each run."""
+
+        def lines() -> list[str]:
+            found = [line for line in printed(self.process).splitlines() if part in line]
+            return [re.sub(r"\d+\.\d+(e-\d+)?s\b", "…s", re.sub(r"^\[[\d\- :,]+: ", "[", line)) for line in found]
+
+        if last is not None:
+            eventually(lambda: any(last in line for line in lines()))
+        return lines()
+
+    def events(self, task_id: str | None = None, last: str | None = None) -> list[dict[str, Any]]:
+        """The worker's events, of one task; once there is the type `last` among them."""
+
+        def of_task() -> list[dict[str, Any]]:
+            self._receive_events()
+            return [event for event in self._events if task_id in (None, event.get("uuid"))]
+
+        if last is not None:
+            eventually(lambda: any(event["type"] == last for event in of_task()))
+        return of_task()
+
+    def inspect(self, command: str, *args: Any, **options: Any) -> Any:
+        """What the worker answers to a command of `celery inspect`."""
+        answer = getattr(self.app.control.inspect([HOSTNAME], timeout=_DEADLINE, limit=1), command)(*args, **options)
+        assert answer is not None, f"no answer to {command}"
+        return answer[HOSTNAME]
+
+    def control(self, command: str, **arguments: Any) -> Any:
+        """What the worker answers to a command of `celery control`."""
+        answers = self.app.control.broadcast(
+            command, arguments, destination=[HOSTNAME], reply=True, timeout=_DEADLINE, limit=1
+        )
+        assert answers, f"no answer to {command}"
+        return answers[0][HOSTNAME]
+
+    # What the broker has.
+
+    def waiting(self, queue: str = QUEUE) -> int:
+        """How many messages a queue has, without those that a worker has fetched."""
+        return int(self._channel.queue_declare(queue, passive=True).message_count)
+
+    def taken(self, queue: str = DEAD) -> Any:
+        """The next message of a queue."""
+
+        def take() -> Any:
+            return self._channel.basic_get(queue, no_ack=True)
+
+        return eventually(take)
+
+    def publish(self, message: Any, queue: str) -> None:
+        """Send a message of py-amqp's."""
+        self._channel.basic_publish(message, routing_key=queue)
+
+    @property
+    def _channel(self) -> Any:
+        return self._connection.default_channel
+
+    def _declare(self) -> None:
+        events = get_exchange(self._connection, name=self.app.conf.event_exchange)
+        for queue in (Queue(DEAD), Queue(EVENTS, events, routing_key="#")):
+            queue(self._channel).declare()
+
+    def _receive_events(self) -> None:
+        while (message := self._channel.basic_get(EVENTS, no_ack=True)) is not None:
+            body = json.loads(message.body)
+            self._events += body if isinstance(body, list) else [body]
+
+
+def eventually(condition: Callable[[], T]) -> T:
+    """What it returns, once that is true."""
+    deadline = time.monotonic() + _DEADLINE
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "nothing came"
+        time.sleep(0.02)
+    return found
