@@ -161,10 +161,6 @@ class OwnRequest(Request):
         note("accepted", self.id, delivery=self.delivery_info["routing_key"])
         super().on_accepted(pid, time_accepted)
 
-    def on_success(self, failed__retval__runtime: Any, **kwargs: Any) -> Any:
-        note("succeeded", self.id, retval=failed__retval__runtime[1])
-        return super().on_success(failed__retval__runtime, **kwargs)
-
     def on_failure(self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False) -> Any:
         note("failed", self.id, exception=exc_info.exception)
         return super().on_failure(exc_info, send_failed_event, return_ok)
@@ -199,7 +195,7 @@ def fail(*args: Any) -> None:
 @app.task(name="test.note", bind=True)
 def note_run(self: Task, *args: Any) -> None:
     """Write down that it ran."""
-    note("run", self.request.id, args=args, retries=self.request.retries)
+    note("run", self.request.id, args=args, retries=self.request.retries, at=time.time())
 
 
 @app.task(name="test.quiet", bind=True, send_events=False)
@@ -373,7 +369,7 @@ def with_own_strategy() -> str:
 @app.task(name="test.replace", bind=True)
 def replace(self: Task, *args: Any) -> None:
     """Have another task in its place."""
-    raise self.replace(add.s(*args))
+    raise self.replace(note_run.s(*args))
 
 
 @app.task(name="test.log")

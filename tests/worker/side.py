@@ -18,7 +18,7 @@ from tests.conftest import Start, printed
 from tests.worker.queues import DEAD, EVENTS, QUEUE, TASK_QUEUES
 
 HOSTNAME = "promises@tests"
-_DEADLINE = 30.0  # seconds
+_DEADLINE = 5.0  # seconds
 T = TypeVar("T")
 
 
@@ -30,17 +30,21 @@ class Side:
         broker_url: of an empty broker.
         folder: an empty folder.
         options: of `celery worker`.
+        threads: how many tasks it runs at a time.
         conf: further settings of Celery for the worker.
         settings: NOWAIT_ variables, in lower case.
 
     Attributes:
         app: the application of the caller; it knows no task.
+        threads: as given.
         process: of the worker.
     """
 
     def __init__(
-        self, start: Start, broker_url: str, folder: Path, *options: str, conf: Any = None, **settings: Any
-    ) -> None:
+        self, start: Start, broker_url: str, folder: Path, *options: str, threads: int = 1, conf: Any = None,
+        **settings: Any,
+    ) -> None:  # fmt: skip
+        self.threads = threads
         self.folder = folder
         # A result is received by the thread that sent its task.
         self._thread = ThreadPoolExecutor(1)
@@ -108,9 +112,20 @@ class Side:
         value = result.get(timeout=_DEADLINE, propagate=False)
         return result.state, repr(value) if isinstance(value, BaseException) else value
 
-    def settle(self) -> None:
-        """Return once a task that is sent now has been done."""
-        assert self.send("add", 1, 1).get(timeout=_DEADLINE) == 2
+    def settle(self, on_message: Callable[[Any], None] | None = None) -> None:
+        """Return once a task that is sent now has been done; called with each reply that comes before its own."""
+        assert self.send("add", 1, 1).get(timeout=_DEADLINE, on_message=on_message) == 2
+
+    def replies(self, task_id: str) -> list[tuple[str, Any]]:
+        """What has come for a task that has ended."""
+        seen: list[tuple[str, Any]] = []
+
+        def add(reply: Any) -> None:
+            if reply["task_id"] == task_id:
+                seen.append((reply["status"], reply["result"]))
+
+        self.settle(add)
+        return seen
 
     def release(self, gate: str) -> None:
         """Let the tasks go on that hold there."""
@@ -161,6 +176,10 @@ class Side:
         answer = getattr(self.app.control.inspect([HOSTNAME], timeout=_DEADLINE, limit=1), command)(*args, **options)
         assert answer is not None, f"no answer to {command}"
         return answer[HOSTNAME]
+
+    def inspect_own(self, command: str) -> Any:
+        """What the worker answers to a command of its application's."""
+        return self.app.control.inspect([HOSTNAME], timeout=_DEADLINE, limit=1)._request(command)[HOSTNAME]
 
     def control(self, command: str, **arguments: Any) -> Any:
         """What the worker answers to a command of `celery control`."""
