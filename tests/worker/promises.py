@@ -1,8 +1,8 @@
 """The application whose workers are compared: `celery -A tests.worker.promises worker`.
 
-NOWAIT_TEST_FOLDER is a folder: signals and tasks append what happens to its file "notes", and test.hold waits for a file
-of it. NOWAIT_TEST_CONSUMER and NOWAIT_TEST_BACKEND are the class of the consumer and the result backend, Celery's own
-unless they are given; NOWAIT_TEST_CONF holds further settings of Celery, as JSON.
+NOWAIT_TEST_FOLDER is a folder: signals and tasks append what happens to its file "notes", and test.hold waits for a
+file of it. NOWAIT_TEST_CONSUMER and NOWAIT_TEST_BACKEND are the class of the consumer and the result backend, Celery's own
+unless they are given; NOWAIT_TEST_CONF holds further settings of Celery, as JSON; NOWAIT_TEST_QUEUE_TYPE is classic or quorum.
 """
 
 import json
@@ -18,7 +18,7 @@ from celery.worker.request import Request
 from celery.worker.strategy import default
 from kombu import Consumer, Message, Queue
 
-from tests.worker.queues import QUEUE, RAW, TASK_QUEUES
+from tests.worker.queues import QUEUE, RAW, task_queues
 
 environment = os.environ.get
 FOLDER = Path(environment("NOWAIT_TEST_FOLDER", "."))
@@ -33,13 +33,13 @@ app.conf.update(
     worker_consumer=environment("NOWAIT_TEST_CONSUMER", "celery.worker.consumer:Consumer"),
     nowait_canvas=True,
     task_default_queue=QUEUE,
-    task_queues=TASK_QUEUES,
+    task_queues=task_queues(environment("NOWAIT_TEST_QUEUE_TYPE", "classic")),
     accept_content=["json"],
     broker_connection_retry_on_startup=True,
     worker_prefetch_multiplier=2,
     worker_cancel_long_running_tasks_on_connection_loss=False,
-    **json.loads(environment("NOWAIT_TEST_CONF", "{}")),
 )
+app.conf.update(json.loads(environment("NOWAIT_TEST_CONF", "{}")))
 
 
 def note(kind: str, task_id: str | None = None, **fields: Any) -> None:
@@ -75,7 +75,8 @@ def success(sender: Any, result: Any, **_: Any) -> None:
 
 @signals.task_failure.connect
 def failure(sender: Any, task_id: str, exception: Any, args: Any, kwargs: Any, einfo: Any, **_: Any) -> None:
-    note("failure", task_id, sender=sender.name, exception=exception, args=args, kwargs=kwargs, type=einfo.type.__name__)
+    kind = einfo.type.__name__
+    note("failure", task_id, sender=sender.name, exception=exception, args=args, kwargs=kwargs, type=kind)
 
 
 @signals.task_retry.connect
@@ -89,13 +90,13 @@ def revoked(sender: Any, request: Any, terminated: bool, signum: Any, expired: b
 
 
 @signals.task_unknown.connect
-def unknown(id: str, name: str, message: Any, exc: Any, **_: Any) -> None:  # noqa: A002 (Celery's)
-    note("unknown", id, name=name, exc=exc)
+def unknown(id: str, name: str, **_: Any) -> None:  # noqa: A002 (Celery's)
+    note("unknown", id, name=name)
 
 
 @signals.task_rejected.connect
-def rejected(message: Any, exc: Any, **_: Any) -> None:
-    note("rejected", message.headers.get("id"), exc=type(exc).__name__)
+def rejected(message: Any, **_: Any) -> None:
+    note("rejected", message.headers.get("id"))
 
 
 @signals.worker_init.connect
@@ -115,8 +116,8 @@ class Steps(bootsteps.StartStopStep):
     requires = {"celery.worker.consumer.tasks:Tasks"}
 
     def start(self, parent: Any) -> None:
-        names = "app controller hostname pool timer hub qos connection task_consumer event_dispatcher strategies".split()
-        note("step started", found=[name for name in names if getattr(parent, name, None) is not None])
+        names = "app controller hostname pool timer hub qos connection task_consumer event_dispatcher strategies"
+        note("step started", found=[name for name in names.split() if getattr(parent, name, None) is not None])
         parent.timer.call_after(0.1, note, ("step's timer",))
 
     def stop(self, parent: Any) -> None:
@@ -231,8 +232,8 @@ def hold_late(self: Task, gate: str) -> str:
 def request(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """What it knows of itself."""
     names = (
-        "id task args kwargs retries hostname delivery_info correlation_id reply_to root_id parent_id expires eta timelimit"
-        " group group_index shadow origin lang argsrepr kwargsrepr ignore_result is_eager called_directly headers"
+        "id task args kwargs retries hostname delivery_info correlation_id reply_to root_id parent_id expires eta"
+        " timelimit group group_index shadow origin lang argsrepr kwargsrepr ignore_result is_eager called_directly headers"
         " properties stamps stamped_headers callbacks errbacks chain chord utc own replaced_task_nesting"
     ).split()
     return {name: getattr(self.request, name, "missing") for name in names}
@@ -406,5 +407,3 @@ def hooked(self: Task, how: str) -> None:
         raise self.retry(countdown=0, exc=LookupError("hooked"))
     if how == "failure":
         raise LookupError("hooked")
-
-

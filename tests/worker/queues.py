@@ -7,7 +7,12 @@ DEAD = "promises.dead"  # what tasks and workers of QUEUE reject
 IMPORTANT = "promises.important"  # has priorities; no worker consumes it from the start
 RAW = "promises.raw"  # of a consumer of the application's own
 EVENTS = "events"  # all that workers tell of
-TASK_QUEUES = [
-    Queue(QUEUE, queue_arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD}),
-    Queue(IMPORTANT, queue_arguments={"x-max-priority": 10}),
-]
+
+
+def task_queues(kind: str = "classic") -> list[Queue]:
+    """The queues of tasks: QUEUE of that type, which has dead letters, and IMPORTANT."""
+    dead = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD}
+    return [
+        Queue(QUEUE, queue_arguments={"x-queue-type": kind, **dead}),
+        Queue(IMPORTANT, queue_arguments={"x-max-priority": 10}),
+    ]

@@ -14,8 +14,9 @@ from celery.result import AsyncResult
 from kombu import Connection, Queue
 
 from deploy.local.process import Process
+from nowait.topology import Topology
 from tests.conftest import Start, printed
-from tests.worker.queues import DEAD, EVENTS, QUEUE, TASK_QUEUES
+from tests.worker.queues import DEAD, EVENTS, QUEUE, task_queues
 
 HOSTNAME = "promises@tests"
 _DEADLINE = 5.0  # seconds
@@ -31,6 +32,8 @@ class Side:
         folder: an empty folder.
         options: of `celery worker`.
         threads: how many tasks it runs at a time.
+        backend: the result backend of the caller.
+        queue_type: classic or quorum.
         conf: further settings of Celery for the worker.
         settings: NOWAIT_ variables, in lower case.
 
@@ -41,15 +44,15 @@ class Side:
     """
 
     def __init__(
-        self, start: Start, broker_url: str, folder: Path, *options: str, threads: int = 1, conf: Any = None,
-        **settings: Any,
+        self, start: Start, broker_url: str, folder: Path, *options: str, threads: int = 1, backend: str = "rpc://",
+        queue_type: str = "classic", conf: Any = None, **settings: Any,
     ) -> None:  # fmt: skip
         self.threads = threads
         self.folder = folder
         # A result is received by the thread that sent its task.
         self._thread = ThreadPoolExecutor(1)
-        self.app = Celery("caller", broker=broker_url, backend="rpc://", set_as_current=False)
-        self.app.conf.update(task_default_queue=QUEUE, task_queues=TASK_QUEUES)
+        self.app = Celery("caller", broker=broker_url, backend=backend, set_as_current=False)
+        self.app.conf.update(task_default_queue=QUEUE, task_queues=task_queues(queue_type))
         self._connection = Connection(broker_url.split(";")[-1])
         self._events: list[dict[str, Any]] = []
         self._thread.submit(self._declare).result()
@@ -59,7 +62,11 @@ class Side:
                 "worker",
                 *f"celery -A tests.worker.promises worker -l INFO -n {HOSTNAME} -Q {QUEUE}".split(),
                 *options,
-                **{"broker_url": broker_url, "test_folder": folder, "test_conf": json.dumps(conf or {}), **settings},
+                broker_url=broker_url,
+                test_folder=folder,
+                test_conf=json.dumps(conf or {}),
+                test_queue_type=queue_type,
+                **settings,
             )
 
         self.start_again = begin
@@ -79,8 +86,8 @@ class Side:
         self.process.kill()
 
         def close() -> None:
-            consumer: Any = self.app.backend.result_consumer
-            if consumer._consumer is not None:
+            consumer: Any = getattr(self.app.backend, "result_consumer", None)
+            if consumer is not None and consumer._consumer is not None:
                 consumer.stop()
             self.app.close()
             self._connection.close()
@@ -195,13 +202,18 @@ class Side:
         """How many messages a queue has, without those that a worker has fetched."""
         return int(self._channel.queue_declare(queue, passive=True).message_count)
 
-    def taken(self, queue: str = DEAD) -> Any:
-        """The next message of a queue."""
+    def letter(self) -> tuple[str, Any]:
+        """The next rejected message, and its queue: DEAD or that of nowait.worker:Consumer."""
 
-        def take() -> Any:
-            return self._channel.basic_get(queue, no_ack=True)
+        def take() -> tuple[str, Any] | None:
+            for queue in (DEAD, Topology.dead_letter_queue):
+                if (message := self._channel.basic_get(queue, no_ack=True)) is not None:
+                    return queue, message
+            return None
 
-        return eventually(take)
+        found = eventually(take)
+        assert found is not None
+        return found
 
     def publish(self, message: Any, queue: str) -> None:
         """Send a message of py-amqp's."""
@@ -213,7 +225,9 @@ class Side:
 
     def _declare(self) -> None:
         events = get_exchange(self._connection, name=self.app.conf.event_exchange)
-        for queue in (Queue(DEAD), Queue(EVENTS, events, routing_key="#")):
+        bounds = Topology().dead_letter_arguments
+        dead = [Queue(DEAD), Queue(Topology.dead_letter_queue, queue_arguments=bounds)]
+        for queue in (*dead, Queue(EVENTS, events, routing_key="#")):
             queue(self._channel).declare()
 
     def _receive_events(self) -> None:

@@ -7,7 +7,7 @@ nowait.worker:Consumer, and with nowait.worker:Results besides; what they show h
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -16,6 +16,7 @@ import pytest
 from celery import group
 from celery.canvas import StampingVisitor
 from celery.events.state import State
+from celery.exceptions import TimeoutError
 from celery.result import AsyncResult
 
 from tests.conftest import Start
@@ -40,21 +41,32 @@ Scenario = Callable[[Side], Any]
 
 
 class Line(NamedTuple):
-    """A line of the table."""
+    """A line of a table: what is to be seen of each side, the function that looks, and the pools."""
 
-    sees: Any
+    sees: dict[str, Any]
     scenario: Scenario
     pools: tuple[str, ...]
 
 
 TABLE: list[Line] = []
+DIFFERENT: list[Line] = []  # what differs on purpose
 
 
 def line(sees: Any, pools: tuple[str, ...] = THREADS) -> Callable[[Scenario], Scenario]:
-    """A line of the table: what is seen with these pools, and the function that looks."""
+    """A line of the table: what is to be seen of all sides, with these pools."""
 
     def add(scenario: Scenario) -> Scenario:
-        TABLE.append(Line(sees, scenario, pools))
+        TABLE.append(Line(dict.fromkeys(SIDES, sees), scenario, pools))
+        return scenario
+
+    return add
+
+
+def differs(celerys: Any, ours: Any, results: Any) -> Callable[[Scenario], Scenario]:
+    """A line of what differs on purpose: what is to be seen of each side, with the pool threads."""
+
+    def add(scenario: Scenario) -> Scenario:
+        DIFFERENT.append(Line(dict(zip(SIDES, (celerys, ours, results), strict=True)), scenario, THREADS))
         return scenario
 
     return add
@@ -331,7 +343,7 @@ def a_failure_that_is_acknowledged_late(side: Side) -> Any:
 @line({"state": "FAILURE", "letter": "unacknowledged", "reason": "rejected"}, BOTH)
 def a_failure_that_is_not_acknowledged(side: Side) -> Any:
     state, _ = side.outcome(side.send("fail_unacknowledged", task_id="unacknowledged"))
-    letter = side.taken()
+    _, letter = side.letter()
     return {"state": state, "letter": letter.headers["id"], "reason": letter.headers["x-death"][0]["reason"]}
 
 
@@ -341,10 +353,10 @@ def a_task_that_rejects_its_message_to_its_queue(side: Side) -> Any:
     return {"outcome": outcome, "redelivered": [run["redelivered"] for run in side.notes("requeued", "run")]}
 
 
-@line({"outcome": ("FAILURE", "('no', False)"), "letter": "rejected", "reason": "rejected", "runs": 1}, BOTH)
+@line({"outcome": ("FAILURE", "reject requeue=False: no"), "letter": "rejected", "reason": "rejected", "runs": 1}, BOTH)
 def a_task_that_rejects_its_message_for_good(side: Side) -> Any:
     state, error = side.outcome(side.send("reject", False, task_id="rejected"))
-    letter = side.taken()
+    _, letter = side.letter()
     return {
         "outcome": (state, error), "letter": letter.headers["id"],
         "reason": letter.headers["x-death"][0]["reason"], "runs": len(side.notes("rejected", "run")),
@@ -441,7 +453,7 @@ def tasks_that_are_revoked_by_their_stamps(side: Side) -> Any:
 # Events.
 
 
-def told(side: Side, task_id: str, last: str) -> list[dict[str, Any]]:
+def told(side: Side, task_id: str, last: str | None) -> list[dict[str, Any]]:
     """The events of a task, without what differs in each run."""
     volatile = ("timestamp", "local_received", "clock", "pid", "utcoffset", "uuid", "hostname")
     found = []
@@ -782,7 +794,7 @@ def statistics_of_the_pool_solo(side: Side) -> Any:
 @line(
     {
         "name": QUEUE, "routing_key": QUEUE, "durable": True, "exclusive": False, "auto_delete": False, "no_ack": False,
-        "queue_arguments": {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD},
+        "queue_arguments": {"x-queue-type": "classic", "x-dead-letter-exchange": "", "x-dead-letter-routing-key": DEAD},
     },
     BOTH,
 )  # fmt: skip
@@ -1056,6 +1068,107 @@ def stamps_of_a_chain(side: Side) -> Any:
     return {"second": chained.apply_async().get(timeout=30)["stamps"]}
 
 
+# Messages that are not run.
+
+
+@line({"ready": True, "state": "FAILURE"}, BOTH)
+def a_caller_that_waits_for_a_task_that_the_worker_lacks(side: Side) -> Any:
+    result = side.send("nobody", task_id="nobody")
+    side.letter()
+    side.settle()
+    with suppress(TimeoutError):
+        result.get(timeout=1, propagate=False)
+    return {"ready": result.ready(), "state": result.state}
+
+
+@line(["test.nobody"])
+def the_signal_of_a_task_that_the_worker_lacks(side: Side) -> Any:
+    side.send("nobody", task_id="signal-nobody")
+    side.letter()
+    side.settle()
+    return [note["name"] for note in side.notes("signal-nobody", "unknown")]
+
+
+@line([{"type": "task-failed", "exception": "NotRegistered('test.nobody')"}])
+def the_event_of_a_task_that_the_worker_lacks(side: Side) -> Any:
+    side.send("nobody", task_id="event-nobody")
+    side.letter()
+    side.send("add", 1, 2, task_id="after-nobody")
+    told(side, "after-nobody", "task-succeeded")
+    return told(side, "event-nobody", None)
+
+
+@line(["no task", "pickled"])
+def signals_of_messages_that_are_no_tasks(side: Side) -> Any:
+    side.publish(foreign("no task", {}), QUEUE)
+    side.letter()
+    pickled = foreign("pickled", {"task": "test.add"}, content_type="application/x-python-serialize")
+    side.publish(pickled, QUEUE)
+    side.letter()
+    side.settle()
+    return [note["id"] for note in side.notes(kind="rejected") if note["id"] in ("no task", "pickled")]
+
+
+def foreign(message_id: str, headers: dict[str, Any], content_type: str = "application/json") -> amqp.Message:
+    """A message that is no task."""
+    return amqp.Message(
+        b"[[], {}, {}]", content_type=content_type, content_encoding="utf-8",
+        application_headers={"id": message_id, **headers},
+    )  # fmt: skip
+
+
+# What differs on purpose.
+
+
+@differs(
+    {"queue": DEAD, "reason": None, "reply": ("FAILURE", "NotRegistered"), "log": "Received unregistered task of type"},
+    *[
+        {
+            "queue": "queries.dead", "reason": "there is no task 'test.nobody'", "reply": ("REJECTED", "UnknownTask"),
+            "log": "message rejected: there is no task 'test.nobody'",
+        }
+    ] * 2,
+)  # fmt: skip
+def a_task_that_the_worker_lacks(side: Side) -> Any:
+    side.send("nobody", task_id="lacking")
+    queue, letter = side.letter()
+    [(state, error)] = side.replies("lacking")
+    log = [line.partition("] ")[2] for line in side.log("unregistered task") + side.log("message rejected")]
+    return {
+        "queue": queue, "reason": letter.headers.get("x-rejected"), "reply": (state, error["exc_type"]),
+        "log": next(line.removesuffix(" 'test.nobody'.") for line in log if "nobody" in line),
+    }  # fmt: skip
+
+
+@differs(DEAD, "queries.dead", "queries.dead")
+def the_queue_of_messages_that_are_no_tasks(side: Side) -> Any:
+    side.publish(foreign("letter", {}), QUEUE)
+    return side.letter()[0]
+
+
+@differs("str", "str", "NoneType")
+def the_traceback_that_a_caller_gets(side: Side) -> Any:
+    result = side.send("fail")
+    side.outcome(result)
+    return type(result.traceback).__name__
+
+
+@differs(
+    {"error": "EncodeError", "last": "failure"},
+    {"error": "EncodeError", "last": "failure"},
+    {"error": "ResultNotSerializable", "last": "success"},
+)
+def a_result_that_is_no_json(side: Side) -> Any:
+    result = side.send("not_serializable", task_id="no-json")
+    _, *last, _ = side.kinds("no-json", "postrun")
+    return {"error": type(result.get(timeout=30, propagate=False)).__name__, "last": last[-1]}
+
+
+@differs(["mingle: searching for neighbors", "mingle: all alone"], [], [])
+def workers_that_greet_each_other(side: Side) -> Any:
+    return [line.partition("] ")[2] for line in side.log("mingle: ")]
+
+
 @pytest.fixture(scope="module")
 def sides(new_vhosts: Iterator[str], start: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The workers of a pool, `sides(pool)`: started once, and all at a time."""
@@ -1075,10 +1188,23 @@ def sides(new_vhosts: Iterator[str], start: Start, tmp_path_factory: pytest.Temp
         side.close()
 
 
+Sides = Callable[[str], dict[str, Side]]
+
+
+def seen(row: Line, sides: dict[str, Side]) -> dict[str, Any]:
+    """What each side shows, or the exception with which the function ended."""
+    futures = {name: side.do(row.scenario) for name, side in sides.items()}
+    return {name: future.exception() or future.result() for name, future in futures.items()}
+
+
 @pytest.mark.parametrize(
     ("pool", "row"),
     [pytest.param(pool, row, id=f"{pool}-{row.scenario.__name__}") for row in TABLE for pool in row.pools],
 )
-def test_a_worker_keeps_celerys_promises(pool: str, row: Line, sides: Callable[[str], dict[str, Side]]) -> None:
-    seen = {name: side.do(row.scenario) for name, side in sides(pool).items()}
-    assert {name: future.exception() or future.result() for name, future in seen.items()} == dict.fromkeys(SIDES, row.sees)
+def test_a_worker_keeps_celerys_promises(pool: str, row: Line, sides: Sides) -> None:
+    assert seen(row, sides(pool)) == row.sees
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=row.scenario.__name__) for row in DIFFERENT])
+def test_a_worker_differs_on_purpose(row: Line, sides: Sides) -> None:
+    assert seen(row, sides("threads")) == row.sees
