@@ -187,6 +187,12 @@ def add(a: Any, b: Any) -> Any:
     return a + b
 
 
+@app.task(name="test.sum")
+def total(numbers: list[Any]) -> Any:
+    """The sum of many."""
+    return sum(numbers)
+
+
 @app.task(name="test.fail")
 def fail(*args: Any) -> None:
     """Raise."""

@@ -5,21 +5,25 @@ import re
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import psutil
 from celery import Celery
 from celery.events.event import get_exchange
 from celery.result import AsyncResult
 from kombu import Connection, Queue
 
+from deploy.local.broker import Broker
 from deploy.local.process import Process
 from nowait.topology import Topology
 from tests.conftest import Start, printed
 from tests.worker.queues import DEAD, EVENTS, QUEUE, task_queues
 
+APPLICATION = "tests.worker.promises"
 HOSTNAME = "promises@tests"
-_DEADLINE = 5.0  # seconds
+_DEADLINE = 30.0  # seconds
 T = TypeVar("T")
 
 
@@ -34,6 +38,7 @@ class Side:
         threads: how many tasks it runs at a time.
         backend: the result backend of the caller.
         queue_type: classic or quorum.
+        broker: the broker, for cut().
         conf: further settings of Celery for the worker.
         settings: NOWAIT_ variables, in lower case.
 
@@ -45,7 +50,7 @@ class Side:
 
     def __init__(
         self, start: Start, broker_url: str, folder: Path, *options: str, threads: int = 1, backend: str = "rpc://",
-        queue_type: str = "classic", conf: Any = None, **settings: Any,
+        queue_type: str = "classic", broker: Broker | None = None, conf: Any = None, **settings: Any,
     ) -> None:  # fmt: skip
         self.threads = threads
         self.folder = folder
@@ -57,11 +62,13 @@ class Side:
         self._events: list[dict[str, Any]] = []
         self._thread.submit(self._declare).result()
 
-        def begin() -> Process:
+        self._broker = broker
+
+        def begin(*command: str) -> Process:
             return start(
                 "worker",
-                *f"celery -A tests.worker.promises worker -l INFO -n {HOSTNAME} -Q {QUEUE}".split(),
-                *options,
+                "celery",
+                *command,
                 broker_url=broker_url,
                 test_folder=folder,
                 test_conf=json.dumps(conf or {}),
@@ -69,8 +76,9 @@ class Side:
                 **settings,
             )
 
-        self.start_again = begin
-        self.process = begin()
+        self._begin = begin
+        self._worker = ["-A", APPLICATION, *f"worker -l INFO -n {HOSTNAME} -Q {QUEUE}".split(), *options]
+        self.process = begin(*self._worker)
 
     def do(self, scenario: Callable[["Side"], T]) -> "Future[T]":
         """Run a function of this side on its thread."""
@@ -80,6 +88,36 @@ class Side:
         """Return once the worker consumes."""
         self.process.wait_until(lambda: " ready." in printed(self.process), 60.0)
         return self
+
+    def ended(self) -> int:
+        """The exit status of the worker, once it has ended."""
+        eventually(lambda: self.process.returncode is not None)
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    def restart(self) -> None:
+        """Start another worker in its place."""
+        self.process = self._begin(*self._worker)
+        self.ready()
+
+    def command(self, words: str, app: bool = True) -> tuple[int, str]:
+        """The exit status of another command of Celery's, and what it prints."""
+        process = self._begin(*(["-A", APPLICATION] if app else []), *words.split())
+        eventually(lambda: process.returncode is not None)
+        assert process.returncode is not None
+        return process.returncode, printed(process)
+
+    def cut(self) -> None:
+        """Have the broker close all connections of the worker."""
+        assert self._broker is not None
+        ports = {connection.laddr.port for connection in psutil.Process(self.process.pid).net_connections()}
+        self._broker.control(
+            "eval",
+            'lists:foreach(fun([{pid, Pid}, {peer_port, Port}]) -> lists:member(Port, '
+            f"{sorted(ports)})"
+            ' andalso rabbit_networking:close_connection(Pid, "closed by a test") end,'
+            " rabbit_networking:connection_info_all([pid, peer_port])).",
+        )
 
     def close(self) -> None:
         """End the worker, and let go of all connections."""
@@ -202,6 +240,12 @@ class Side:
         """How many messages a queue has, without those that a worker has fetched."""
         return int(self._channel.queue_declare(queue, passive=True).message_count)
 
+    def left(self, expected: int, queue: str = QUEUE) -> int:
+        """As waiting(), once it is as expected; whatever it is after a few seconds."""
+        with suppress(AssertionError):
+            eventually(lambda: self.waiting(queue) == expected, 3.0)
+        return self.waiting(queue)
+
     def letter(self) -> tuple[str, Any]:
         """The next rejected message, and its queue: DEAD or that of nowait.worker:Consumer."""
 
@@ -236,9 +280,9 @@ class Side:
             self._events += body if isinstance(body, list) else [body]
 
 
-def eventually(condition: Callable[[], T]) -> T:
-    """What it returns, once that is true."""
-    deadline = time.monotonic() + _DEADLINE
+def eventually(condition: Callable[[], T], seconds: float = _DEADLINE) -> T:
+    """What it returns, once that is true; AssertionError after so many seconds."""
+    deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "nothing came"
         time.sleep(0.02)
