@@ -1,8 +1,9 @@
 """The application whose workers are compared: `celery -A tests.worker.promises worker`.
 
 NOWAIT_TEST_FOLDER is a folder: signals and tasks append what happens to its file "notes", and test.hold waits for a
-file of it. NOWAIT_TEST_CONSUMER and NOWAIT_TEST_BACKEND are the class of the consumer and the result backend, Celery's own
-unless they are given; NOWAIT_TEST_CONF holds further settings of Celery, as JSON; NOWAIT_TEST_QUEUE_TYPE is classic or quorum.
+file of it. NOWAIT_TEST_CONSUMER and NOWAIT_TEST_BACKEND are the class of the consumer and the
+result backend, Celery's own unless they are given; NOWAIT_TEST_CONF holds further settings of Celery, as JSON;
+NOWAIT_TEST_QUEUE_TYPE is classic or quorum; with NOWAIT_TEST_WATCHED=1 arrivals of tasks are noted.
 """
 
 import json
@@ -52,10 +53,13 @@ def note(kind: str, task_id: str | None = None, **fields: Any) -> None:
 # Signals.
 
 
-@signals.task_received.connect
 def received(request: Any, **_: Any) -> None:
     fields = ("name", "args", "kwargs", "hostname", "root_id", "correlation_id", "delivery_info", "argsrepr")
     note("received", request.id, **{name: getattr(request, name) for name in fields})
+
+
+if environment("NOWAIT_TEST_WATCHED") == "1":
+    signals.task_received.connect(received)
 
 
 @signals.task_prerun.connect
@@ -239,8 +243,8 @@ def request(self: Task, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """What it knows of itself."""
     names = (
         "id task args kwargs retries hostname delivery_info correlation_id reply_to root_id parent_id expires eta"
-        " timelimit group group_index shadow origin lang argsrepr kwargsrepr ignore_result is_eager called_directly headers"
-        " properties stamps stamped_headers callbacks errbacks chain chord utc own replaced_task_nesting"
+        " timelimit group group_index shadow origin lang argsrepr kwargsrepr ignore_result is_eager called_directly"
+        " headers properties stamps stamped_headers callbacks errbacks chain chord utc own replaced_task_nesting"
     ).split()
     return {name: getattr(self.request, name, "missing") for name in names}
 

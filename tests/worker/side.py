@@ -47,6 +47,7 @@ class Side:
         backend: the result backend of the caller.
         queue_type: classic or quorum.
         broker: the broker, for cut().
+        watched: it sends events of each task, and notes its arrival.
         conf: further settings of Celery for the worker.
         settings: NOWAIT_ variables, in lower case.
 
@@ -58,7 +59,8 @@ class Side:
 
     def __init__(
         self, start: Start, broker_url: str, folder: Path, *options: str, threads: int = 1, backend: str = "rpc://",
-        queue_type: str = "classic", broker: Broker | None = None, conf: Any = None, **settings: Any,
+        queue_type: str = "classic", broker: Broker | None = None, watched: bool = False, conf: Any = None,
+        **settings: Any,
     ) -> None:  # fmt: skip
         self.threads = threads
         self.folder = folder
@@ -81,11 +83,13 @@ class Side:
                 test_folder=folder,
                 test_conf=json.dumps(conf or {}),
                 test_queue_type=queue_type,
+                test_watched=int(watched),
                 **settings,
             )
 
         self._begin = begin
         self._worker = ["-A", APPLICATION, *f"worker -l INFO -n {HOSTNAME} -Q {QUEUE}".split(), *options]
+        self._worker += ["-E"] if watched else []
         self.process = begin(*self._worker)
 
     def do(self, scenario: Callable[["Side"], T]) -> "Future[T]":
@@ -192,9 +196,17 @@ class Side:
         return self.notes(task_id, kind)
 
     def kinds(self, task_id: str, last: str, count: int = 1) -> list[str]:
-        """The kinds of a task's notes, in their order, once the last one is there."""
+        """The kinds of a task's notes but of its arrival, in their order, once the last one is there."""
         self.noted(task_id, last, count)
-        return [note["kind"] for note in self.notes(task_id)]
+        return [note["kind"] for note in self.notes(task_id) if note["kind"] != "received"]
+
+    def arrivals(self, prefix: str) -> list[str]:
+        """The rests of the ids that begin so, in the order in which the worker has received them, by its log."""
+        return re.findall(rf"\[{re.escape(prefix)}(.*)\] received", printed(self.process))
+
+    def arrived(self, task_id: str, count: int = 1) -> None:
+        """Return once the worker has received a task, so many times."""
+        eventually(lambda: self.arrivals(task_id).count("") >= count)
 
     def log(self, part: str, last: str | None = None) -> list[str]:
         """The lines of the worker's log with `part`, once one has `last`, too; without what differs in each run."""

@@ -1,12 +1,12 @@
-"""What Celery documents for its workers stays true with Nowait's consumer: a table, each line of which is run with both.
+"""What Celery documents for its workers stays true with Nowait's consumer: a table; each line is run with both.
 
-A line is what a user sees, stated, and the function that looks. It is run with Celery's own consumer, with
-nowait.worker:Consumer, and with nowait.worker:Results besides; what they show has to be what is stated.
+A line is what a user sees, stated, and the function that looks. It is run with Celery's own consumer and with
+nowait.worker:Consumer; what each of them shows has to be what is stated.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -27,12 +27,14 @@ pytestmark = pytest.mark.xdist_group("same_as_celery")
 
 CELERYS = "celery.worker.consumer:Consumer"
 OURS = "nowait.worker:Consumer"
-# The workers that each line is run with: consumer and result backend.
-SIDES = {
-    "Celery's": {"test_consumer": CELERYS, "test_backend": "rpc://"},
-    "ours": {"test_consumer": OURS, "test_backend": "rpc://"},
-    "ours, with Results": {"test_consumer": OURS, "test_backend": "nowait.worker:Results"},
+# The workers that each line is run with. Who watches every task, by events or the signal of its arrival, sees them take
+# Celery's way through Nowait's consumer, too; unwatched they take its own.
+SIDES: dict[str, dict[str, Any]] = {
+    "Celery's": {"test_consumer": CELERYS, "watched": True},
+    "ours": {"test_consumer": OURS, "watched": True},
+    "ours, unwatched, with Results": {"test_consumer": OURS, "test_backend": "nowait.worker:Results"},
 }
+WATCHED = [name for name, settings in SIDES.items() if settings.get("watched")]
 # The options of the workers, and how many tasks they run at a time; twice as many more are fetched.
 POOLS = {"threads": (["-P", "threads", "-c", "2"], 2), "solo": (["-P", "solo"], 1)}
 THREADS, SOLO, BOTH = ("threads",), ("solo",), ("threads", "solo")
@@ -52,14 +54,21 @@ TABLE: list[Line] = []
 DIFFERENT: list[Line] = []  # what differs on purpose
 
 
-def line(sees: Any, pools: tuple[str, ...] = THREADS) -> Callable[[Scenario], Scenario]:
-    """A line of the table: what is to be seen of all sides, with these pools."""
+def line(
+    sees: Any, pools: tuple[str, ...] = THREADS, sides: Iterable[str] = SIDES
+) -> Callable[[Scenario], Scenario]:
+    """A line of the table: what is to be seen of these sides, with these pools."""
 
     def add(scenario: Scenario) -> Scenario:
-        TABLE.append(Line(dict.fromkeys(SIDES, sees), scenario, pools))
+        TABLE.append(Line(dict.fromkeys(sides, sees), scenario, pools))
         return scenario
 
     return add
+
+
+def watched(sees: Any, pools: tuple[str, ...] = THREADS) -> Callable[[Scenario], Scenario]:
+    """A line of the table about those that watch: events, and the signal of an arrival."""
+    return line(sees, pools, WATCHED)
 
 
 def differs(celerys: Any, ours: Any, results: Any) -> Callable[[Scenario], Scenario]:
@@ -141,7 +150,7 @@ def a_task_whose_result_is_ignored_by_its_caller(side: Side) -> Any:
     return {"replies": side.replies("ignored-by-caller"), "get": result.get(timeout=1)}
 
 
-@line({"replies": [], "kinds": ["received", "prerun", "run", "postrun"]}, BOTH)
+@line({"replies": [], "kinds": ["prerun", "run", "postrun"]}, BOTH)
 def a_task_that_raises_ignore(side: Side) -> Any:
     side.send("ignore", task_id="ignore")
     return {"kinds": side.kinds("ignore", "postrun"), "replies": side.replies("ignore")}
@@ -188,7 +197,8 @@ def of_itself(side: Side, *args: Any, **options: Any) -> dict[str, Any]:
 
 @line(
     {
-        "id": "request", "task": "test.request", "args": [1, "a"], "kwargs": {"b": 2}, "retries": 0, "hostname": HOSTNAME,
+        "id": "request", "task": "test.request", "args": [1, "a"], "kwargs": {"b": 2}, "retries": 0,
+        "hostname": HOSTNAME,
         "delivery_info": {"exchange": "", "routing_key": QUEUE, "priority": 0, "redelivered": False},
         "correlation_id": "request", "reply_to": True, "root_id": "request", "parent_id": None, "expires": None,
         "eta": None, "timelimit": [None, None], "group": None, "group_index": None, "shadow": None, "origin": True,
@@ -237,38 +247,27 @@ def a_task_that_a_task_has_sent(side: Side) -> Any:
 # Signals, and what they carry.
 
 
-@line(["received", "prerun", "success", "postrun"], BOTH)
+@line(["prerun", "success", "postrun"], BOTH)
 def signals_of_a_success(side: Side) -> Any:
     side.send("add", 2, 3, task_id="signals-success")
     return side.kinds("signals-success", "postrun")
 
 
-@line(["received", "prerun", "failure", "postrun"], BOTH)
+@line(["prerun", "failure", "postrun"], BOTH)
 def signals_of_a_failure(side: Side) -> Any:
     side.send("fail", task_id="signals-failure")
     return side.kinds("signals-failure", "postrun")
 
 
-@line(
-    {
-        "arrived": ["received", "received"],
-        "ran": ["prerun", "run", "retry", "postrun", "prerun", "run", "success", "postrun"],
-    },
-    BOTH,
-)
+@line(["prerun", "run", "retry", "postrun", "prerun", "run", "success", "postrun"], BOTH)
 def signals_of_a_retry(side: Side) -> Any:
     with one_at_a_time(side):
         side.send("retry", 1, task_id="signals-retry")
-        return by_thread(side.kinds("signals-retry", "postrun", 2))
+        return side.kinds("signals-retry", "postrun", 2)
 
 
 @line(
     {
-        "received": {
-            "name": "test.fail", "args": ["a"], "kwargs": {}, "hostname": HOSTNAME, "root_id": "signals",
-            "correlation_id": "signals", "argsrepr": "('a',)",
-            "delivery_info": {"exchange": "", "routing_key": QUEUE, "priority": 0, "redelivered": False},
-        },
         "prerun": {"sender": "test.fail", "task": "test.fail", "args": ["a"], "kwargs": {}},
         "failure": {
             "sender": "test.fail", "exception": "LookupError('a')", "args": ["a"], "kwargs": {}, "type": "LookupError",
@@ -279,7 +278,35 @@ def signals_of_a_retry(side: Side) -> Any:
 def what_signals_carry(side: Side) -> Any:
     side.send("fail", "a", task_id="signals")
     side.noted("signals", "postrun")
-    return {note["kind"]: fields(note) for note in side.notes("signals")}
+    return {note["kind"]: fields(note) for note in side.notes("signals") if note["kind"] != "received"}
+
+
+@watched(
+    {
+        "name": "test.add", "args": [1, 2], "kwargs": {}, "hostname": HOSTNAME, "root_id": "arrival",
+        "correlation_id": "arrival", "argsrepr": "(1, 2)",
+        "delivery_info": {"exchange": "", "routing_key": QUEUE, "priority": 0, "redelivered": False},
+    },
+    BOTH,
+)  # fmt: skip
+def the_signal_of_an_arrival(side: Side) -> Any:
+    side.send("add", 1, 2, task_id="arrival")
+    [note] = side.noted("arrival", "received")
+    return fields(note)
+
+
+@watched({"before it arrives": [], "while it waits": ["received"]})
+def arrivals_of_tasks_that_are_revoked(side: Side) -> Any:
+    side.control("revoke", task_id="arrival-revoked")
+    side.send("add", 1, 2, task_id="arrival-revoked")
+    side.send("add", 1, 2, task_id="arrival-expired", countdown=1.2, expires=1)
+    seen = {"before it arrives": "arrival-revoked", "while it waits": "arrival-expired"}
+    for task_id in seen.values():
+        side.noted(task_id, "revoked")
+    return {
+        when: [note["kind"] for note in side.notes(task_id) if note["kind"] != "revoked"]
+        for when, task_id in seen.items()
+    }
 
 
 @line({"sender": "test.retry", "reason": "Retry in 0s: LookupError('again')"})
@@ -376,7 +403,7 @@ def a_task_with_a_countdown(side: Side) -> Any:
 
 @line(
     {
-        "outcome": ("REVOKED", "TaskRevokedError('expired')"), "kinds": ["received", "revoked"],
+        "outcome": ("REVOKED", "TaskRevokedError('expired')"), "kinds": ["revoked"],
         "signal": {"sender": "test.note", "terminated": False, "signum": None, "expired": True},
         "log": "[INFO/MainProcess] Discarding revoked task: test.note[expired]",
     }
@@ -411,21 +438,12 @@ def a_task_that_is_revoked_before_it_arrives(side: Side) -> Any:
     }  # fmt: skip
 
 
-@line({"outcome": ("REVOKED", "TaskRevokedError('revoked')"), "kinds": ["received", "revoked"]})
+@line({"outcome": ("REVOKED", "TaskRevokedError('revoked')"), "kinds": ["revoked"]})
 def a_task_that_is_revoked_while_it_waits_for_its_moment(side: Side) -> Any:
     result = side.send("note", task_id="revoked-eta", countdown=2)
-    side.noted("revoked-eta", "received")
+    side.arrived("revoked-eta")
     side.control("revoke", task_id="revoked-eta")
     return {"outcome": side.outcome(result), "kinds": side.kinds("revoked-eta", "revoked")}
-
-
-@line({"answer": {"ok": "tasks {'revoked-waiting'} flagged as revoked"}, "outcome": ("SUCCESS", None), "runs": 1})
-def a_task_that_is_revoked_while_it_waits_for_a_thread(side: Side) -> Any:
-    with holding(side, 2):
-        result = side.send("note", task_id="revoked-waiting")
-        side.noted("revoked-waiting", "received")
-        answer = side.control("revoke", task_id="revoked-waiting")
-    return {"answer": answer, "outcome": side.outcome(result), "runs": len(side.notes("revoked-waiting", "run"))}
 
 
 @line({"answer": {"error": True}, "outcome": "SUCCESS"})
@@ -472,7 +490,7 @@ def received_event(name: str, **changed: Any) -> dict[str, Any]:
     return {**event, "expires": None, **changed}
 
 
-@line(
+@watched(
     [
         received_event("test.add", root_id="told-success", args="(2, 3)", expires="str"),
         {"type": "task-started"},
@@ -485,7 +503,7 @@ def events_of_a_success(side: Side) -> Any:
     return told(side, "told-success", "task-succeeded")
 
 
-@line(
+@watched(
     [
         received_event("test.fail", root_id="told-failure", args="('a',)"),
         {"type": "task-started"},
@@ -498,7 +516,7 @@ def events_of_a_failure(side: Side) -> Any:
     return told(side, "told-failure", "task-failed")
 
 
-@line(
+@watched(
     {
         "arrived": [
             received_event("test.retry", root_id="told-retry", args="(1, 0.1)"),
@@ -520,7 +538,7 @@ def events_of_a_retry(side: Side) -> Any:
         return by_thread(told(side, "told-retry", "task-succeeded"))
 
 
-@line(
+@watched(
     {
         "arrived": [received_event("test.reject", root_id="told-reject", args="(True,)")] * 2,
         "ran": [
@@ -537,14 +555,14 @@ def events_of_a_rejection(side: Side) -> Any:
         return by_thread(told(side, "told-reject", "task-succeeded"))
 
 
-@line([{"type": "task-revoked", "terminated": False, "signum": None, "expired": False}])
+@watched([{"type": "task-revoked", "terminated": False, "signum": None, "expired": False}])
 def events_of_a_revocation(side: Side) -> Any:
     side.control("revoke", task_id="told-revoked")
     side.send("add", 1, 2, task_id="told-revoked")
     return told(side, "told-revoked", "task-revoked")
 
 
-@line([])
+@watched([])
 def events_of_a_task_that_sends_none(side: Side) -> Any:
     side.send("quiet", task_id="quiet")
     side.noted("quiet", "postrun")
@@ -553,7 +571,7 @@ def events_of_a_task_that_sends_none(side: Side) -> Any:
     return side.events("quiet")
 
 
-@line(
+@watched(
     {
         "name": "test.add", "state": "SUCCESS", "args": "(2, 3)", "kwargs": "{}", "result": "5", "worker": HOSTNAME,
         "root_id": "flower", "order": True, "alive": True,
@@ -577,7 +595,7 @@ def a_task_as_a_monitor_reads_it(side: Side) -> Any:
     {
         "online": {"freq", "sw_ident", "sw_ver", "sw_sys", "active", "processed", "loadavg"},
         "heartbeat": {"freq", "sw_ident", "sw_ver", "sw_sys", "active", "processed", "loadavg"},
-        "freq": 2.0, "sw_ident": "py-celery", "active": 0,
+        "freq": 2.0, "sw_ident": "py-celery",
     }
 )  # fmt: skip
 def events_of_a_worker(side: Side) -> Any:
@@ -586,7 +604,7 @@ def events_of_a_worker(side: Side) -> Any:
     [online] = [event for event in side.events() if event["type"] == "worker-online"]
     return {
         "online": set(online) - common, "heartbeat": set(beats[0]) - common, "freq": beats[0]["freq"],
-        "sw_ident": beats[0]["sw_ident"], "active": beats[0]["active"],
+        "sw_ident": beats[0]["sw_ident"],
     }  # fmt: skip
 
 
@@ -713,7 +731,7 @@ def a_ping(side: Side) -> Any:
 def tasks_that_run_and_wait(side: Side) -> Any:
     with holding(side, 2, "active"):
         result = side.send("add", 1, 2, task_id="reserved")
-        side.noted("reserved", "received")
+        side.arrived("reserved")
         active = [{**info(shown, side), "id": "active-0"} for shown in side.inspect("active")]
         reserved = [info(shown, side) for shown in side.inspect("reserved")]
         queried = side.inspect("query_task", "active-0", "reserved", "nobody")
@@ -737,7 +755,7 @@ def tasks_that_run_and_wait(side: Side) -> Any:
 )
 def a_task_that_waits_for_its_moment(side: Side) -> Any:
     side.send("add", 1, 2, task_id="scheduled", countdown=600)
-    side.noted("scheduled", "received")
+    side.arrived("scheduled")
     eventually(lambda: side.inspect("scheduled"))
     [entry] = [entry for entry in side.inspect("scheduled") if entry["request"]["id"] == "scheduled"]
     state, queried = side.inspect("query_task", "scheduled")["scheduled"]
@@ -856,7 +874,7 @@ def priorities(side: Side) -> Any:
     for result in results:
         side.outcome(result)
     side.control("cancel_consumer", queue=IMPORTANT)
-    return [note["args"][0] for note in side.notes(kind="received") if note["id"].startswith("priority-")]
+    return [int(number) for number in side.arrivals("priority-")]
 
 
 @line({"grow": True, "shrink": True, "autoscale": {"error": "ValueError('Autoscale not enabled')"}, "restart": True})
@@ -871,8 +889,8 @@ def pools_that_do_not_change(side: Side) -> Any:
 
 @line(
     [
-        {"ok": "new rate limit set successfully"}, {"ok": "rate limit disabled successfully"}, {"error": "unknown task"},
-        {"error": True}, {"ok": "time limits set successfully"}, {"error": "unknown task"},
+        {"ok": "new rate limit set successfully"}, {"ok": "rate limit disabled successfully"},
+        {"error": "unknown task"}, {"error": True}, {"ok": "time limits set successfully"}, {"error": "unknown task"},
     ],
     BOTH,
 )  # fmt: skip
@@ -904,7 +922,7 @@ def a_rate_limit_that_is_set_from_afar(side: Side) -> Any:
     return {"slow": max(runs) - min(runs) > 0.35}
 
 
-@line([{"ok": "task events already enabled"}, {"ok": "task events already disabled"}])
+@watched([{"ok": "task events already enabled"}, {"ok": "task events already disabled"}])
 def events_that_are_on_by_an_option(side: Side) -> Any:
     return [side.control("enable_events"), side.control("disable_events")]
 
@@ -1012,8 +1030,7 @@ def messages_that_are_fetched(side: Side) -> Any:
 def the_order_of_many(side: Side) -> Any:
     results = [side.send("note", number, task_id=f"many-{number}") for number in range(20)]
     outcomes = {side.outcome(result)[0] for result in results}
-    received = [note["args"][0] for note in side.notes(kind="received") if note["id"].startswith("many-")]
-    return {"order": received, "outcomes": outcomes}
+    return {"order": [int(number) for number in side.arrivals("many-")], "outcomes": outcomes}
 
 
 # Tasks that name other tasks.
@@ -1035,7 +1052,8 @@ def a_group(side: Side) -> Any:
 def callbacks_and_errbacks(side: Side) -> Any:
     signature = side.app.signature
     side.send("add", 2, 3, link=signature("test.note", task_id="linked"))
-    side.send("fail", task_id="failing", link_error=signature("test.note", ("an error",), task_id="errback", immutable=True))
+    errback = signature("test.note", ("an error",), task_id="errback", immutable=True)
+    side.send("fail", task_id="failing", link_error=errback)
     [linked] = side.noted("linked", "run")
     return {"linked": linked["args"], "errors": len(side.noted("errback", "run")) == 1}
 
@@ -1089,7 +1107,7 @@ def the_signal_of_a_task_that_the_worker_lacks(side: Side) -> Any:
     return [note["name"] for note in side.notes("signal-nobody", "unknown")]
 
 
-@line([{"type": "task-failed", "exception": "NotRegistered('test.nobody')"}])
+@watched([{"type": "task-failed", "exception": "NotRegistered('test.nobody')"}])
 def the_event_of_a_task_that_the_worker_lacks(side: Side) -> Any:
     side.send("nobody", task_id="event-nobody")
     side.letter()
@@ -1154,14 +1172,24 @@ def the_traceback_that_a_caller_gets(side: Side) -> Any:
 
 
 @differs(
-    {"error": "EncodeError", "last": "failure"},
-    {"error": "EncodeError", "last": "failure"},
+    *[{"error": "EncodeError", "last": "failure"}] * 2,
     {"error": "ResultNotSerializable", "last": "success"},
 )
 def a_result_that_is_no_json(side: Side) -> Any:
     result = side.send("not_serializable", task_id="no-json")
-    _, *last, _ = side.kinds("no-json", "postrun")
-    return {"error": type(result.get(timeout=30, propagate=False)).__name__, "last": last[-1]}
+    [_, last, _] = side.kinds("no-json", "postrun")
+    return {"error": type(result.get(timeout=30, propagate=False)).__name__, "last": last}
+
+
+# Whether it is revoked is looked up as it begins; Celery has handed it to its pool by then.
+@differs(*[{"outcome": "SUCCESS", "runs": 1}] * 2, {"outcome": "REVOKED", "runs": 0})
+def a_task_that_is_revoked_while_it_waits_for_a_thread(side: Side) -> Any:
+    with holding(side, 2):
+        result = side.send("note", task_id="revoked-waiting")
+        side.arrived("revoked-waiting")
+        side.control("revoke", task_id="revoked-waiting")
+    state, _ = side.outcome(result)
+    return {"outcome": state, "runs": len(side.notes("revoked-waiting", "run"))}
 
 
 @differs(["mingle: searching for neighbors", "mingle: all alone"], [], [])
@@ -1173,12 +1201,13 @@ def workers_that_greet_each_other(side: Side) -> Any:
 def sides(new_vhosts: Iterator[str], start: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """The workers of a pool, `sides(pool)`: started once, and all at a time."""
     started: dict[str, dict[str, Side]] = {}
+    new_folder = tmp_path_factory.mktemp
 
     def sides(pool: str) -> dict[str, Side]:
         if pool not in started:
             options, threads = POOLS[pool]
             started[pool] = {
-                name: Side(start, next(new_vhosts), tmp_path_factory.mktemp("side"), "-E", *options, threads=threads, **settings)
+                name: Side(start, next(new_vhosts), new_folder("side"), *options, threads=threads, **settings)
                 for name, settings in SIDES.items()
             }
         return {name: side.ready() for name, side in started[pool].items()}
@@ -1193,7 +1222,7 @@ Sides = Callable[[str], dict[str, Side]]
 
 def seen(row: Line, sides: dict[str, Side]) -> dict[str, Any]:
     """What each side shows, or the exception with which the function ended."""
-    futures = {name: side.do(row.scenario) for name, side in sides.items()}
+    futures = {name: sides[name].do(row.scenario) for name in row.sees}
     return {name: future.exception() or future.result() for name, future in futures.items()}
 
 
