@@ -36,6 +36,7 @@ LONG = {
     "run": "tests/deploy/test_run.py",
     "suite": "tests/test_suite.py",
     "project": "tests/docs/test_own_project.py",
+    "workers": "tests/worker/test_same_as_celery_long.py",
 }
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
 LONG_POOLS = {"gevent", "solo"}
