@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import amqp
+from celery import signals
 from celery.worker.state import maybe_shutdown
 from kombu import Message, compression
 
@@ -42,6 +43,7 @@ class Consumer(LeanConsumer):
     """
 
     qos: Any
+    event_dispatcher: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         app = kwargs["app"]
@@ -146,9 +148,25 @@ class Consumer(LeanConsumer):
 
     def reject(self, delivered: Delivered, error: Rejected) -> None:
         """Answer and dead-letter a message that is not to be run; called by the intake's thread."""
-        self._reject(delivered.message(self.accept), error)
+        self.call_hub(self._announce, delivered.message(self.accept), error)
+        self._dead_letter(delivered.message(self.accept), error)
 
     def _reject(self, message: Message, error: Rejected) -> None:
+        self._announce(message, error)
+        self._dead_letter(message, error)
+
+    def _announce(self, message: Message, error: Rejected) -> None:
+        """Send the signals and the event that Celery's consumer sends of a message that it does not run."""
+        if error.kind != "NotRegistered":
+            signals.task_rejected.send(sender=self, message=message, exc=error)
+            return
+        headers: Any = message.headers
+        task_id, name = headers["id"], headers["task"]
+        if self.event_dispatcher:
+            self.event_dispatcher.send("task-failed", uuid=task_id, exception=f"NotRegistered({name!r})")
+        signals.task_unknown.send(sender=self, message=message, exc=error, name=name, id=task_id)
+
+    def _dead_letter(self, message: Message, error: Rejected) -> None:
         self._rejected += 1
         log.log(logging.WARNING if self._rejected <= _MAX_WARNINGS else logging.DEBUG, "message rejected: %s", error)
         self._dead_letters.add(message, error, self.intake or self.qos)

@@ -1,15 +1,23 @@
 """Celery's event loop, for other threads."""
 
+import logging
 import socket
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+log = logging.getLogger(__name__)
+
 
 class HubCalls:
-    """Has functions called by the thread of Celery's event loop, in their order, whoever asks for it."""
+    """Has functions called by the thread of Celery's event loop, in their order, whoever asks for it.
 
-    def __init__(self) -> None:
+    Args:
+        errors: exceptions that end the event loop: those of its connection, which is then made anew.
+    """
+
+    def __init__(self, errors: tuple[type[BaseException], ...]) -> None:
+        self._errors = errors
         self._calls: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()
         self._due = False
         self._wakes, self._waker = socket.socketpair()
@@ -23,6 +31,9 @@ class HubCalls:
     def call_soon(self, function: Callable[..., Any], *arguments: Any) -> None:
         """Have a function called soon. May be called by any thread, and by the handler of a signal."""
         self._calls.append((function, arguments))
+        self._wake()
+
+    def _wake(self) -> None:
         if not self._due:
             self._due = True
             self._waker.send(b"\0")
@@ -33,4 +44,10 @@ class HubCalls:
         # Those that come meanwhile wake the loop again: others on it want their turn.
         for _call in range(len(self._calls)):
             function, arguments = self._calls.popleft()
-            function(*arguments)
+            try:
+                function(*arguments)
+            except self._errors:
+                self._wake()
+                raise
+            except Exception:
+                log.exception("a call from another thread failed")

@@ -5,6 +5,7 @@ its event loop, is left out for the pools threads and solo; what a message asks 
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from celery import signals
@@ -46,7 +47,7 @@ class LeanConsumer(consumer.Consumer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.accept = prepare_accept_content(self.app.conf.accept_content)
-        self._hub_calls = HubCalls()
+        self._hub_calls = HubCalls(self.connection_errors)
         self.intake = self._make_intake() if self.hub and self.conninfo.transport.driver_type == "amqp" else None
 
     def _make_intake(self) -> Intake | None:
@@ -70,11 +71,15 @@ class LeanConsumer(consumer.Consumer):
 
     def handle(self, delivered: Delivered) -> None:
         """Take a message that is valid Celery's own way."""
-        self._hub_calls.call_soon(self._handle, delivered)
+        self.call_hub(self._handle, delivered)
+
+    def call_hub(self, function: Callable[..., Any], *arguments: Any) -> None:
+        """Have a function called by the thread of Celery's event loop."""
+        self._hub_calls.call_soon(function, *arguments)
 
     def drop_held(self) -> None:
         """The connection of the tasks is lost: the broker will deliver again what Celery's own way holds."""
-        self._hub_calls.call_soon(super().on_close)
+        self.call_hub(super().on_close)
 
     # Called by Celery.
 
@@ -136,14 +141,18 @@ class LeanConsumer(consumer.Consumer):
         assert self.intake is not None
         self.intake.withdraw()
         # Celery's event loop may sleep for a second.
-        self._hub_calls.call_soon(lambda: None)
+        self.call_hub(lambda: None)
 
     def _handle(self, delivered: Delivered) -> None:
         """On the thread of Celery's event loop."""
         if self.task_consumer is None:  # it connects, and forgets then what it holds
             delivered.settle("requeue")
-        else:
+            return
+        try:
             self._celerys_handler(delivered.message(self.accept))
+        except Exception:  # its connection is lost: an event cannot be sent
+            delivered.settle("requeue")
+            raise
 
     def _held(self) -> list[Any]:
         """The requests that wait in Celery's own way, for an ETA or a rate limit."""

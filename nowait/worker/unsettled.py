@@ -35,15 +35,15 @@ class Reply:
     Attributes:
         message: what is sent.
         confirmed: the broker has it, or has refused it for good.
-        receipt: the delivery that is acknowledged by then; None for none.
+        settlement: of the delivery that has waited for that; None for none.
     """
 
-    __slots__ = ("message", "confirmed", "receipt")
+    __slots__ = ("message", "confirmed", "settlement")
 
     def __init__(self, message: OutboundMessage) -> None:
         self.message = message
         self.confirmed = False
-        self.receipt: Receipt | None = None
+        self.settlement: Settlement | None = None
 
 
 class Settlement(NamedTuple):
@@ -51,7 +51,7 @@ class Settlement(NamedTuple):
 
     receipt: Receipt
     outcome: Outcome
-    after: Reply | None = None  # it is acknowledged once this one is confirmed; None for at once
+    after: Reply | None = None  # it is to end once this one is confirmed; None for at once
 
 
 class Unsettled:
@@ -119,8 +119,9 @@ class Unsettled:
         """A delivery has ended."""
         receipt, outcome, after = settlement
         if after is not None and not after.confirmed:
-            after.receipt = receipt
-        elif receipt.link == self._link and self._open.pop(receipt.tag, 0) is None:
+            after.settlement = settlement
+        elif receipt.link == self._link and receipt.tag in self._open:
+            del self._open[receipt.tag]
             if outcome == "acknowledge":
                 self._acknowledged.append(receipt.tag)
             else:
@@ -170,5 +171,5 @@ class Unsettled:
     def _end(self, reply: Reply) -> None:
         reply.confirmed = True
         self._bytes -= len(reply.message.body)
-        if reply.receipt is not None:
-            self.settle(Settlement(reply.receipt, "acknowledge"))
+        if reply.settlement is not None:
+            self.settle(reply.settlement)

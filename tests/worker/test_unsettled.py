@@ -83,6 +83,16 @@ def test_a_delivery_is_acknowledged_once_its_reply_is_confirmed(unsettled: Unset
     assert unsettled.acknowledgements() == [(1, False)]
 
 
+def test_a_delivery_is_rejected_once_its_reply_is_confirmed(unsettled: Unsettled) -> None:
+    [receipt], last = deliver(unsettled, 1), reply()
+    unsettled.reply(last)
+    assert published(unsettled) == ["a"]
+    unsettled.settle(Settlement(receipt, "drop", last))
+    assert unsettled.rejections() == []
+    unsettled.confirmed(Confirmed(1, False, True))
+    assert (unsettled.rejections(), unsettled.acknowledgements()) == ([(1, False)], [])
+
+
 def test_a_delivery_whose_reply_is_confirmed_already_is_acknowledged_at_once(unsettled: Unsettled) -> None:
     [receipt], last = deliver(unsettled, 1), reply()
     unsettled.reply(last)
