@@ -1143,7 +1143,7 @@ def foreign(message_id: str, headers: dict[str, Any], content_type: str = "appli
     {"queue": DEAD, "reason": None, "reply": ("FAILURE", "NotRegistered"), "log": "Received unregistered task of type"},
     *[
         {
-            "queue": "queries.dead", "reason": "there is no task 'test.nobody'", "reply": ("REJECTED", "UnknownTask"),
+            "queue": "queries.dead", "reason": "there is no task 'test.nobody'", "reply": ("FAILURE", "NotRegistered"),
             "log": "message rejected: there is no task 'test.nobody'",
         }
     ] * 2,

@@ -410,7 +410,7 @@ def events_of_a_worker_without_remote_control(side: Side) -> Any:
     return {event["type"] for event in side.events()} & {"worker-online", "worker-offline"}
 
 
-@differs({"replies": ["SUCCESS"], "linked": 1}, {"replies": ["REJECTED"], "linked": 0}, conf={"nowait_canvas": False})
+@differs({"replies": ["SUCCESS"], "linked": 1}, {"replies": ["FAILURE"], "linked": 0}, conf={"nowait_canvas": False})
 def a_task_that_names_another_one(side: Side) -> Any:
     side.send("add", 1, 2, task_id="naming", link=side.app.signature("test.note", task_id="linked"))
     eventually(lambda: side.notes("linked", "run") or "message rejected" in "".join(side.log("rejected")))
