@@ -107,6 +107,16 @@ class LeanConsumer(consumer.Consumer):
         celerys: Any = super()
         return celerys.call_soon_ack(acknowledge, *args, **kwargs)
 
+    def apply_eta_task(self, task: Any) -> None:
+        """Called when the moment of a task has come."""
+        super().apply_eta_task(task)
+        self._wake_hub()
+
+    def _limit_post_eta(self, request: Any, bucket: Any, tokens: int) -> Any:
+        celerys: Any = super()
+        celerys._limit_post_eta(request, bucket, tokens)
+        self._wake_hub()
+
     def on_connection_error_after_connected(self, exc: Exception) -> None:
         """Called when Celery's own connection is lost: that of the tasks may not be."""
         if self.intake is None:
@@ -140,7 +150,11 @@ class LeanConsumer(consumer.Consumer):
         """Called by the handler of a signal that is to end the worker."""
         assert self.intake is not None
         self.intake.withdraw()
-        # Celery's event loop may sleep for a second.
+        self._wake_hub()
+
+    def _wake_hub(self) -> None:
+        # Celery's event loop looks for a new prefetch count, or whether it is to end, whenever something comes; with
+        # nothing to receive, it would sleep for up to a second before.
         self.call_hub(lambda: None)
 
     def _handle(self, delivered: Delivered) -> None:
