@@ -34,7 +34,7 @@ app.conf.update(
     # Rows belong neither in the log nor in events.
     task_annotations={"*": {"resultrepr_maxsize": 0}},
 )
-# Celery's line without its end, which would be the rows.
+# Celery keeps the formats of its lines there, to be changed: this one without its end, which would be the rows.
 trace.LOG_SUCCESS = "Task %(name)s[%(id)s] succeeded in %(runtime).3fs"
 
 
