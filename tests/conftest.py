@@ -35,8 +35,8 @@ LONG = {
     "bench": "tests/bench",
     "run": "tests/deploy/test_run.py",
     "suite": "tests/test_suite.py",
-    "project": "tests/docs/test_own_project.py",
     "workers": "tests/worker/test_same_as_celery_long.py",
+    "project": "tests/docs/project",
 }
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
 LONG_POOLS = {"gevent", "solo"}

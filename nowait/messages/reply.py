@@ -39,7 +39,7 @@ class Reply:
             return DeadlineExceeded("the deadline passed before a worker began the task")
         # What Nowait's workers call a task that was not run, or that may have run already.
         if self.state == "REJECTED" and kind == "NotRegistered":
-            return UnknownTask(text)
+            return UnknownTask(f"there is no task {text[:100]!r}")
         if self.state == "REJECTED" and kind == "MessageTooLarge":
             return MessageTooLarge(text)
         if kind == "OutcomeUnknown":

@@ -43,8 +43,13 @@ class Answers:
 
     def make(self, message: Message, error: Rejected) -> Answer | None:
         """The answer to a message; None when it names nobody who may be answered."""
-        address = reply_address(message.headers, message.properties, self._topology.server_user)
-        return None if address is None else Answer(*address, describe_failure(error.kind, str(error)))
+        headers: Any = message.headers
+        address = reply_address(headers, message.properties, self._topology.server_user)
+        if address is None:
+            return None
+        # Celery's NotRegistered has the name of the task, and makes a sentence of it.
+        text = headers["task"] if error.kind == "NotRegistered" else str(error)
+        return Answer(*address, describe_failure(error.kind, text))
 
     def send(self, answer: Answer) -> None:
         """Send an answer, within a time limit where it is a reply; one that cannot be sent is logged."""

@@ -139,12 +139,12 @@ class Request:
                 state.task_ready(self)
                 raise
             except BaseException as error:
-                self._fail(_lost(error))
+                self._fail(_lost(error), stored=False)
             else:
                 if traced.info is None:
                     self._succeed()
                 else:
-                    self._fail(traced.retval)
+                    self._fail(traced.retval, stored=True)
         except Exception:
             log.exception("task %s[%s]: it could not be ended", self.name, self.id)
         finally:
@@ -165,10 +165,15 @@ class Request:
         if late:
             self._settle("acknowledge")
 
-    def _fail(self, einfo: ExceptionInfo) -> None:
-        """What Celery does about an exception, Retry, Ignore and Reject included."""
+    def _fail(self, einfo: ExceptionInfo, stored: bool) -> None:
+        """What Celery does about an exception, Retry, Ignore and Reject included.
+
+        Args:
+            einfo: the exception.
+            stored: it is the task's result already.
+        """
         state.task_ready(self)
-        self.celerys.on_failure(einfo, return_ok=True)
+        self.celerys.on_failure(einfo, return_ok=stored)
 
     def _settle(self, outcome: Outcome) -> None:
         if not self.acknowledged:

@@ -158,7 +158,7 @@ def test_a_failure_is_data_and_builds_no_exception(result: Any, failure: tuple[s
     [
         ("REVOKED", "TaskRevokedError", "expired", DeadlineExceeded),
         ("REVOKED", "TaskRevokedError", "terminated", TaskFailed),
-        ("REJECTED", "NotRegistered", "there is no task x", UnknownTask),
+        ("REJECTED", "NotRegistered", "test.nobody", UnknownTask),
         ("REJECTED", "MessageTooLarge", "2 bytes", MessageTooLarge),
         ("REJECTED", "InvalidMessage", "no", TaskFailed),
         ("FAILURE", "OutcomeUnknown", "a worker was lost", OutcomeUnknown),
@@ -174,10 +174,10 @@ def test_what_a_worker_did_not_run_is_an_error_of_its_own(
 
 
 def test_a_failure_says_when_its_task_was_not_run() -> None:
-    result = {"exc_type": "NotRegistered", "exc_message": ["there is no task x"], "exc_module": "celery.exceptions"}
+    result = {"exc_type": "NotRegistered", "exc_message": ["test.nobody"], "exc_module": "celery.exceptions"}
     answer = decode_reply(reply(status="FAILURE", result=result, rejected=True), "application/json")
     assert answer.final and answer.state == "REJECTED"
-    assert isinstance(answer.error(), UnknownTask)
+    assert isinstance(answer.error(), UnknownTask) and "there is no task 'test.nobody'" in str(answer.error())
     for other in (False, "yes", None):
         assert decode_reply(reply(status="FAILURE", rejected=other), "application/json").state == "FAILURE"
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import socket
 import threading
@@ -10,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy.local.process import free_port
+from deploy.local.process import Process, free_port
 from deploy.local.services import Services
 from tests.conftest import Hold, Start, celery_worker, printed, ready, services_settings
 from tests.http import assert_problem, fetch
@@ -108,6 +109,13 @@ def test_all_variants_answer_with_the_same_bytes(server_url: str, flag: int) -> 
     assert len({answer.headers["content-type"] for answer in answers}) == 1
     document = answers[0].json()
     assert (document["flag"], bool(document["rows"])) == (flag, flag < 10)
+
+
+def test_the_worker_logs_how_long_a_query_took_and_no_rows(server_url: str, worker: Process) -> None:
+    fetch(f"{server_url}/mysql_query/1")
+    line = re.compile(r"Task task\.query_users\[[^]]+\] succeeded in \d+\.\d{3}s$", re.MULTILINE)
+    wait_until(lambda: line.search(printed(worker)) is not None)
+    assert not re.search(r"succeeded in .*[^0-9.s\n]", printed(worker))
 
 
 def test_a_bridged_answer_says_how_long_it_took(server_url: str) -> None:
