@@ -148,6 +148,8 @@ async def test_replies_of_tasks_that_have_ended_outlive_a_broker_that_does_not_t
         await ended(worker)
 
 
+@pytest.mark.gen_test(timeout=7200)
+@pytest.mark.timeout(7200)
 async def test_memory_and_descriptors_stay_as_they_are(
     vhost: str, run: Run, scale: float, figures: Figures
 ) -> None:
