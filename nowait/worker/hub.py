@@ -1,5 +1,6 @@
 """Celery's event loop, for other threads."""
 
+import contextlib
 import logging
 import socket
 from collections import deque
@@ -33,10 +34,16 @@ class HubCalls:
         self._calls.append((function, arguments))
         self._wake()
 
+    def close(self) -> None:
+        """The loop has ended: nothing is called any more."""
+        self._wakes.close()
+        self._waker.close()
+
     def _wake(self) -> None:
         if not self._due:
             self._due = True
-            self._waker.send(b"\0")
+            with contextlib.suppress(OSError):  # it is closed
+                self._waker.send(b"\0")
 
     def _run(self, *_: Any) -> None:
         self._wakes.recv(4096)

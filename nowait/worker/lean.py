@@ -145,6 +145,7 @@ class LeanConsumer(consumer.Consumer):
         if self.intake is not None:
             self.intake.close(_CLOSE_TIMEOUT)
         super().shutdown()
+        self._hub_calls.close()
 
     def _shutting_down(self, **_: Any) -> None:
         """Called by the handler of a signal that is to end the worker."""

@@ -58,17 +58,19 @@ class ThreadRunner:
 
     def _run(self) -> None:
         end = time.monotonic() + _TURN
-        while not self._paused():
-            try:
-                request = self.waiting.popleft()
-            except IndexError:
-                break
-            request.run()
-            if time.monotonic() >= end:
-                break
-        with self._lock:
-            self._running -= 1
-        self.begin()
+        try:
+            while not self._paused():
+                try:
+                    request = self.waiting.popleft()
+                except IndexError:
+                    break
+                request.run()
+                if time.monotonic() >= end:
+                    break
+        finally:
+            with self._lock:
+                self._running -= 1
+            self.begin()
 
 
 class SoloRunner:
