@@ -324,11 +324,11 @@ async def served(bridge: Bridge) -> None:
     assert await bridge.send_task("test.echo", ["still there"], queue=QUEUE, timeout=10.0) == "still there"
 
 
-@pytest.fixture
-def strict(vhost: str, start: Start) -> Process:
+@pytest.fixture(params=["prefork", "threads"])
+def strict(request: pytest.FixtureRequest, vhost: str, start: Start) -> Process:
     """A worker that checks its messages."""
     return celery_worker(
-        start, "tests.celeryapp", "-P", "prefork", "-c", "1", broker_url=vhost,
+        start, "tests.celeryapp", "-P", request.param, "-c", "1", broker_url=vhost,
         test_consumer="nowait.worker:Consumer", test_backend="nowait.worker:Results",
     )  # fmt: skip
 
