@@ -1,4 +1,4 @@
-"""Stock workers: every pool, and the oldest and the newest Celery that the bridge is for."""
+"""Workers, stock ones and Nowait's: every pool, and the oldest and the newest Celery that the library is for."""
 
 import asyncio
 import sys
@@ -11,6 +11,7 @@ from tests.bridge.conftest import running
 from tests.conftest import ROOT, Start, celery_worker
 
 QUEUE = "tests"
+KINDS = {"stock": {}, "nowait": {"test_consumer": "nowait.worker:Consumer", "test_backend": "nowait.worker:Results"}}
 PYTHONS = {"newest": sys.executable, "5.3": str(ROOT / ".venv/celery-5.3/bin/python")}  # `make test` makes it
 
 
@@ -19,11 +20,12 @@ PYTHONS = {"newest": sys.executable, "5.3": str(ROOT / ".venv/celery-5.3/bin/pyt
 # room for more messages than one test sends.
 @pytest.mark.parametrize(("pool", "concurrency"), [("prefork", 2), ("threads", 2), ("gevent", 100), ("solo", 1)])
 @pytest.mark.parametrize("celery", list(PYTHONS))
-async def test_a_stock_worker_serves_the_bridge(
-    vhost: str, start: Start, celery: str, pool: str, concurrency: int
+@pytest.mark.parametrize("kind", list(KINDS))
+async def test_a_worker_serves_the_bridge(
+    vhost: str, start: Start, kind: str, celery: str, pool: str, concurrency: int
 ) -> None:
     options = ("-P", pool, "-c", str(concurrency))
-    worker = celery_worker(start, "tests.celeryapp", *options, python=PYTHONS[celery], broker_url=vhost)
+    worker = celery_worker(start, "tests.celeryapp", *options, python=PYTHONS[celery], broker_url=vhost, **KINDS[kind])
     try:
         async with running(vhost) as bridge:
             calls = [bridge.send_task("test.echo", [{"number": number}], queue=QUEUE) for number in range(10)]
