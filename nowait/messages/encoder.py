@@ -102,7 +102,7 @@ class TaskEncoder:
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
             raise TypeError("send_task: args must be a list or tuple, kwargs a dict")
         try:
-            body = f"[{self._json.encode(args)}, {self._json.encode(kwargs)}, {template.embed}]"
+            body = f"{self._json.encode((args, kwargs))[:-1]}, {template.embed}]"
         except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(f"send_task: {name} cannot be encoded: {error}") from error
         filled = template.fill(
