@@ -118,8 +118,9 @@ class TaskEncoder:
 
     def _template(self, name: str, options: Options) -> Template | None:
         """The template for tasks of that name and options; None where Celery must see each."""
-        if any(signal.receivers for signal in _SIGNALS):
-            return None
+        for signal in _SIGNALS:
+            if signal.receivers:
+                return None
         try:
             key = (name, self.reply_to, *options.items())
             return self._templates[key]
