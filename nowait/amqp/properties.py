@@ -73,7 +73,7 @@ def decode(payload: bytes, at: int = 0) -> dict[str, Any]:
 @lru_cache(maxsize=100)  # one sender sets the same properties of all its messages
 def _there(there: int) -> Sequence[tuple[str, str]]:
     """Name and kind of each property that the flags say is there."""
-    return [(name, kind) for bit, name, kind in _BITS if there & bit]
+    return tuple((name, kind) for bit, name, kind in _BITS if there & bit)
 
 
 def short_string(payload: bytes, at: int) -> tuple[str, int]:
