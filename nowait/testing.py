@@ -7,9 +7,8 @@ import asyncio
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
-from uuid import uuid4
 
-from nowait.bridge.call import Call
+from nowait.bridge.call import Call, new_id
 from nowait.bridge.calls import Calls
 from nowait.errors import BridgeError, DeadlineExceeded, Disconnected, Stopped, TaskFailed, Unroutable
 
@@ -77,7 +76,7 @@ class FakeBridge:
         """As `Bridge.send_task`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._timeout if timeout is None else timeout)
-        call = Call(task_id or str(uuid4()), deadline, idempotent, self._calls.abandon)
+        call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)
         try:
             if self.state == "stopped":
                 raise Stopped("the bridge is stopping")

@@ -7,7 +7,7 @@ https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, 2.3.5 and 4.2.
 import struct
 from collections.abc import Iterator
 
-METHOD, HEADER, BODY, _HEARTBEAT = 1, 2, 3, 8
+_KINDS = METHOD, HEADER, BODY, _HEARTBEAT = 1, 2, 3, 8
 OVERHEAD = 8  # bytes around a frame's payload
 _END = 0xCE
 _HEAD = struct.Struct(">BHI")  # type, channel, payload size
@@ -35,30 +35,34 @@ class FrameDecoder:
     def __init__(self, frame_max: int) -> None:
         self._frame_max = frame_max
         self._buffer = bytearray()
+        self._wanted = 0  # bytes of the frame that is arriving, as far as that is known
 
     def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
         """Take bytes; yields type and payload of the frames that they complete, without heartbeats.
 
         Raises ProtocolError; the connection is of no use afterwards.
         """
-        buffer = self._buffer
-        buffer += data
-        start = 0
+        self._buffer += data
+        if len(self._buffer) < self._wanted:
+            return
+        buffer = bytes(self._buffer)  # slices of it are copied once
+        start = self._wanted = 0
         try:
             while len(buffer) - start >= _HEAD.size:
                 kind, _channel, size = _HEAD.unpack_from(buffer, start)
                 end = start + _HEAD.size + size
-                if kind not in (METHOD, HEADER, BODY, _HEARTBEAT):
+                if kind not in _KINDS:
                     raise ProtocolError(f"frame of type {kind}")
                 if self._frame_max and size + OVERHEAD > self._frame_max:
                     raise ProtocolError(f"frame of {size} bytes, {self._frame_max} are allowed")
                 if len(buffer) <= end:
+                    self._wanted = end + 1 - start
                     break
                 if buffer[end] != _END:
                     raise ProtocolError("frame without its end")
-                payload = bytes(buffer[start + _HEAD.size : end])
+                payload = buffer[start + _HEAD.size : end]
                 start = end + 1
                 if kind != _HEARTBEAT:
                     yield kind, payload
         finally:
-            del buffer[:start]
+            del self._buffer[:start]

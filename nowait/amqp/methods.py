@@ -7,6 +7,7 @@ RabbitMQ's extensions to it (basic.nack, confirm.select, connection.blocked).
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -136,14 +137,11 @@ class Decoder:
         """
         for kind, payload in self._frames.feed(data):
             try:
-                event = self._event(kind, payload)
+                event = self._method(payload) if kind == METHOD else self._part(kind, payload)
             except (struct.error, IndexError) as error:
                 raise ProtocolError(f"frame cut short: {error}") from error
             if event is not None:
                 yield event
-
-    def _event(self, kind: int, payload: bytes) -> Event | None:
-        return self._method(payload) if kind == METHOD else self._part(kind, payload)
 
     def _method(self, payload: bytes) -> Event | None:
         method = _LONG_METHOD.unpack_from(payload)
@@ -181,16 +179,23 @@ class Decoder:
         else:
             content.received += len(payload)
             if content.size <= self._max_body:
-                content.body += payload
+                content.body.append(payload)
         if content.received < content.size:
             return None
         self._content = None
         get = content.properties.get
         if content.reason is not None:
             return Returned(get("correlation_id", ""), content.reason)
-        size, body = content.size, bytes(content.body) if content.size <= self._max_body else None
-        known = get("correlation_id", ""), get("content_type", ""), get("user_id", "")
-        return Delivery(content.tag, *known, body, size, content.properties, content.envelope)
+        return Delivery(
+            content.tag,
+            get("correlation_id", ""),
+            get("content_type", ""),
+            get("user_id", ""),
+            b"".join(content.body) if content.size <= self._max_body else None,
+            content.size,
+            content.properties,
+            content.envelope,
+        )
 
 
 class _Content:
@@ -205,7 +210,7 @@ class _Content:
         self.size = 0
         self.received = 0
         self.properties: dict[str, Any] = {}
-        self.body = bytearray()
+        self.body: list[bytes] = []
 
 
 def publish(
@@ -227,12 +232,19 @@ def publish(
     step = (frame_max or _DEFAULT_FRAME_MAX) - OVERHEAD
     if _HEADER_OVERHEAD + len(properties) > step:
         raise PropertiesTooLarge(f"{len(properties)} bytes of properties do not fit into a frame of {step} bytes")
+    frames = [
+        _publish(channel, exchange, routing_key, mandatory),
+        frame(HEADER, channel, _CONTENT_HEADER.pack(60, 0, len(body)) + properties),
+        *[frame(BODY, channel, body[at : at + step]) for at in range(0, len(body), step)],
+    ]
+    return b"".join(frames)
+
+
+@lru_cache(maxsize=1000)  # one queue gets many messages
+def _publish(channel: int, exchange: str, routing_key: str, mandatory: bool) -> bytes:
+    """The method frame of basic.publish."""
     names, bits = encode_short_string(exchange) + encode_short_string(routing_key), b"\x01" if mandatory else b"\x00"
-    method = frame(METHOD, channel, b"\x00\x3c\x00\x28\x00\x00" + names + bits)
-    header = frame(HEADER, channel, _CONTENT_HEADER.pack(60, 0, len(body)) + properties)
-    return method + header + b"".join(
-        [frame(BODY, channel, body[at : at + step]) for at in range(0, len(body), step)]
-    )  # fmt: skip
+    return frame(METHOD, channel, b"\x00\x3c\x00\x28\x00\x00" + names + bits)
 
 
 def consume(channel: int, queue: str, consumer_tag: str = "", arguments: bytes = NO_TABLE) -> bytes:

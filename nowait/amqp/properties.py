@@ -1,7 +1,8 @@
 """The properties of a message, in both directions (AMQP 0-9-1, 1.8 and 4.2.6.1)."""
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 # In the order of their flags, from bit 15 down: short string, table, octet or timestamp.
@@ -54,9 +55,7 @@ def decode(payload: bytes, at: int = 0) -> dict[str, Any]:
     (there,) = struct.unpack_from(">H", payload, at)
     at += 2
     found: dict[str, Any] = {}
-    for bit, name, kind in _BITS:
-        if not there & bit:
-            continue
+    for name, kind in _there(there):
         if kind == "s":
             found[name], at = short_string(payload, at)
         elif kind == "o":
@@ -69,6 +68,12 @@ def decode(payload: bytes, at: int = 0) -> dict[str, Any]:
             (found[name],) = struct.unpack_from(">Q", payload, at)
             at += 8
     return found
+
+
+@lru_cache(maxsize=100)  # one sender sets the same properties of all its messages
+def _there(there: int) -> Sequence[tuple[str, str]]:
+    """Name and kind of each property that the flags say is there."""
+    return tuple((name, kind) for bit, name, kind in _BITS if there & bit)
 
 
 def short_string(payload: bytes, at: int) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from celery import Celery
 
 from nowait.amqp import properties
 from nowait.amqp.methods import Confirmed, Delivery, Event, PropertiesTooLarge, Returned
-from nowait.bridge.call import Call, Progress
+from nowait.bridge.call import Call, Progress, new_id
 from nowait.bridge.calls import Acknowledge, Calls, Complete, Effect, GiveUp, Report, Resend, SendProbe
 from nowait.bridge.reply_queue import ReplyQueue
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
@@ -206,7 +206,7 @@ class Bridge:
         """
         now = asyncio.get_running_loop().time()
         deadline = now + (self._timeout if timeout is None else timeout)
-        call = Call(task_id or str(uuid4()), deadline, idempotent, self._calls.abandon)
+        call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)
         try:
             link = self._usable_link()
             self._calls.admit(deadline, now)

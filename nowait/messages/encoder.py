@@ -73,6 +73,8 @@ class TaskEncoder:
             raise ValueError("the bridge awaits replies: an application with the result backend rpc:// is expected")
         self.reply_to = reply_to
         self._app = app
+        self._amqp = app.amqp
+        self._timezone = app.timezone
         self._templates: dict[Any, Template | None] = {}
         self._json = JSONEncoder()
 
@@ -96,18 +98,18 @@ class TaskEncoder:
         template = self._template(name, options)
         if template is None:
             if (expires := options.get("expires")) is not None:
-                timeout = min(timeout, max(0.0, seconds_until(expires, now.astimezone(self._app.timezone))))
+                timeout = min(timeout, max(0.0, seconds_until(expires, now.astimezone(self._timezone))))
             return self._capture(name, args, kwargs, task_id, timeout, options).encode()
         args, kwargs = args or (), kwargs or {}
         if not isinstance(args, (list, tuple)) or not isinstance(kwargs, dict):
             raise TypeError("send_task: args must be a list or tuple, kwargs a dict")
         try:
-            body = f"[{self._json.encode(args)}, {self._json.encode(kwargs)}, {template.embed}]"
+            body = f"{self._json.encode((args, kwargs))[:-1]}, {template.embed}]"
         except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(f"send_task: {name} cannot be encoded: {error}") from error
         filled = template.fill(
             task_id,
-            to_expires(timeout, now.astimezone(self._app.timezone)).encode(),
+            to_expires(timeout, now.astimezone(self._timezone)).encode(),
             to_expiration(timeout),
             self._repr(args).encode("utf-8", "surrogatepass"),
             self._repr(kwargs).encode("utf-8", "surrogatepass"),
@@ -116,8 +118,9 @@ class TaskEncoder:
 
     def _template(self, name: str, options: Options) -> Template | None:
         """The template for tasks of that name and options; None where Celery must see each."""
-        if any(signal.receivers for signal in _SIGNALS):
-            return None
+        for signal in _SIGNALS:
+            if signal.receivers:
+                return None
         try:
             key = (name, self.reply_to, *options.items())
             return self._templates[key]
@@ -125,7 +128,7 @@ class TaskEncoder:
             return None
         except KeyError:
             pass
-        routes: list[Any] = self._app.amqp.routes
+        routes: list[Any] = self._amqp.routes
         if not _UNCACHEABLE_OPTIONS.isdisjoint(options) or not all(type(route) is MapRoute for route in routes):
             return None
         captured = self._capture(name, (), {}, PLACEHOLDER_ID, 1.0, options)
@@ -161,7 +164,7 @@ class TaskEncoder:
         """What Celery writes into argsrepr and kwargsrepr."""
         if not value:
             return "()" if type(value) is tuple else "[]" if type(value) is list else "{}"
-        limit = self._app.amqp.argsrepr_maxsize
+        limit = self._amqp.argsrepr_maxsize
         if type(value) is list and len(value) < 20:
             parts = []
             for item in value:

@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from nowait.errors import BridgeError, DeadlineExceeded, MessageTooLarge, OutcomeUnknown, TaskFailed, UnknownTask
 
@@ -12,9 +11,10 @@ FINAL_STATES = frozenset({"SUCCESS", "FAILURE", "REVOKED", "REJECTED"})
 # True in the document of a failure that says that the task was not run. Celery's own callers pass over it.
 REJECTED = "rejected"
 
+_decode = json.JSONDecoder().decode
 
-@dataclass(frozen=True)
-class Reply:
+
+class Reply(NamedTuple):
     """One reply of a worker.
 
     Attributes:
@@ -68,7 +68,7 @@ def decode_reply(body: bytes, content_type: str) -> Reply:
     if content_type != "application/json":
         raise MalformedReply(f"content type {content_type[:40]!r}")
     try:
-        document = json.loads(body)
+        document = _decode(body.decode("utf-8", "surrogatepass"))
     except (ValueError, RecursionError) as error:
         raise MalformedReply("not JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get("status"), str):

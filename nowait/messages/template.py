@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from struct import pack
+from struct import Struct
 from typing import Any
 
 from amqp.serialization import dumps
@@ -12,7 +12,8 @@ from nowait.messages.outbound import OutboundMessage
 
 PLACEHOLDER_ID = "00000000-0000-4000-8000-000000000000"  # the task's id in a message that becomes a template
 
-# The fields of the headers that differ from call to call, by their place in the arguments of fill().
+_SIZE = Struct(">I")
+# The fields of the headers that differ from call to call, by their place in fill().
 _FIELDS = {"id": 0, "root_id": 0, "expires": 1, "argsrepr": 2, "kwargsrepr": 3}
 
 
@@ -39,7 +40,8 @@ class Template:
     routing_key: str
     embed: str  # the third part of the body, as JSON
     start: bytes  # the flags, content type and encoding
-    table: tuple[bytes | int, ...]  # the headers: encoded entries, and numbers of fields where those belong
+    table: bytes  # the headers: their encoded entries, with %b for each field of a call
+    places: tuple[int, ...]  # which field each of those is
     middle: bytes  # delivery mode and priority
     reply_to: bytes
     end: bytes  # what comes behind the expiration
@@ -56,12 +58,14 @@ class Template:
         ids = {properties["correlation_id"], headers["id"], headers["root_id"]}
         if before or not found or ids != {PLACEHOLDER_ID} or json.loads(captured.body)[:2] != [[], {}]:
             return None
+        table, places = _table(headers)
         return cls(
             exchange=captured.exchange,
             routing_key=captured.routing_key,
             embed=behind[:-1],
             start=flags(properties) + values(properties, "content_type", "content_encoding"),
-            table=_table(headers),
+            table=table,
+            places=places,
             middle=values(properties, "delivery_mode", "priority"),
             reply_to=values(properties, "reply_to"),
             end=values(properties, "message_id", "timestamp", "type", "user_id", "app_id", "cluster_id"),
@@ -70,23 +74,21 @@ class Template:
     def fill(self, task_id: str, expires: bytes, expiration: str, argsrepr: bytes, kwargsrepr: bytes) -> bytes:
         """Flags and values of the content header with the fields of one call; ValueError for an id that is too long."""
         correlation_id = encode_short_string(task_id)
-        fields = [pack(">I", len(field)) + field for field in (task_id.encode(), expires, argsrepr, kwargsrepr)]
-        table = b"".join([fields[part] if isinstance(part, int) else part for part in self.table])
-        headers = pack(">I", len(table)) + table
+        fields = [_SIZE.pack(len(field)) + field for field in (correlation_id[1:], expires, argsrepr, kwargsrepr)]
+        table = self.table % tuple([fields[place] for place in self.places])
+        headers = _SIZE.pack(len(table)) + table
         per_call = correlation_id + self.reply_to + encode_short_string(expiration)
         return self.start + headers + self.middle + per_call + self.end
 
 
-def _table(headers: dict[str, Any]) -> tuple[bytes | int, ...]:
-    """The entries of a field table, with the numbers of the fields of each call in between."""
-    table: list[bytes | int] = []
-    run = b""
+def _table(headers: dict[str, Any]) -> tuple[bytes, tuple[int, ...]]:
+    """The entries of a field table with %b for each field of a call, and the places of those fields."""
+    table, places = b"", []
     for key, value in headers.items():
         if key in _FIELDS:
             # A long string without its length and text, which fill() adds.
-            run += dumps("F", ({key: ""},))[4:-4]
-            table += [run, _FIELDS[key]]
-            run = b""
+            table += dumps("F", ({key: ""},))[4:-4] + b"%b"
+            places.append(_FIELDS[key])
         else:
-            run += dumps("F", ({key: value},))[4:]
-    return (*table, run)
+            table += dumps("F", ({key: value},))[4:].replace(b"%", b"%%")
+    return table, tuple(places)

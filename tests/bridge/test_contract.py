@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
+from uuid import RFC_4122, UUID
 
 import pytest
 
@@ -65,6 +66,16 @@ async def test_each_caller_gets_its_own_answer(make: Make) -> None:
         calls = [bridge.send_task("test.echo", [number], queue=QUEUE) for number in range(300)]
         assert in_flight(bridge) == 300
         assert await asyncio.gather(*calls) == list(range(300))
+
+
+@pytest.mark.gen_test
+async def test_each_call_has_a_random_uuid_of_its_own(make: Make) -> None:
+    async with make() as bridge:
+        calls = [bridge.send_task("test.echo", [1], queue=QUEUE) for _ in range(100)]
+        await asyncio.gather(*calls)
+    ids = {call.id for call in calls}
+    assert len(ids) == 100
+    assert {(UUID(each).version, UUID(each).variant, str(UUID(each)) == each) for each in ids} == {(4, RFC_4122, True)}
 
 
 @pytest.mark.gen_test

@@ -56,6 +56,11 @@ def test_a_request_carries_what_a_worker_needs(app: Celery) -> None:
     assert left == timedelta(seconds=5)
 
 
+def test_a_name_is_no_pattern(app: Celery) -> None:
+    message = encode(app, name="of %b 100%", queue="tests")
+    assert properties(message)["application_headers"]["task"] == "of %b 100%"
+
+
 def test_routes_and_priorities_are_celerys_own(app: Celery) -> None:
     message = encode(app, name="routed.task")
     assert message.routing_key == "by-route"
@@ -187,6 +192,7 @@ def test_a_failure_says_when_its_task_was_not_run() -> None:
     [
         (b"", "application/json"),
         (b"\xff\xfe", "application/json"),
+        (reply().decode().encode("utf-16"), "application/json"),
         (b"[" * 100_000, "application/json"),
         (b"[]", "application/json"),
         (b'{"status": 5}', "application/json"),
