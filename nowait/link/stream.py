@@ -32,6 +32,7 @@ class Stream:
         self._on_lost = on_lost
         self._unsent = bytearray()
         self._flushing = False  # _flush will be called
+        self._full = False  # the socket takes nothing for now, and the loop looks when it does
         self._open = True
         sock.setblocking(False)
         self._loop.add_reader(sock, self._readable)
@@ -51,7 +52,8 @@ class Stream:
             return
         self._open = False
         self._loop.remove_reader(self._sock)
-        self._loop.remove_writer(self._sock)
+        if self._full:
+            self._loop.remove_writer(self._sock)
         self._sock.close()
 
     @property
@@ -93,11 +95,15 @@ class Stream:
             try:
                 sent = self._sock.send(self._unsent)
             except _WOULD_BLOCK:
-                self._loop.add_writer(self._sock, self._flush)
+                if not self._full:
+                    self._full = True
+                    self._loop.add_writer(self._sock, self._flush)
                 return
             except OSError as error:
                 self._lose(error)
                 return
             del self._unsent[:sent]
         self._flushing = False
-        self._loop.remove_writer(self._sock)
+        if self._full:
+            self._full = False
+            self._loop.remove_writer(self._sock)
