@@ -60,8 +60,8 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.worker.replies",
     },
     "nowait.worker.backend": {
-        "celery", "nowait.messages.outbound", "nowait.topology", "nowait.worker.outbox", "nowait.worker.publisher",
-        "nowait.worker.replies",
+        "celery", "nowait.amqp.properties", "nowait.messages.outbound", "nowait.topology", "nowait.worker.outbox",
+        "nowait.worker.publisher", "nowait.worker.replies",
     },
     "nowait.worker.configure": {"celery", "nowait.tls", "nowait.topology"},
     "nowait.worker.consumer": {

@@ -28,7 +28,7 @@ class Link:
     def __init__(self, opened: Opened, on_event: Callable[[methods.Event], None], max_body: int) -> None:
         self._on_event = on_event
         self.lost: asyncio.Future[ConnectionLost] = asyncio.get_running_loop().create_future()
-        self._consumer = Connection(opened.consumer, self._received, self.lose, max_body)
+        self._consumer = Connection(opened.consumer, self._received, self._consumer_lost, max_body)
         self._publisher = Connection(opened.publisher, on_event, self.lose, max_body)
 
     @property
@@ -93,6 +93,10 @@ class Link:
             timeout: seconds to wait for the broker, by whose answer it has read all that was written; 0 closes at once.
         """
         await asyncio.gather(self._consumer.close(timeout), self._publisher.close(timeout))
+
+    def _consumer_lost(self, reason: ConnectionLost) -> None:
+        # Whatever the broker did not like there, it was no message.
+        self.lose(ConnectionLost(str(reason)))
 
     def _received(self, event: methods.Event) -> None:
         if isinstance(event, methods.Cancelled):

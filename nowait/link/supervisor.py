@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import Protocol
@@ -14,6 +15,7 @@ from nowait.link.opener import ConnectionLost, Opened
 log = logging.getLogger(__name__)
 
 _FIRST_DELAY, _LAST_DELAY = 0.1, 1.0  # seconds between tries to connect
+_SHORT_LIFE = 0.5  # seconds of a link, below which the next one is not made at once
 
 
 class Source(Protocol):
@@ -52,18 +54,23 @@ async def supervise(
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(delay * 2, _LAST_DELAY)
             continue
-        delay = _FIRST_DELAY
+        connected = time.monotonic()
         try:
             log.info("broker connected")
             on_connected(link)
             reason = await asyncio.shield(link.lost)
             log.warning("broker connection lost: %s", reason)
+            on_disconnected(reason)
         except Exception:
             log.exception("broker connection given up")
-            reason = ConnectionLost("an unexpected error")
-            await asyncio.sleep(_LAST_DELAY)
-        on_disconnected(reason)
+            on_disconnected(ConnectionLost("an unexpected error"))
         await link.close(0)
+        if time.monotonic() - connected > _SHORT_LIFE:
+            delay = _FIRST_DELAY
+        else:
+            # A broker that takes connections and ends them at once, because of what is done on them.
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, _LAST_DELAY)
 
 
 async def _connect(source: Source, executor: Executor, on_event: Callable[[Event], None], max_body: int) -> Link:

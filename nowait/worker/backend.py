@@ -13,6 +13,7 @@ from typing import Any
 from celery import Celery, Task
 from celery.backends.rpc import RPCBackend
 
+from nowait.amqp.properties import encode_short_string
 from nowait.messages.outbound import OutboundMessage
 from nowait.topology import Topology
 from nowait.worker.outbox import outbox
@@ -67,8 +68,13 @@ class Results(RPCBackend):
         body = encode_reply(self._document(task_id, state, result, traceback, request))
         box = outbox.get()
         if box is not None:
-            properties = self._properties.encoded(correlation_id)
-            box.send(OutboundMessage(self._topology.replies, routing_key, properties, body))
+            try:
+                encode_short_string(routing_key)
+                properties = self._properties.encoded(correlation_id)
+            except ValueError as error:
+                log.error("task %s: result (state %s) not delivered: %s", task_id, state, error)
+            else:
+                box.send(OutboundMessage(self._topology.replies, routing_key, properties, body))
             return result
         message = reply_message(body, correlation_id, self._topology, self.persistent)
 

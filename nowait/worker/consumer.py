@@ -11,6 +11,7 @@ from typing import Any
 
 import amqp
 from celery import signals
+from celery.app.defaults import DEFAULTS
 from celery.worker.state import maybe_shutdown
 from kombu import Message, compression
 
@@ -55,11 +56,9 @@ class Consumer(LeanConsumer):
         if not app.conf.worker_enable_remote_control:
             options["without_heartbeat"] = True
         super().__init__(*args, **kwargs)
-        call_soon = self.intake.call if self.intake else self.call_soon
-        self._dead_letters = DeadLetters(app, self._topology, call_soon, self.connection_errors)
-        if self.hub:
-            # Both threads have to work for it.
-            self.hub.call_repeatedly(1.0, call_soon, self._notifier.alive)
+        # What holds rejected messages has them on the thread that receives.
+        self._call_receiver = self.intake.call if self.intake else self.call_soon
+        self._dead_letters = DeadLetters(app, self._topology, self._call_receiver, self.connection_errors)
         reject_compressed()
         self.sender = self._topology.server_user
         self.canvas = bool(app.conf.get("nowait_canvas", True))
@@ -80,6 +79,12 @@ class Consumer(LeanConsumer):
                 handle(message)
 
         return receive
+
+    def register_with_event_loop(self, hub: Any) -> None:
+        """Called whenever the event loop is about to run."""
+        super().register_with_event_loop(hub)
+        # Both threads have to work for it.
+        hub.call_repeatedly(1.0, self._call_receiver, self._notifier.alive)
 
     def on_ready(self) -> None:
         """Called whenever the worker begins to consume."""
@@ -109,9 +114,24 @@ class Consumer(LeanConsumer):
             maybe_shutdown()
             self._notifier.alive()
 
-        conn.ensure_connection(
-            failed, interval_start=_RETRY_DELAY, interval_step=0, interval_max=_RETRY_DELAY, callback=wait
-        )
+        settings: Any = self.app.conf
+        retries = settings.broker_connection_retry
+        if self.first_connection_attempt and settings.broker_connection_retry_on_startup is not None:
+            retries = settings.broker_connection_retry_on_startup
+        limit = settings.broker_connection_max_retries
+        if retries:
+            conn.ensure_connection(
+                failed,
+                # Celery's default is a number of much longer pauses.
+                max_retries=None if limit == DEFAULTS["broker_connection_max_retries"] else limit,
+                interval_start=_RETRY_DELAY,
+                interval_step=0,
+                interval_max=_RETRY_DELAY,
+                callback=wait,
+            )
+        else:
+            conn.connect()
+        self.first_connection_attempt = False
         if isinstance(conn.connection, amqp.Connection):
             opened: Any = conn.connection
             opened.on_inbound_frame = tolerant(opened.on_inbound_frame)

@@ -60,7 +60,7 @@ class DeadLetters:
     Args:
         app: the worker's application; its broker and its result backend are used.
         topology: where to.
-        call_soon: runs a function on the consumer's thread, with its arguments.
+        call_soon: runs a function on the thread that receives, with its arguments.
         errors: what an acknowledgement may raise.
     """
 
@@ -88,7 +88,7 @@ class DeadLetters:
             log.warning("queue %s: not declared, and perhaps without a bound: %s", name, error)
 
     def add(self, message: Message, error: Rejected, qos: Prefetch) -> None:
-        """Take charge of a rejected message. Called on the consumer's thread, and returns at once."""
+        """Take charge of a rejected message. Called on the thread that receives, and returns at once."""
         held = self._held < _MAX_HELD
         if held:
             self._held += 1
@@ -126,7 +126,7 @@ class DeadLetters:
         return True
 
     def _finish(self, rejection: Rejection, delivered: bool) -> None:
-        """On the consumer's thread: take the message off its queue, or give it back."""
+        """On the thread that receives: take the message off its queue, or give it back."""
         if rejection.qos is not None:
             self._held -= 1
             rejection.qos.decrement_eventually()

@@ -1,6 +1,7 @@
 """A worker's link to its broker, on a thread of its own: deliveries in; replies and settlements out, in batches."""
 
 import asyncio
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -23,7 +24,8 @@ log = logging.getLogger(__name__)
 
 # Seconds that the broker may take to declare a queue; less than the pause of its heartbeats, see nowait.link.opener.
 _SET_UP_TIMEOUT = 10.0
-_CLOSE_TIMEOUT = 1.0  # seconds that the broker gets for its close-ok
+_CLOSE_TIMEOUT = 1.0  # seconds that the broker gets at least for its close-ok
+_MAX_PREFETCH = 65535  # what basic.qos can carry
 
 
 class Receiver(Protocol):
@@ -82,9 +84,10 @@ class Intake:
         """Begin to connect, if that is not done already.
 
         Args:
-            prefetch_count, all_consumers: as for prefetch().
+            prefetch_count: how many deliveries may be at hand that are not settled; 0 for no limit.
+            all_consumers: see nowait.amqp.methods.qos.
         """
-        self.prefetch(prefetch_count, all_consumers)
+        self.call(self._set_prefetch, prefetch_count, all_consumers)
         if not self._thread.is_alive():
             self._thread.start()
 
@@ -93,7 +96,7 @@ class Intake:
         self._posted.append(item)
         if not self._flush_due:
             self._flush_due = True
-            self._loop.call_soon_threadsafe(self._flush)
+            self.call(self._flush)
 
     def consume(self, queues: Iterable[Queue]) -> None:
         """Consume these queues, if that is not done already."""
@@ -102,10 +105,6 @@ class Intake:
     def cancel(self, queue: str) -> None:
         """Consume a queue no more."""
         self.call(self._cancel, queue)
-
-    def prefetch(self, count: int, all_consumers: bool) -> None:
-        """Have so many deliveries at hand that are not settled; see nowait.amqp.methods.qos."""
-        self.call(self._set_prefetch, count, all_consumers)
 
     def increment_eventually(self) -> None:
         """Have one more at hand; as kombu.common.QoS has it."""
@@ -120,8 +119,13 @@ class Intake:
         self.call(self._withdraw)
 
     def call(self, function: Callable[..., Any], *arguments: Any) -> None:
-        """Call a function on the intake's thread."""
-        self._loop.call_soon_threadsafe(function, *arguments)
+        """Call a function on the intake's thread; not at all once it is closed."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def owes(self, receipt: Receipt) -> bool:
+        """True while the link is up by which a delivery came."""
+        return self._unsettled.is_current(receipt)
 
     def close(self, timeout: float) -> None:
         """Send what is left to be sent, and close.
@@ -134,6 +138,7 @@ class Intake:
         asyncio.run_coroutine_threadsafe(self._close(timeout), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     # On the intake's thread.
 
@@ -147,7 +152,6 @@ class Intake:
 
     def _set_up(self, channel: Any) -> None:
         """On the connecting thread."""
-        channel.basic_qos(0, self._prefetch_count, self._all_consumers)
         for queue in list(self._queues.values()):
             queue(channel).declare()
 
@@ -172,11 +176,19 @@ class Intake:
             if self._withdrawn:
                 self.post(Settlement(receipt, "requeue"))
             else:
-                self._receiver.receive(event, receipt)
+                self._receive(event, receipt)
         elif isinstance(event, Confirmed):
             for reply in self._unsettled.confirmed(event):
                 log.error("a reply to %s was refused by its queue, and is dropped", reply.message.routing_key)
             self._schedule_flush()
+
+    def _receive(self, delivery: Delivery, receipt: Receipt) -> None:
+        try:
+            self._receiver.receive(delivery, receipt)
+        except Exception:
+            # One message, whatever it is, is not to keep those behind it.
+            log.exception("a message could not be received, and is dropped")
+            self.post(Settlement(receipt, "drop"))
 
     def _schedule_flush(self) -> None:
         if not self._flush_due:
@@ -220,7 +232,7 @@ class Intake:
 
     @property
     def _prefetch_count(self) -> int:
-        return self._prefetch and self._prefetch + self._extra
+        return self._prefetch and min(self._prefetch + self._extra, _MAX_PREFETCH)
 
     def _set_prefetch(self, count: int, all_consumers: bool) -> None:
         self._prefetch, self._all_consumers = count, all_consumers
@@ -252,7 +264,7 @@ class Intake:
         self._supervisor.cancel()
         await asyncio.gather(self._supervisor, return_exceptions=True)
         if self._link is not None:
-            await self._link.close(_CLOSE_TIMEOUT)
+            await self._link.close(max(_CLOSE_TIMEOUT, deadline - self._loop.time()))
         self._connecting.shutdown(wait=False, cancel_futures=True)
 
 

@@ -4,12 +4,13 @@ Celery's own connection is left with events and remote control. What is costly a
 its event loop, is left out for the pools threads and solo; what a message asks for besides, such as an ETA, it does.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any
 
 from celery import signals
-from celery.worker import consumer
+from celery.worker import consumer, state
 from celery.worker.request import Request as CelerysRequest
 from kombu import Message
 from kombu.serialization import prepare_accept_content
@@ -41,8 +42,8 @@ class LeanConsumer(consumer.Consumer):
     connection_errors: Any
     task_consumer: Any
     task_buckets: Any
+    event_dispatcher: Any
     initial_prefetch_count: int
-    qos_global: bool = True  # as RabbitMQ has it since 3.3; Celery sets it from 5.7 on, and for quorum queues
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,7 +53,8 @@ class LeanConsumer(consumer.Consumer):
 
     def _make_intake(self) -> Intake | None:
         runs = runner(self.pool, self._hub_calls, lambda: intake.full)
-        if runs is None:
+        # An exclusive queue is that of the connection that has declared it.
+        if runs is None or any(queue.exclusive for queue in self.app.amqp.queues.consume_from.values()):
             return None
         celerys: Any = self
         intake = Intake(self.app, lambda post: Reception(celerys, runs, post))
@@ -79,7 +81,7 @@ class LeanConsumer(consumer.Consumer):
 
     def drop_held(self) -> None:
         """The connection of the tasks is lost: the broker will deliver again what Celery's own way holds."""
-        self.call_hub(super().on_close)
+        self.call_hub(self._drop_held)
 
     # Called by Celery.
 
@@ -92,7 +94,6 @@ class LeanConsumer(consumer.Consumer):
         """What Celery's event loop works with; called whenever its own connection has been made."""
         if self.intake is not None:
             self.task_consumer = TaskConsumer(self.task_consumer, self.intake)
-            self.intake.start(self.initial_prefetch_count, self.qos_global)
         return super().loop_args()
 
     def register_with_event_loop(self, hub: Any) -> None:
@@ -129,10 +130,11 @@ class LeanConsumer(consumer.Consumer):
 
     def on_close(self) -> None:
         """Called when Celery's own connection is lost, or its worker ends: what it holds will not be run by it."""
-        if self.intake is not None:
-            for request in self._held():
-                request.message.reject_log_error(log, self.connection_errors, requeue=True)
-        super().on_close()
+        if self.intake is None:
+            super().on_close()
+        else:
+            # Celery's would forget all that it has received, by whatever connection.
+            self._drop_held()
 
     def stop(self) -> None:
         """Called when the worker ends, while its pool still runs."""
@@ -143,7 +145,13 @@ class LeanConsumer(consumer.Consumer):
     def shutdown(self) -> None:
         """Called when the worker ends, after its pool."""
         if self.intake is not None:
+            signals.worker_shutting_down.disconnect(self._shutting_down)
             self.intake.close(_CLOSE_TIMEOUT)
+            # Celery's own connections would wait for ever for a broker that is blocked.
+            owners: list[Any] = [self, self.event_dispatcher]
+            for owner in owners:
+                with contextlib.suppress(Exception):
+                    owner.connection.connection.transport.sock.settimeout(_CLOSE_TIMEOUT)
         super().shutdown()
         self._hub_calls.close()
 
@@ -160,8 +168,8 @@ class LeanConsumer(consumer.Consumer):
 
     def _handle(self, delivered: Delivered) -> None:
         """On the thread of Celery's event loop."""
-        if self.task_consumer is None:  # it connects, and forgets then what it holds
-            delivered.settle("requeue")
+        assert self.intake is not None
+        if not self.intake.owes(delivered.receipt):  # it will be delivered again
             return
         try:
             self._celerys_handler(delivered.message(self.accept))
@@ -169,8 +177,17 @@ class LeanConsumer(consumer.Consumer):
             delivered.settle("requeue")
             raise
 
-    def _held(self) -> list[Any]:
-        """The requests that wait in Celery's own way, for an ETA or a rate limit."""
-        limited = [request for bucket in self.task_buckets.values() if bucket for request, _ in bucket.contents]
-        scheduled = [entry.args[0] for _, _, entry in self.timer.schedule.queue if entry.args]
-        return [request for request in [*scheduled, *limited] if isinstance(request, CelerysRequest)]
+    def _drop_held(self) -> None:
+        """Give back the requests that wait in Celery's own way, for an ETA or a rate limit, and forget them."""
+        held = []
+        for _, _, entry in list(self.timer.schedule.queue):
+            if entry.args and isinstance(entry.args[0], CelerysRequest) and not entry.canceled:
+                self.timer.cancel(entry)
+                held.append(entry.args[0])
+        for bucket in filter(None, self.task_buckets.values()):
+            held += [request for request, _ in bucket.contents]
+            bucket.clear_pending()
+        for request in held:
+            state.task_ready(request)
+            # To no effect where the connection is lost that it came by.
+            request.message.reject_log_error(log, self.connection_errors, requeue=True)

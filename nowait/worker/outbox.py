@@ -1,5 +1,6 @@
 """Where the replies of the task go that this thread is running: a batch, or the broker itself."""
 
+import os
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -15,3 +16,5 @@ class Outbox(Protocol):
 
 # That of the task that is being run; None where replies are to be confirmed before the task goes on.
 outbox: ContextVar[Outbox | None] = ContextVar("outbox", default=None)
+# What a task forks has nobody who would send a batch.
+os.register_at_fork(after_in_child=lambda: outbox.set(None))

@@ -54,7 +54,8 @@ class ThreadRunner:
         try:
             self._executor.submit(self._run)
         except RuntimeError:  # the pool has stopped; what waits is given back
-            self._running = 0
+            with self._lock:
+                self._running -= 1
 
     def _run(self) -> None:
         end = time.monotonic() + _TURN

@@ -121,12 +121,12 @@ class Reception:
     def _request(self, delivered: Delivered) -> Request | None:
         """The request of a valid message; None for one that is left to Celery's own way. Raises Rejected."""
         consumer, delivery, headers = self._consumer, delivered.delivery, delivered.headers
-        if delivery.content_type != JSON or "task" not in headers:
+        properties, kind = delivery.properties, delivery.content_type
+        encoding = properties.get("content_encoding")
+        validate_properties(properties, kind, encoding, delivery.size, consumer.sender, consumer.accept)
+        if kind != JSON or "task" not in headers:
             consumer.validate(delivered.message(consumer.accept))
             return None
-        properties = delivery.properties
-        encoding = properties.get("content_encoding")
-        validate_properties(properties, JSON, encoding, delivery.size, consumer.sender, consumer.accept)
         validate_headers(headers, self._tasks)
         payload = _payload(delivery.body or b"")
         validate_body(payload, consumer.canvas)

@@ -127,12 +127,12 @@ class Request:
 
     def run(self) -> None:
         """Run the task. Raises only what is to end the worker."""
-        if (self.id in state.revoked or (self._deadline and not self._deadline.remaining())) and self.celerys.revoked():
-            state.task_ready(self)
-            return
-        self._accept()
         token = outbox.set(self)
         try:
+            if self._may_be_over() and self._celerys_request().revoked():
+                state.task_ready(self)
+                return
+            self._accept()
             try:
                 traced = self.task.__trace__(self.id, *self._payload[:2], self._context())
             except (WorkerShutdown, WorkerTerminate):
@@ -145,14 +145,23 @@ class Request:
                     self._succeed()
                 else:
                     self._fail(traced.retval, stored=True)
-        except Exception:
-            log.exception("task %s[%s]: it could not be ended", self.name, self.id)
+        except Exception:  # of a result backend
+            log.exception("task %s[%s] could not be ended", self.name, self.id)
+            state.task_ready(self)
+            # Once more, and not for ever.
+            self._settle("drop" if self._delivered.delivery.source().redelivered else "requeue")
         finally:
             outbox.reset(token)
+
+    def _may_be_over(self) -> bool:
+        """True when Celery is to look whether it is revoked or has expired."""
+        late = self._deadline is not None and not self._deadline.remaining()
+        return late or self.id in state.revoked or bool(state.revoked_stamps)
 
     def _accept(self) -> None:
         self.time_start = time.time()
         self.worker_pid = os.getpid()
+        state.requests[self.id] = self
         state.active_requests.add(self)
         state.total_count[self.name] += 1
         state.all_total_count[0] += 1
@@ -173,7 +182,7 @@ class Request:
             stored: it is the task's result already.
         """
         state.task_ready(self)
-        self.celerys.on_failure(einfo, return_ok=stored)
+        self._celerys_request().on_failure(einfo, return_ok=stored)
 
     def _settle(self, outcome: Outcome) -> None:
         if not self.acknowledged:
@@ -204,8 +213,7 @@ class Request:
             **embed,
         }
 
-    @property
-    def celerys(self) -> Any:
+    def _celerys_request(self) -> Any:
         """Celery's own Request of the same message."""
         if self._celerys is None:
             consumer: Any = self._consumer
@@ -226,7 +234,7 @@ class Request:
         return self._celerys
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.celerys, name)
+        return getattr(self._celerys_request(), name)
 
 
 def _lost(error: BaseException) -> ExceptionInfo:

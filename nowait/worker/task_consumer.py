@@ -52,8 +52,8 @@ class TaskConsumer:
         self._intake.cancel(queue)
 
     def qos(self, prefetch_count: int, apply_global: bool) -> None:
-        """Have so many deliveries at hand."""
-        self._intake.prefetch(prefetch_count, apply_global)
+        """Have so many deliveries at hand. Celery's event loop says it first of all: only then may the intake begin."""
+        self._intake.start(prefetch_count, apply_global)
 
     def cancel(self) -> None:
         """The worker ends: begin no more tasks."""

@@ -97,6 +97,7 @@ class Unsettled:
         Returns the replies that are given up: the one that was published alone, and refused.
         """
         self._connected = False
+        self._link += 1
         self._open.clear()
         self._acknowledged.clear()
         self._rejected.clear()
@@ -110,6 +111,10 @@ class Unsettled:
         self._waiting.extendleft(reversed(lost))
         return refusals
 
+    def is_current(self, receipt: Receipt) -> bool:
+        """True while the link is up that a delivery came by."""
+        return receipt.link == self._link
+
     def delivered(self, tag: int) -> Receipt:
         """A message came by the current link."""
         self._open[tag] = None
@@ -120,7 +125,7 @@ class Unsettled:
         receipt, outcome, after = settlement
         if after is not None and not after.confirmed:
             after.settlement = settlement
-        elif receipt.link == self._link and receipt.tag in self._open:
+        elif self.is_current(receipt) and receipt.tag in self._open:
             del self._open[receipt.tag]
             if outcome == "acknowledge":
                 self._acknowledged.append(receipt.tag)
