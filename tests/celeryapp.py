@@ -1,7 +1,7 @@
 """The Celery application of the test workers: `celery -A tests.celeryapp worker`.
 
 NOWAIT_TEST_RUNS names the file that test.record appends to, NOWAIT_TEST_QUEUE_TYPE the type of the
-queue: classic or quorum; NOWAIT_TEST_BACKEND the result backend, rpc:// unless it is given;
+queue: classic, quorum or exclusive; NOWAIT_TEST_BACKEND the result backend, rpc:// unless it is given;
 NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given; NOWAIT_TEST_ACCEPT the
 content that is accepted, JSON unless it is given; NOWAIT_TEST_ACKS_LATE=1 has tasks acknowledged after
 their end; NOWAIT_TEST_ALIVE the file of its signs of life.
@@ -27,10 +27,14 @@ app.conf.update(
     nowait_canvas=False,
     worker_consumer=environment("NOWAIT_TEST_CONSUMER", "celery.worker.consumer:Consumer"),
     task_default_queue="tests",
-    task_queues=[Queue("tests", queue_arguments={"x-queue-type": environment("NOWAIT_TEST_QUEUE_TYPE", "classic")})],
+    task_queues=[
+        Queue("tests", exclusive=True)
+        if (kind := environment("NOWAIT_TEST_QUEUE_TYPE", "classic")) == "exclusive"
+        else Queue("tests", queue_arguments={"x-queue-type": kind})
+    ],
     accept_content=environment("NOWAIT_TEST_ACCEPT", "json").split(),
     task_acks_late=environment("NOWAIT_TEST_ACKS_LATE") == "1",
-    broker_connection_retry_on_startup=True,
+    broker_connection_retry_on_startup=environment("NOWAIT_TEST_RETRY_ON_STARTUP") != "0",
     worker_prefetch_multiplier=1,
 )
 
