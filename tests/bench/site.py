@@ -1,5 +1,6 @@
 """What is measured, as processes: broker, database, workers, servers."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -162,7 +163,11 @@ class Site:
 def memory(process: Process) -> float:
     """Megabytes that a process and its children have for themselves, and their shares of what they share."""
     main = psutil.Process(process.pid)
-    return float(sum(one.memory_full_info().pss for one in (main, *main.children(recursive=True)))) / 1e6
+    used = float(main.memory_full_info().pss)
+    for child in main.children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+            used += child.memory_full_info().pss
+    return used / 1e6
 
 
 def cpu(*processes: Process) -> float:
