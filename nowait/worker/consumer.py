@@ -5,7 +5,6 @@ caller is answered at once. Used as Celery's `worker_consumer`.
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -95,14 +94,6 @@ class Consumer(LeanConsumer):
         """Called by the loop of the pools without an event loop, every 2 seconds or more often."""
         super().perform_pending_operations()
         self._notifier.alive()
-
-    def call_soon_ack(self, acknowledge: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Called when a task is to be acknowledged, by the thread that has run it."""
-        if self.hub and threading.current_thread() is threading.main_thread():
-            # The event loop would sleep before it does so: up to a second for each task of the pool solo.
-            return acknowledge(*args, **kwargs)
-        celerys: Any = super()
-        return celerys.call_soon_ack(acknowledge, *args, **kwargs)
 
     def ensure_connected(self, conn: Any) -> Any:
         """Called with a connection that is to be opened: returns it open, however long that takes."""

@@ -224,11 +224,12 @@ class Intake:
 
     def _consume_on(self, link: Link, queue: Queue) -> None:
         arguments: Any = queue.consumer_arguments or {}
-        link.consume(queue.name, _consumer_tag(queue.name), bytes(dumps("F", (arguments,))))
+        # The consumer's tag is the queue's name.
+        link.consume(queue.name, queue.name, bytes(dumps("F", (arguments,))))
 
     def _cancel(self, queue: str) -> None:
         if self._queues.pop(queue, None) is not None and self._link is not None:
-            self._link.cancel(_consumer_tag(queue))
+            self._link.cancel(queue)
 
     @property
     def _prefetch_count(self) -> int:
@@ -249,7 +250,7 @@ class Intake:
         self._withdrawn = True
         if self._link is not None:
             for queue in self._queues:
-                self._link.cancel(_consumer_tag(queue))
+                self._link.cancel(queue)
         for receipt in self._receiver.withdraw():
             self._unsettled.settle(Settlement(receipt, "requeue"))
         self._flush()
@@ -266,7 +267,3 @@ class Intake:
         if self._link is not None:
             await self._link.close(max(_CLOSE_TIMEOUT, deadline - self._loop.time()))
         self._connecting.shutdown(wait=False, cancel_futures=True)
-
-
-def _consumer_tag(queue: str) -> str:
-    return queue

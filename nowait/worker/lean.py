@@ -6,16 +6,15 @@ its event loop, is left out for the pools threads and solo; what a message asks 
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from celery import signals
 from celery.worker import consumer, state
 from celery.worker.request import Request as CelerysRequest
-from kombu import Message
 from kombu.serialization import prepare_accept_content
 
-from nowait.messages.validation import Rejected
 from nowait.worker.hub import HubCalls
 from nowait.worker.intake import Intake
 from nowait.worker.pools import runner
@@ -30,6 +29,9 @@ _CLOSE_TIMEOUT = 10.0  # seconds that the broker gets for the last replies
 
 class LeanConsumer(consumer.Consumer):
     """Has an Intake receive the tasks, with the pools threads and solo and a broker that speaks AMQP.
+
+    What becomes of messages that are not to be run is its subclass's: validate() and reject(), and what else
+    `nowait.worker.reception.CelerysConsumer` lists.
 
     Attributes:
         intake: takes the tasks; None where Celery's own way is taken.
@@ -63,14 +65,6 @@ class LeanConsumer(consumer.Consumer):
 
     # Called by the intake's thread.
 
-    def validate(self, message: Message) -> None:
-        """Raise Rejected for a message that is not to be run."""
-        raise NotImplementedError
-
-    def reject(self, delivered: Delivered, error: Rejected) -> None:
-        """Take charge of a message that is not to be run."""
-        raise NotImplementedError
-
     def handle(self, delivered: Delivered) -> None:
         """Take a message that is valid Celery's own way."""
         self.call_hub(self._handle, delivered)
@@ -103,7 +97,8 @@ class LeanConsumer(consumer.Consumer):
 
     def call_soon_ack(self, acknowledge: Any, *args: Any, **kwargs: Any) -> Any:
         """Called when a task is to be acknowledged, by the thread that has run it."""
-        if self.intake is not None:
+        # On its main thread, Celery's event loop would sleep before it does so: up to a second for each task of solo.
+        if self.intake is not None or (self.hub and threading.current_thread() is threading.main_thread()):
             return acknowledge(*args, **kwargs)
         celerys: Any = super()
         return celerys.call_soon_ack(acknowledge, *args, **kwargs)

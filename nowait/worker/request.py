@@ -156,7 +156,8 @@ class Request:
     def _may_be_over(self) -> bool:
         """True when Celery is to look whether it is revoked or has expired."""
         late = self._deadline is not None and not self._deadline.remaining()
-        return late or self.id in state.revoked or bool(state.revoked_stamps)
+        stamped = state.revoked_stamps and self._delivered.headers.get("stamped_headers")
+        return late or self.id in state.revoked or bool(stamped)
 
     def _accept(self) -> None:
         self.time_start = time.time()

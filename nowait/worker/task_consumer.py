@@ -16,7 +16,7 @@ class TaskConsumer:
         intake: what consumes instead.
 
     Attributes:
-        on_message: set by Celery's event loop: what takes a message Celery's own way.
+        on_message: set by Celery's event loop; no message comes by kombu's consumer, and none is handed to it.
     """
 
     def __init__(self, kombus: Consumer, intake: Intake) -> None:
