@@ -72,6 +72,7 @@ ALLOWED: dict[str, set[str]] = {
         "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.topology",
         "nowait.worker.answers", "nowait.worker.publisher",
     },
+    "nowait.worker.events": set(),
     "nowait.worker.frames": {"nowait.amqp.frames"},
     "nowait.worker.hub": set(),
     "nowait.worker.intake": {
@@ -79,7 +80,7 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.link.supervisor", "nowait.messages.limits", "nowait.worker.unsettled",
     },
     "nowait.worker.lean": {
-        "celery", "kombu", "nowait.worker.hub", "nowait.worker.intake", "nowait.worker.pools",
+        "celery", "kombu", "nowait.worker.events", "nowait.worker.hub", "nowait.worker.intake", "nowait.worker.pools",
         "nowait.worker.reception", "nowait.worker.request", "nowait.worker.task_consumer",
     },
     "nowait.worker.outbox": {"nowait.messages.outbound"},
@@ -87,14 +88,14 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.worker.publisher": {"amqp", "celery", "nowait.deadline"},
     "nowait.worker.reception": {
         "celery", "kombu", "nowait.amqp.methods", "nowait.messages.headers", "nowait.messages.validation",
-        "nowait.worker.pools", "nowait.worker.request", "nowait.worker.unsettled",
+        "nowait.worker.events", "nowait.worker.pools", "nowait.worker.request", "nowait.worker.unsettled",
     },
     "nowait.worker.replies": {
         "amqp", "kombu", "nowait.amqp", "nowait.messages.limits", "nowait.messages.reply", "nowait.topology",
     },
     "nowait.worker.request": {
         "billiard", "celery", "kombu", "nowait.amqp.methods", "nowait.deadline", "nowait.messages.outbound",
-        "nowait.worker.outbox", "nowait.worker.unsettled",
+        "nowait.worker.events", "nowait.worker.outbox", "nowait.worker.unsettled",
     },
     "nowait.worker.task_consumer": {"kombu", "nowait.worker.intake"},
     "nowait.worker.unsettled": {"nowait.amqp.methods", "nowait.messages.outbound"},

@@ -15,6 +15,7 @@ from celery.worker import consumer, state
 from celery.worker.request import Request as CelerysRequest
 from kombu.serialization import prepare_accept_content
 
+from nowait.worker.events import TaskEvents
 from nowait.worker.hub import HubCalls
 from nowait.worker.intake import Intake
 from nowait.worker.pools import runner
@@ -36,6 +37,7 @@ class LeanConsumer(consumer.Consumer):
     Attributes:
         intake: takes the tasks; None where Celery's own way is taken.
         accept: the content types that messages may have.
+        task_events: sends the events of the tasks that an Intake has received.
     """
 
     hub: Any
@@ -51,6 +53,7 @@ class LeanConsumer(consumer.Consumer):
         super().__init__(*args, **kwargs)
         self.accept = prepare_accept_content(self.app.conf.accept_content)
         self._hub_calls = HubCalls(self.connection_errors)
+        self.task_events = TaskEvents(lambda: self.event_dispatcher, self.call_hub)
         self.intake = self._make_intake() if self.hub and self.conninfo.transport.driver_type == "amqp" else None
 
     def _make_intake(self) -> Intake | None:
@@ -147,6 +150,9 @@ class LeanConsumer(consumer.Consumer):
             for owner in owners:
                 with contextlib.suppress(Exception):
                     owner.connection.connection.transport.sock.settimeout(_CLOSE_TIMEOUT)
+            self.task_events.flush()
+            if self.event_dispatcher is not None:
+                self.event_dispatcher.flush()
         super().shutdown()
         self._hub_calls.close()
 

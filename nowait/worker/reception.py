@@ -15,6 +15,7 @@ from kombu.utils import json as kombus_json
 from nowait.amqp.methods import Delivery
 from nowait.messages.headers import decode_headers
 from nowait.messages.validation import JSON, Rejected, validate_body, validate_headers, validate_properties
+from nowait.worker.events import TaskEvents
 from nowait.worker.pools import Runner
 from nowait.worker.request import Delivered, Post, Request
 from nowait.worker.unsettled import Receipt
@@ -27,7 +28,7 @@ class CelerysConsumer(Protocol):
 
     app: Celery
     hostname: str
-    event_dispatcher: Any
+    task_events: TaskEvents
     connection_errors: Any
     task_buckets: Any
     disable_rate_limits: bool
@@ -94,6 +95,7 @@ class Reception:
         state.task_reserved(request)
         if self._informs:
             self._log(request, delivered.headers)
+        request.announce()
         self._runner.waiting.append(request)
         self._runner.begin()
 
@@ -134,15 +136,13 @@ class Reception:
         return None if self._is_celerys(task, headers) else Request(task, delivered, payload, consumer)
 
     def _is_celerys(self, task: Any, headers: dict[str, Any]) -> bool:
-        """True for what only Celery's own way does: later, seldom, watched, or by a class of the application's."""
+        """True for what only Celery's own way does: later, seldom, or by a class of the application's."""
         consumer = self._consumer
-        events = consumer.event_dispatcher
         return bool(
             headers.get("eta")
             or (not consumer.disable_rate_limits and consumer.task_buckets[task.name])
             or consumer.on_task_message
             or signals.task_received.receivers
-            or (events and events.enabled and task.send_events and (not events.groups or "task" in events.groups))
             or (state.revoked_stamps and headers.get("stamped_headers"))
             or task.Strategy != Task.Strategy
             or task.Request != Task.Request

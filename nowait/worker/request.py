@@ -8,13 +8,15 @@ from typing import Any, NamedTuple
 
 from billiard.einfo import ExceptionInfo
 from celery.exceptions import WorkerLostError, WorkerShutdown, WorkerTerminate
+from celery.utils.time import maybe_make_aware
 from celery.worker import state
 from celery.worker.request import Request as CelerysRequest
 from kombu import Message
 
 from nowait.amqp.methods import Delivery
-from nowait.deadline import Deadline
+from nowait.deadline import Deadline, parse_moment
 from nowait.messages.outbound import OutboundMessage
+from nowait.worker.events import TaskEvents
 from nowait.worker.outbox import outbox
 from nowait.worker.unsettled import Outcome, Receipt, Reply, Settlement
 
@@ -93,8 +95,10 @@ class Request:
 
     __slots__ = (
         "id", "name", "task", "acknowledged", "time_start", "worker_pid", "eventer", "_delivered", "_payload",
-        "_consumer", "_deadline", "_last_reply", "_celerys", "__weakref__",
+        "_consumer", "_events", "_deadline", "_last_reply", "_celerys", "__weakref__",
     )  # fmt: skip
+
+    eventer: Any  # Celery sets it, whenever its own connection has been made
 
     def __init__(self, task: Any, delivered: Delivered, payload: Any, consumer: Any) -> None:
         headers = delivered.headers
@@ -104,10 +108,10 @@ class Request:
         self.acknowledged = False
         self.time_start: float | None = None
         self.worker_pid: int | None = None
-        self.eventer = consumer.event_dispatcher  # another one, once Celery's connection has been lost
         self._delivered = delivered
         self._payload = payload
         self._consumer = consumer
+        self._events: TaskEvents = consumer.task_events
         self._deadline = Deadline.of_expires(headers.get("expires"))
         self._last_reply: Reply | None = None
         self._celerys: Any = None
@@ -119,6 +123,24 @@ class Request:
     def receipt(self) -> Receipt:
         """What is owed for its delivery."""
         return self._delivered.receipt
+
+    def announce(self) -> None:
+        """Send the event of its arrival, if it will run."""
+        if not self._is_watched or self._may_be_over():
+            return
+        headers = self._delivered.headers
+        expires = headers.get("expires")
+        self._send_event(
+            "task-received",
+            name=self.name,
+            args=headers.get("argsrepr", ""),
+            kwargs=headers.get("kwargsrepr", ""),
+            root_id=headers.get("root_id"),
+            parent_id=headers.get("parent_id"),
+            retries=headers.get("retries", 0),
+            eta=None,
+            expires=expires and maybe_make_aware(parse_moment(expires), self._consumer.app.conf.timezone).isoformat(),
+        )
 
     def send(self, message: OutboundMessage) -> None:
         """Send a reply of this task's, with all others of the moment."""
@@ -142,7 +164,7 @@ class Request:
                 self._fail(_lost(error), stored=False)
             else:
                 if traced.info is None:
-                    self._succeed()
+                    self._succeed(traced)
                 else:
                     self._fail(traced.retval, stored=True)
         except Exception:  # of a result backend
@@ -168,12 +190,14 @@ class Request:
         state.all_total_count[0] += 1
         if not self.task.acks_late:
             self._settle("acknowledge")
+        self._send_event("task-started")
 
-    def _succeed(self) -> None:
+    def _succeed(self, traced: Any) -> None:
         late = self.task.acks_late
         state.task_ready(self, successful=late)
         if late:
             self._settle("acknowledge")
+        self._send_event("task-succeeded", result=traced.retstr, runtime=traced.runtime)
 
     def _fail(self, einfo: ExceptionInfo, stored: bool) -> None:
         """What Celery does about an exception, Retry, Ignore and Reject included.
@@ -184,6 +208,15 @@ class Request:
         """
         state.task_ready(self)
         self._celerys_request().on_failure(einfo, return_ok=stored)
+
+    @property
+    def _is_watched(self) -> bool:
+        """True when events of it are to be sent."""
+        return self._events.enabled and bool(self.task.send_events)
+
+    def _send_event(self, kind: str, **fields: Any) -> None:
+        if self._is_watched:
+            self._events.send(kind, uuid=self.id, **fields)
 
     def _settle(self, outcome: Outcome) -> None:
         if not self.acknowledged:
@@ -223,7 +256,7 @@ class Request:
                 on_ack=lambda *_: self._settle("acknowledge"),
                 on_reject=lambda _log, _errors, requeue: self._settle("requeue" if requeue else "drop"),
                 hostname=consumer.hostname,
-                eventer=self.eventer,
+                eventer=self._events,
                 app=consumer.app,
                 connection_errors=consumer.connection_errors,
                 task=self.task,
@@ -231,7 +264,6 @@ class Request:
         self._celerys.acknowledged = self.acknowledged
         self._celerys.time_start = self.time_start
         self._celerys.worker_pid = self.worker_pid
-        self._celerys.eventer = self.eventer
         return self._celerys
 
     def __getattr__(self, name: str) -> Any:

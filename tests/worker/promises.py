@@ -3,7 +3,7 @@
 NOWAIT_TEST_FOLDER is a folder: signals and tasks append what happens to its file "notes", and test.hold waits for a
 file of it. NOWAIT_TEST_CONSUMER and NOWAIT_TEST_BACKEND are the class of the consumer and the
 result backend, Celery's own unless they are given; NOWAIT_TEST_CONF holds further settings of Celery, as JSON;
-NOWAIT_TEST_QUEUE_TYPE is classic or quorum; with NOWAIT_TEST_WATCHED=1 arrivals of tasks are noted.
+NOWAIT_TEST_QUEUE_TYPE is classic or quorum; with NOWAIT_TEST_ARRIVALS=1 arrivals of tasks are noted.
 """
 
 import json
@@ -58,7 +58,7 @@ def received(request: Any, **_: Any) -> None:
     note("received", request.id, **{name: getattr(request, name) for name in fields})
 
 
-if environment("NOWAIT_TEST_WATCHED") == "1":
+if environment("NOWAIT_TEST_ARRIVALS") == "1":
     signals.task_received.connect(received)
 
 

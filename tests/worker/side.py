@@ -47,7 +47,8 @@ class Side:
         backend: the result backend of the caller.
         queue_type: classic or quorum.
         broker: the broker, for cut().
-        watched: it sends events of each task, and notes its arrival.
+        events: it sends events of each task.
+        arrivals: it notes the arrival of each task.
         conf: further settings of Celery for the worker.
         settings: NOWAIT_ variables, in lower case.
 
@@ -59,8 +60,8 @@ class Side:
 
     def __init__(
         self, start: Start, broker_url: str, folder: Path, *options: str, threads: int = 1, backend: str = "rpc://",
-        queue_type: str = "classic", broker: Broker | None = None, watched: bool = False, conf: Any = None,
-        **settings: Any,
+        queue_type: str = "classic", broker: Broker | None = None, events: bool = False,
+        arrivals: bool = False, conf: Any = None, **settings: Any,
     ) -> None:  # fmt: skip
         self.threads = threads
         self.folder = folder
@@ -83,13 +84,13 @@ class Side:
                 test_folder=folder,
                 test_conf=json.dumps(conf or {}),
                 test_queue_type=queue_type,
-                test_watched=int(watched),
+                test_arrivals=int(arrivals),
                 **settings,
             )
 
         self._begin = begin
         self._worker = ["-A", APPLICATION, *f"worker -l INFO -n {HOSTNAME} -Q {QUEUE}".split(), *options]
-        self._worker += ["-E"] if watched else []
+        self._worker += ["-E"] if events else []
         self.process = begin(*self._worker)
 
     def do(self, scenario: Callable[["Side"], T]) -> "Future[T]":

@@ -27,14 +27,14 @@ pytestmark = pytest.mark.xdist_group("same_as_celery")
 
 CELERYS = "celery.worker.consumer:Consumer"
 OURS = "nowait.worker:Consumer"
-# The workers that each line is run with. Who watches every task, by events or the signal of its arrival, sees them take
-# Celery's way through Nowait's consumer, too; unwatched they take its own.
+# The workers that each line is run with. Where the signal of an arrival has a receiver, tasks take Celery's way through
+# Nowait's consumer, too; elsewhere its own.
 SIDES: dict[str, dict[str, Any]] = {
-    "Celery's": {"test_consumer": CELERYS, "watched": True},
-    "ours": {"test_consumer": OURS, "watched": True},
-    "ours, unwatched, with Results": {"test_consumer": OURS, "test_backend": "nowait.worker:Results"},
+    "Celery's": {"test_consumer": CELERYS, "events": True, "arrivals": True},
+    "ours, Celery's way": {"test_consumer": OURS, "events": True, "arrivals": True},
+    "ours, with Results": {"test_consumer": OURS, "events": True, "test_backend": "nowait.worker:Results"},
 }
-WATCHED = [name for name, settings in SIDES.items() if settings.get("watched")]
+ARRIVALS = [name for name, settings in SIDES.items() if settings.get("arrivals")]
 # The options of the workers, and how many tasks they run at a time; twice as many more are fetched.
 POOLS = {"threads": (["-P", "threads", "-c", "2"], 2), "solo": (["-P", "solo"], 1)}
 THREADS, SOLO, BOTH = ("threads",), ("solo",), ("threads", "solo")
@@ -66,9 +66,9 @@ def line(
     return add
 
 
-def watched(sees: Any, pools: tuple[str, ...] = THREADS) -> Callable[[Scenario], Scenario]:
-    """A line of the table about those that watch: events, and the signal of an arrival."""
-    return line(sees, pools, WATCHED)
+def arrivals(sees: Any, pools: tuple[str, ...] = THREADS) -> Callable[[Scenario], Scenario]:
+    """A line of the table about those with a receiver for the signal of an arrival."""
+    return line(sees, pools, ARRIVALS)
 
 
 def differs(celerys: Any, ours: Any, results: Any) -> Callable[[Scenario], Scenario]:
@@ -281,7 +281,7 @@ def what_signals_carry(side: Side) -> Any:
     return {note["kind"]: fields(note) for note in side.notes("signals") if note["kind"] != "received"}
 
 
-@watched(
+@arrivals(
     {
         "name": "test.add", "args": [1, 2], "kwargs": {}, "hostname": HOSTNAME, "root_id": "arrival",
         "correlation_id": "arrival", "argsrepr": "(1, 2)",
@@ -295,7 +295,7 @@ def the_signal_of_an_arrival(side: Side) -> Any:
     return fields(note)
 
 
-@watched({"before it arrives": [], "while it waits": ["received"]})
+@arrivals({"before it arrives": [], "while it waits": ["received"]})
 def arrivals_of_tasks_that_are_revoked(side: Side) -> Any:
     side.control("revoke", task_id="arrival-revoked")
     side.send("add", 1, 2, task_id="arrival-revoked")
@@ -490,7 +490,7 @@ def received_event(name: str, **changed: Any) -> dict[str, Any]:
     return {**event, "expires": None, **changed}
 
 
-@watched(
+@line(
     [
         received_event("test.add", root_id="told-success", args="(2, 3)", expires="str"),
         {"type": "task-started"},
@@ -503,7 +503,7 @@ def events_of_a_success(side: Side) -> Any:
     return told(side, "told-success", "task-succeeded")
 
 
-@watched(
+@line(
     [
         received_event("test.fail", root_id="told-failure", args="('a',)"),
         {"type": "task-started"},
@@ -516,7 +516,7 @@ def events_of_a_failure(side: Side) -> Any:
     return told(side, "told-failure", "task-failed")
 
 
-@watched(
+@line(
     {
         "arrived": [
             received_event("test.retry", root_id="told-retry", args="(1, 0.1)"),
@@ -538,7 +538,7 @@ def events_of_a_retry(side: Side) -> Any:
         return by_thread(told(side, "told-retry", "task-succeeded"))
 
 
-@watched(
+@line(
     {
         "arrived": [received_event("test.reject", root_id="told-reject", args="(True,)")] * 2,
         "ran": [
@@ -555,14 +555,14 @@ def events_of_a_rejection(side: Side) -> Any:
         return by_thread(told(side, "told-reject", "task-succeeded"))
 
 
-@watched([{"type": "task-revoked", "terminated": False, "signum": None, "expired": False}])
+@line([{"type": "task-revoked", "terminated": False, "signum": None, "expired": False}])
 def events_of_a_revocation(side: Side) -> Any:
     side.control("revoke", task_id="told-revoked")
     side.send("add", 1, 2, task_id="told-revoked")
     return told(side, "told-revoked", "task-revoked")
 
 
-@watched([])
+@line([])
 def events_of_a_task_that_sends_none(side: Side) -> Any:
     side.send("quiet", task_id="quiet")
     side.noted("quiet", "postrun")
@@ -571,7 +571,7 @@ def events_of_a_task_that_sends_none(side: Side) -> Any:
     return side.events("quiet")
 
 
-@watched(
+@line(
     {
         "name": "test.add", "state": "SUCCESS", "args": "(2, 3)", "kwargs": "{}", "result": "5", "worker": HOSTNAME,
         "root_id": "flower", "order": True, "alive": True,
@@ -923,7 +923,7 @@ def a_rate_limit_that_is_set_from_afar(side: Side) -> Any:
     return {"slow": max(runs) - min(runs) > 0.35}
 
 
-@watched([{"ok": "task events already enabled"}, {"ok": "task events already disabled"}])
+@line([{"ok": "task events already enabled"}, {"ok": "task events already disabled"}])
 def events_that_are_on_by_an_option(side: Side) -> Any:
     return [side.control("enable_events"), side.control("disable_events")]
 
@@ -1108,7 +1108,7 @@ def the_signal_of_a_task_that_the_worker_lacks(side: Side) -> Any:
     return [note["name"] for note in side.notes("signal-nobody", "unknown")]
 
 
-@watched([{"type": "task-failed", "exception": "NotRegistered('test.nobody')"}])
+@line([{"type": "task-failed", "exception": "NotRegistered('test.nobody')"}])
 def the_event_of_a_task_that_the_worker_lacks(side: Side) -> Any:
     side.send("nobody", task_id="event-nobody")
     side.letter()

@@ -163,6 +163,17 @@ def a_cold_shutdown(side: Side) -> Any:
     }  # fmt: skip
 
 
+@line(["task-received", "task-started", "task-succeeded"], events=True)
+def events_of_a_task_that_ends_after_the_signal(side: Side) -> Any:
+    side.send("hold", "gate", task_id="last")
+    side.events("last", "task-started")
+    side.process.terminate()
+    side.log("Warm shutdown", "Warm shutdown")
+    side.release("gate")
+    side.ended()
+    return [event["type"] for event in side.events("last")]
+
+
 @line({"status": 1, "left": 0, "ended": 2, "said": True})
 def a_cold_shutdown_while_tasks_run(side: Side) -> Any:
     busy(side)
@@ -401,7 +412,7 @@ def a_worker_that_celery_multi_starts(side: Side) -> Any:
 # What differs on purpose.
 
 
-@differs({"worker-online", "worker-offline"}, set(), conf={"worker_enable_remote_control": False}, watched=True)
+@differs({"worker-online", "worker-offline"}, set(), conf={"worker_enable_remote_control": False}, events=True)
 def events_of_a_worker_without_remote_control(side: Side) -> Any:
     side.send("add", 1, 2, task_id="last")
     side.events("last", "task-succeeded")
