@@ -5,6 +5,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Any
 
 from celery.utils.time import maybe_iso8601
@@ -54,6 +55,7 @@ def seconds_until(expires: Any, now: datetime) -> float:
     return float(((moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)) - now).total_seconds())
 
 
+@lru_cache(maxsize=64)  # a message's is read by its validation, and then again
 def parse_moment(text: str) -> datetime:
     """A moment in Celery's messages: ISO 8601 text. Raises ValueError."""
     if _USUAL.fullmatch(text):
