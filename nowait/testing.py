@@ -5,12 +5,16 @@ It keeps the promises of `Bridge` that handlers rely on; the same tests run over
 
 import asyncio
 import inspect
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from nowait.bridge.call import Call, new_id
 from nowait.bridge.calls import Calls
+from nowait.budget import Budget
 from nowait.errors import BridgeError, DeadlineExceeded, Disconnected, Stopped, TaskFailed, Unroutable
+from nowait.messages.encoded import Encoded
+from nowait.messages.limits import MAX_RECEIVED_REPLY
 
 
 class FakeBridge:
@@ -43,7 +47,7 @@ class FakeBridge:
         self._tasks = tasks
         self._queues = queues
         self._timeout = timeout
-        self._calls: Calls[Call] = Calls(max_in_flight)
+        self._calls: Calls[Call] = Calls(max_in_flight, Budget(MAX_RECEIVED_REPLY))
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -71,12 +75,14 @@ class FakeBridge:
         timeout: float | None = None,
         task_id: str | None = None,
         idempotent: bool = False,
+        encoded: bool = False,
         queue: str,
     ) -> Call:
         """As `Bridge.send_task`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._timeout if timeout is None else timeout)
         call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)
+        call.encoded = encoded
         try:
             if self.state == "stopped":
                 raise Stopped("the bridge is stopping")
@@ -104,6 +110,10 @@ class FakeBridge:
             result = self._tasks[name](*args, **kwargs)
             if inspect.isawaitable(result):
                 result = await result
+            if isinstance(result, Encoded) and not call.encoded:
+                result = result.decode()
+            elif call.encoded and not isinstance(result, Encoded):
+                result = Encoded(json.dumps(result, separators=(",", ":")).encode())
         except Exception as error:
             failure = TaskFailed("FAILURE", type(error).__name__, str(error))
             result = error if isinstance(error, BridgeError) else failure

@@ -8,14 +8,14 @@ never import each other, so it stands here a second time, and a test holds the a
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from sqlalchemy import JSON, create_engine, text
 from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from nowait.database_url import DatabaseUrl
-from nowait.values import to_json
+from nowait.messages.encoded import Encoded
+from nowait.rows import encode_rows
 
 _THREADS = 32
 _CONNECT_TIMEOUT = 5  # seconds
@@ -23,8 +23,6 @@ _CONNECT_TIMEOUT = 5  # seconds
 _USERS = text(
     "SELECT users.* FROM (SELECT SLEEP(:delay)) AS pause, users WHERE users.flag = :flag ORDER BY users.id"
 ).columns(profile=JSON())
-
-Rows = list[dict[str, Any]]
 
 
 class Comparison:
@@ -55,15 +53,15 @@ class Comparison:
         )
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="comparison")
 
-    async def blocking(self, flag: int, delay: float) -> Rows:
+    async def blocking(self, flag: int, delay: float) -> Encoded:
         """Query with PyMySQL on the loop: the whole server stops for as long as that takes."""
         return self._query(flag, delay)
 
-    async def threads(self, flag: int, delay: float) -> Rows:
+    async def threads(self, flag: int, delay: float) -> Encoded:
         """Query with PyMySQL in a pool of threads. Cancelled, the thread goes on until its answer comes."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, self._query, flag, delay)
 
-    async def aiomysql(self, flag: int, delay: float) -> Rows:
+    async def aiomysql(self, flag: int, delay: float) -> Encoded:
         """Query with aiomysql, a driver that waits on the loop without blocking it."""
         async with self._async_engine.connect() as connection:
             return await connection.run_sync(_rows, flag, delay)
@@ -74,11 +72,11 @@ class Comparison:
         await self._async_engine.dispose()
         threading.Thread(target=self._engine.dispose, daemon=True).start()
 
-    def _query(self, flag: int, delay: float) -> Rows:
+    def _query(self, flag: int, delay: float) -> Encoded:
         with self._engine.connect() as connection:
             return _rows(connection, flag, delay)
 
 
-def _rows(connection: Connection, flag: int, delay: float) -> Rows:
-    rows = connection.execute(_USERS, {"flag": flag, "delay": delay}).mappings()
-    return [{name: to_json(value) for name, value in row.items()} for row in rows]
+def _rows(connection: Connection, flag: int, delay: float) -> Encoded:
+    result = connection.execute(_USERS, {"flag": flag, "delay": delay})
+    return Encoded(encode_rows(tuple(result.keys()), result.all()))

@@ -5,7 +5,8 @@ from typing import Any
 
 from nowait.deadline import Deadline
 from nowait.errors import OutcomeUnknown
-from nowait.values import to_json
+from nowait.messages.encoded import Encoded
+from nowait.rows import encode_rows
 from tasks.app import app, catalogue, settings
 from tasks.database import make_engine
 from tasks.statements import ConnectionLost, fetch
@@ -16,8 +17,6 @@ _DEADLINE_GRACE = 0.15
 
 engine = make_engine(settings.database_url)
 
-Rows = list[dict[str, Any]]
-
 
 class UnknownQuery(LookupError):
     """There is no query of that name on this worker."""
@@ -25,7 +24,7 @@ class UnknownQuery(LookupError):
 
 # Acknowledged when they are done: the tasks of a worker that is lost go to another one at once.
 @app.task(name="task.run_query", bind=True, acks_late=True)
-def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) -> Rows:
+def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) -> Encoded:
     """The rows of a named query.
 
     Args:
@@ -33,7 +32,7 @@ def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) ->
         parameters: its parameters by name; those with a default may be left out; None for none.
 
     Returns:
-        One dict per row, column name to JSON value (see `nowait.values`); [] when there is none.
+        An array with an object for each row, column name to value (see `nowait.rows`); empty when there is none.
 
     Raises:
         UnknownQuery: there is no such query.
@@ -53,7 +52,7 @@ def list_queries() -> list[dict[str, Any]]:
 
 
 @app.task(name="task.query_users", bind=True, acks_late=True)
-def query_users(self: Any, flag: int, delay: float = 0) -> Rows:
+def query_users(self: Any, flag: int, delay: float = 0) -> Encoded:
     """The users with `flag` (0 to 2147483647), ordered by id: the named query `users`.
 
     Args:
@@ -65,7 +64,7 @@ def query_users(self: Any, flag: int, delay: float = 0) -> Rows:
     return _run(self.request, "users", {"flag": flag, "delay": delay})
 
 
-def _run(request: Any, name: Any, parameters: Any) -> Rows:
+def _run(request: Any, name: Any, parameters: Any) -> Encoded:
     query = catalogue.get(name) if isinstance(name, str) else None
     if query is None:
         raise UnknownQuery(str(name)[:100])
@@ -83,4 +82,4 @@ def _run(request: Any, name: Any, parameters: Any) -> Rows:
         if query.repeatable:
             raise
         raise OutcomeUnknown("the connection was lost with the query, which must not run twice") from error
-    return [{name: to_json(value) for name, value in row.items()} for row in rows]
+    return Encoded(encode_rows(list(rows[0]) if rows else [], [list(row.values()) for row in rows]))

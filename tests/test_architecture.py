@@ -13,47 +13,60 @@ OWN = ("nowait", "server", "tasks", "deploy", "tests")
 
 # Standard library apart, these are all imports of each module.
 ALLOWED: dict[str, set[str]] = {
-    "nowait": {"nowait.bridge", "nowait.errors"},
+    "nowait": {"nowait.bridge", "nowait.errors", "nowait.messages.encoded"},
     "nowait.amqp": set(),
     "nowait.amqp.frames": set(),
-    "nowait.amqp.methods": {"nowait.amqp.frames", "nowait.amqp.properties"},
+    "nowait.amqp.methods": {"nowait.amqp.frames", "nowait.amqp.properties", "nowait.budget"},
     "nowait.amqp.properties": set(),
     "nowait.bridge": {"nowait.bridge.bridge", "nowait.bridge.call"},
     "nowait.bridge.bridge": {
         "celery", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
-        "nowait.bridge.reply_queue", "nowait.errors", "nowait.link.link", "nowait.link.opener",
+        "nowait.bridge.reply_queue", "nowait.budget", "nowait.errors", "nowait.link.link", "nowait.link.opener",
         "nowait.link.supervisor", "nowait.messages.encoder", "nowait.messages.limits", "nowait.messages.outbound",
-        "nowait.topology",
+        "nowait.messages.reply", "nowait.topology",
     },
     "nowait.bridge.call": {"nowait.messages.encoder"},
-    "nowait.bridge.calls": {"nowait.amqp.methods", "nowait.bridge.probe", "nowait.errors", "nowait.messages.reply"},
+    "nowait.bridge.calls": {
+        "nowait.amqp.methods", "nowait.bridge.probe", "nowait.budget", "nowait.errors", "nowait.messages.reply",
+    },
     "nowait.bridge.probe": set(),
     "nowait.bridge.reply_queue": {"amqp"},
+    "nowait.budget": set(),
     "nowait.database_url": set(),
     "nowait.deadline": {"celery"},
     "nowait.errors": set(),
     "nowait.link": set(),
-    "nowait.link.connection": {"nowait.amqp", "nowait.amqp.frames", "nowait.link.opener", "nowait.link.stream"},
-    "nowait.link.link": {"nowait.amqp", "nowait.link.connection", "nowait.link.opener", "nowait.messages.outbound"},
+    "nowait.link.connection": {
+        "nowait.amqp", "nowait.amqp.frames", "nowait.budget", "nowait.link.opener", "nowait.link.stream",
+    },
+    "nowait.link.link": {
+        "nowait.amqp", "nowait.budget", "nowait.link.connection", "nowait.link.opener", "nowait.messages.outbound",
+    },
     "nowait.link.opener": {"amqp", "kombu", "nowait.tls"},
     "nowait.link.stream": set(),
-    "nowait.link.supervisor": {"nowait.amqp.methods", "nowait.link.link", "nowait.link.opener"},
+    "nowait.link.supervisor": {"nowait.amqp.methods", "nowait.budget", "nowait.link.link", "nowait.link.opener"},
     "nowait.messages": set(),
+    "nowait.messages.encoded": {"nowait.budget"},
     "nowait.messages.encoder": {
         "celery", "kombu", "nowait.amqp", "nowait.deadline", "nowait.messages.outbound", "nowait.messages.template",
     },
     "nowait.messages.headers": {"amqp"},
     "nowait.messages.limits": set(),
     "nowait.messages.outbound": set(),
-    "nowait.messages.reply": {"nowait.errors"},
+    "nowait.messages.reply": {
+        "nowait.amqp.methods", "nowait.errors", "nowait.messages.encoded", "nowait.messages.headers",
+    },
     "nowait.messages.template": {"amqp", "nowait.amqp.properties", "nowait.messages.outbound"},
     "nowait.messages.validation": {"celery", "nowait.deadline", "nowait.messages.limits"},
+    "nowait.rows": set(),
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
-    "nowait.testing": {"nowait.bridge.call", "nowait.bridge.calls", "nowait.errors"},
+    "nowait.testing": {
+        "nowait.bridge.call", "nowait.bridge.calls", "nowait.budget", "nowait.errors", "nowait.messages.encoded",
+        "nowait.messages.limits",
+    },
     "nowait.tls": {"kombu"},
     "nowait.topology": {"kombu"},
-    "nowait.values": set(),
     "nowait.worker": {"nowait.worker.backend", "nowait.worker.configure", "nowait.worker.consumer"},
     "nowait.worker.answers": {
         "celery", "kombu", "nowait.messages.validation", "nowait.topology", "nowait.worker.publisher",
@@ -76,7 +89,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.worker.frames": {"nowait.amqp.frames"},
     "nowait.worker.hub": set(),
     "nowait.worker.intake": {
-        "amqp", "celery", "kombu", "nowait.amqp.methods", "nowait.link.link", "nowait.link.opener",
+        "amqp", "celery", "kombu", "nowait.amqp.methods", "nowait.budget", "nowait.link.link", "nowait.link.opener",
         "nowait.link.supervisor", "nowait.messages.limits", "nowait.worker.unsettled",
     },
     "nowait.worker.lean": {
@@ -91,7 +104,8 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.worker.events", "nowait.worker.pools", "nowait.worker.request", "nowait.worker.unsettled",
     },
     "nowait.worker.replies": {
-        "amqp", "kombu", "nowait.amqp", "nowait.messages.limits", "nowait.messages.reply", "nowait.topology",
+        "amqp", "kombu", "nowait.amqp", "nowait.messages.encoded", "nowait.messages.limits", "nowait.messages.reply",
+        "nowait.topology",
     },
     "nowait.worker.request": {
         "billiard", "celery", "kombu", "nowait.amqp.methods", "nowait.deadline", "nowait.messages.outbound",
@@ -109,18 +123,19 @@ ALLOWED: dict[str, set[str]] = {
         "server.http.handler", "server.http.in_flight", "server.http.limits", "server.routes", "server.settings",
     },
     "server.catalogue": {"jsonschema", "nowait.errors"},
-    "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.values"},
+    "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.messages.encoded", "nowait.rows"},
     "server.http": set(),
     "server.http.access_log": {"tornado"},
     "server.http.context": {"server.catalogue", "server.http.in_flight"},
     "server.http.handler": {
-        "tornado", "nowait.deadline", "nowait.errors", "server.http", "server.http.context", "server.http.limits",
+        "tornado", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.http", "server.http.context",
+        "server.http.limits",
     },
     "server.http.in_flight": {"nowait.errors"},
     "server.http.limits": {"tornado"},
     "server.http.prefer": set(),
     "server.http.problem": {"nowait"},
-    "server.http.tasks": {"server.http.handler"},
+    "server.http.tasks": {"nowait.messages.encoded", "server.http.handler"},
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server.app", "server.http.limits",
         "server.settings",
@@ -128,14 +143,17 @@ ALLOWED: dict[str, set[str]] = {
     "server.processes": set(),
     "server.routes": set(),
     "server.routes.demo": {
-        "nowait.errors", "server.comparison", "server.http.context", "server.http.handler", "server.routes.users",
+        "nowait.errors", "nowait.messages.encoded", "server.comparison", "server.http.context", "server.http.handler",
+        "server.routes.users",
     },
     "server.routes.health": {"nowait", "server.http.context", "server.http.handler"},
     "server.routes.queries": {
         "tornado", "nowait.errors", "server.catalogue", "server.http.context", "server.http.handler",
         "server.http.tasks",
     },
-    "server.routes.users": {"tornado", "server.http.context", "server.http.handler", "server.http.tasks"},
+    "server.routes.users": {
+        "tornado", "nowait.messages.encoded", "server.http.context", "server.http.handler", "server.http.tasks",
+    },
     "server.settings": {"nowait", "nowait.settings"},
     "tasks": {"tasks.app"},
     "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},
@@ -143,7 +161,8 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
     "tasks.queries": {
-        "nowait.deadline", "nowait.errors", "nowait.values", "tasks.app", "tasks.database", "tasks.statements",
+        "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "tasks.app", "tasks.database",
+        "tasks.statements",
     },
     "tasks.settings": {"nowait", "nowait.settings"},
     "tasks.statements": {"sqlalchemy", "tasks.database", "tasks.driver"},
@@ -164,7 +183,7 @@ PURE = (
     "nowait.messages.template",
     "nowait.messages.validation",
     "nowait.topology",
-    "nowait.values",
+    "nowait.rows",
 )
 IMPURE = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from nowait.amqp.frames import BODY, HEADER, METHOD, OVERHEAD, FrameDecoder, ProtocolError, frame
 from nowait.amqp.properties import decode, encode_short_string, short_string
+from nowait.budget import Budget, Share
 
 _LONG_METHOD = struct.Struct(">HH")  # class, method
 _LONG_LONG = struct.Struct(">Q")
@@ -22,14 +23,16 @@ _SETTLEMENT = struct.Struct(">HHQB")  # class, method, delivery tag, bits
 _OF_THE_CLIENT = {501, 502, 503, 504, 505, 506, 530, 540}
 _DEFAULT_FRAME_MAX = 131072  # bytes of a frame, where there is no limit
 _HEADER_OVERHEAD = 12  # bytes in front of the properties
+_SMALL_BODY = 16 * 1024  # bytes of a body that is not counted
 NO_TABLE = b"\x00\x00\x00\x00"
 
 
 class Delivery(NamedTuple):
-    """basic.deliver with its content. `body` is None when it was larger than allowed.
+    """basic.deliver with its content. `body` is None when it was larger than allowed, or found no room.
 
     `user_id` is the broker's user that sent it, verified by the broker; "" when it does not say. `properties` are all
-    of them, as nowait.amqp.properties.decode gives them. `envelope` is the method, see source().
+    of them, as nowait.amqp.properties.decode gives them. `envelope` is the method, see source(). `share` is held for a
+    body that is not small.
     """
 
     tag: int
@@ -40,6 +43,7 @@ class Delivery(NamedTuple):
     size: int = 0  # of the body, in bytes
     properties: Mapping[str, Any] = MappingProxyType({})
     envelope: bytes = b""
+    share: Share | None = None
 
     def source(self) -> "Source":
         """Where it comes from. Raises struct.error or IndexError where the envelope is cut short."""
@@ -122,12 +126,12 @@ class Decoder:
 
     Args:
         frame_max: the largest frame that was agreed on, in bytes; 0 for no limit.
-        max_body: bytes above which a delivery's body is dropped while it arrives.
+        budget: of the bodies of deliveries; one for which it has no room is dropped while it arrives.
     """
 
-    def __init__(self, frame_max: int, max_body: int) -> None:
+    def __init__(self, frame_max: int, budget: Budget) -> None:
         self._frames = FrameDecoder(frame_max)
-        self._max_body = max_body
+        self._budget = budget
         self._content: _Content | None = None
 
     def feed(self, data: bytes) -> Iterator[Event]:
@@ -176,9 +180,12 @@ class Decoder:
         if kind == HEADER:
             (content.size,) = _LONG_LONG.unpack_from(payload, 4)
             content.properties = decode(payload, _HEADER_OVERHEAD)
+            if content.size > _SMALL_BODY:
+                content.share = self._budget.take(content.size)
+                content.kept = content.share is not None
         else:
             content.received += len(payload)
-            if content.size <= self._max_body:
+            if content.kept:
                 content.body.append(payload)
         if content.received < content.size:
             return None
@@ -191,23 +198,26 @@ class Decoder:
             get("correlation_id", ""),
             get("content_type", ""),
             get("user_id", ""),
-            b"".join(content.body) if content.size <= self._max_body else None,
+            b"".join(content.body) if content.kept else None,
             content.size,
             content.properties,
             content.envelope,
+            content.share,
         )
 
 
 class _Content:
     """A message that is arriving, for a delivery or, with a reason, for a return."""
 
-    __slots__ = ("tag", "envelope", "reason", "size", "received", "properties", "body")
+    __slots__ = ("tag", "envelope", "reason", "size", "kept", "share", "received", "properties", "body")
 
     def __init__(self, tag: int, envelope: bytes = b"", reason: str | None = None) -> None:
         self.tag = tag
         self.envelope = envelope
         self.reason = reason
         self.size = 0
+        self.kept = True
+        self.share: Share | None = None
         self.received = 0
         self.properties: dict[str, Any] = {}
         self.body: list[bytes] = []

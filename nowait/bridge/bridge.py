@@ -16,8 +16,9 @@ from celery import Celery
 from nowait.amqp import properties
 from nowait.amqp.methods import Confirmed, Delivery, Event, PropertiesTooLarge, Returned
 from nowait.bridge.call import Call, Progress, new_id
-from nowait.bridge.calls import Acknowledge, Calls, Complete, Effect, GiveUp, Report, Resend, SendProbe
+from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
 from nowait.bridge.reply_queue import ReplyQueue
+from nowait.budget import Budget
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
 from nowait.link.link import Link
 from nowait.link.opener import HEARTBEAT, TIMEOUT, ConnectionLost, Opener
@@ -25,6 +26,7 @@ from nowait.link.supervisor import Source, supervise
 from nowait.messages.encoder import Args, Kwargs, Options, TaskEncoder
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.messages.outbound import OutboundMessage
+from nowait.messages.reply import MalformedReply, Reply, read_large_reply
 from nowait.topology import Topology
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class Statistics:
         state: "stopped", "connecting", "connected" or "blocked".
         in_flight: calls without an answer.
         unconfirmed: messages that left and that the broker has not confirmed.
+        reply_bytes: bytes of replies that are held, small ones left out; see `max_reply_bytes`.
         connects: how often a connection was made.
         resent: messages that were sent again after a lost connection.
         late: replies to calls that had given up.
@@ -51,6 +54,7 @@ class Statistics:
     state: str
     in_flight: int
     unconfirmed: int
+    reply_bytes: int
     connects: int
     resent: int
     late: int
@@ -72,6 +76,9 @@ class Bridge:
         timeout: seconds that a call may take when it does not say.
         max_body: bytes that a task's arguments may have once they are serialised, as its workers take
             them; above, MessageTooLarge. None for what the broker takes.
+        max_reply_bytes: bytes of replies that may be held at once: as they arrive, and as the Encoded results of calls
+            until they are released. A reply for which there is no room fails its call with Overloaded, or with
+            OutcomeUnknown where the task may not run twice; then, until there is room, new calls are refused.
         topology: where tasks are published to and who sends replies; None for a broker that was not
             provisioned. With an exchange for tasks, `queue=` alone says where a task goes.
         source: opens the connections; None for the application's broker.
@@ -84,6 +91,7 @@ class Bridge:
         max_in_flight: int = 1000,
         timeout: float = 30.0,
         max_body: int | None = None,
+        max_reply_bytes: int = 256 * 1024 * 1024,
         topology: Topology | None = None,
         source: Source | None = None,
     ) -> None:
@@ -91,11 +99,13 @@ class Bridge:
         self._max_body = max_body
         self._topology = topology or Topology.declared()
         self._default_queue: str = app.conf.task_default_queue
-        self._calls: Calls[Call] = Calls(max_in_flight, self._topology.worker_user)
+        self._budget = Budget(MAX_RECEIVED_REPLY, max_reply_bytes)
+        self._calls: Calls[Call] = Calls(max_in_flight, self._budget, self._topology.worker_user)
         self._reply_queue = ReplyQueue(f"nowait.replies.{os.getpid()}.{uuid4().hex}", self._topology.replies)
         self._encoder = TaskEncoder(app, self._reply_queue.name)
         self._source = source or self._opener(app)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="bridge-decode")
         self._link: Link | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -126,7 +136,8 @@ class Bridge:
     def statistics(self) -> Statistics:
         """The figures of this moment."""
         calls = self._calls
-        return Statistics(self.state, len(calls), calls.unconfirmed, self._connects, **vars(calls.counts))
+        held = self._budget.used
+        return Statistics(self.state, len(calls), calls.unconfirmed, held, self._connects, **vars(calls.counts))
 
     async def start(self) -> None:
         """Begin to connect; returns at once, whether or not there is a broker.
@@ -137,7 +148,7 @@ class Bridge:
             raise RuntimeError("a bridge is started once")
         self._loop = asyncio.get_running_loop()
         supervision = supervise(
-            self._source, self._executor, self._connected, self._received, self._disconnected, MAX_RECEIVED_REPLY
+            self._source, self._executor, self._connected, self._received, self._disconnected, self._budget
         )
         self._supervisor = self._loop.create_task(supervision, name="bridge")
 
@@ -166,7 +177,8 @@ class Bridge:
             link.delete_queue(self._reply_queue.name)
             await link.close(_CLOSE_TIMEOUT)
         # A connect that hangs in its thread ends by its own timeout; nobody waits for it here.
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._executor, self._decoding):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def send_task(
         self,
@@ -177,6 +189,7 @@ class Bridge:
         timeout: float | None = None,
         task_id: str | None = None,
         idempotent: bool = False,
+        encoded: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
         **options: Any,
     ) -> Call:
@@ -191,6 +204,8 @@ class Bridge:
             idempotent: the task may run twice: after a lost connection it is sent again when it may be
                 lost, under the same id and within its deadline. Otherwise the call fails with
                 OutcomeUnknown when the broker had not confirmed its message.
+            encoded: the result is to be an Encoded, JSON as text that is not decoded: to be passed on, and then
+                released. Where the worker sends one, that costs nothing, whatever its size.
             on_progress: is called, on the loop, with each Progress; None for nobody.
             options: `queue`, `priority`, `headers` and the other options of `Celery.send_task`.
 
@@ -215,6 +230,7 @@ class Bridge:
             call.set_exception(error)
             return call
         call.expects_reply = not options.get("ignore_result")
+        call.encoded = encoded
         if idempotent:
             call.original = (name, args, kwargs, options)
         if on_progress is not None:
@@ -293,6 +309,8 @@ class Bridge:
                 effect.call.complete(effect.outcome)
             elif isinstance(effect, Report):
                 effect.call.report(Progress(effect.state, effect.meta))
+            elif isinstance(effect, Decode):
+                self._decode(effect)
             elif self._link is None:
                 pass  # what remains is for the link
             elif isinstance(effect, Acknowledge):
@@ -305,6 +323,15 @@ class Bridge:
                 self._link.lose(ConnectionLost(effect.reason))
         if self._stopping and not self._calls:
             self._idle.set()
+
+    def _decode(self, effect: Decode[Call]) -> None:
+        def done(read: asyncio.Future[Reply | None]) -> None:
+            if not read.cancelled():
+                self._carry_out(self._calls.decoded(effect.call, read.result()))
+
+        with contextlib.suppress(RuntimeError):  # the bridge has stopped, and the call with it
+            reading = self._loop.run_in_executor(self._decoding, _read, effect.message, effect.call.encoded)
+            reading.add_done_callback(done)
 
     def _resend(self, link: Link, call: Call) -> None:
         assert call.original is not None  # it is idempotent
@@ -323,3 +350,11 @@ class Bridge:
         encoded = properties.encode({"delivery_mode": 1, "correlation_id": correlation_id})
         link.publish(link.frames(OutboundMessage(self._topology.replies, self._reply_queue.name, encoded, b"")))
         self._calls.published(None, self._loop.time())
+
+
+def _read(message: Delivery, encoded: bool) -> Reply | None:
+    """A large reply; None for one that is malformed."""
+    try:
+        return read_large_reply(message, encoded)
+    except MalformedReply:
+        return None

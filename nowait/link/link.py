@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from nowait.amqp import methods
+from nowait.budget import Budget
 from nowait.link.connection import Connection
 from nowait.link.opener import CHANNEL, ConnectionLost, Opened
 from nowait.messages.outbound import OutboundMessage
@@ -19,17 +20,17 @@ class Link:
     Args:
         opened: their sockets.
         on_event: called with each Delivery, Confirmed and Returned.
-        max_body: bytes of a delivery's body that are kept.
+        budget: of the bodies of deliveries, see nowait.amqp.methods.Decoder.
 
     Attributes:
         lost: done, with the reason, when the link is down.
     """
 
-    def __init__(self, opened: Opened, on_event: Callable[[methods.Event], None], max_body: int) -> None:
+    def __init__(self, opened: Opened, on_event: Callable[[methods.Event], None], budget: Budget) -> None:
         self._on_event = on_event
         self.lost: asyncio.Future[ConnectionLost] = asyncio.get_running_loop().create_future()
-        self._consumer = Connection(opened.consumer, self._received, self._consumer_lost, max_body)
-        self._publisher = Connection(opened.publisher, on_event, self.lose, max_body)
+        self._consumer = Connection(opened.consumer, self._received, self._consumer_lost, budget)
+        self._publisher = Connection(opened.publisher, on_event, self.lose, budget)
 
     @property
     def blocked(self) -> str | None:

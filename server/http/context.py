@@ -16,9 +16,16 @@ class Tasks(Protocol):
         """ "connected" when calls are taken."""
 
     def send_task(
-        self, name: str, args: list[Any] | None = None, *, timeout: float | None, idempotent: bool, queue: str
+        self,
+        name: str,
+        args: list[Any] | None = None,
+        *,
+        timeout: float | None,
+        idempotent: bool,
+        encoded: bool = False,
+        queue: str,
     ) -> "asyncio.Future[Any]":
-        """Send a task; the future fails with a BridgeError."""
+        """Send a task; the future fails with a BridgeError. With `encoded` its result is an Encoded."""
 
 
 @dataclass(frozen=True)

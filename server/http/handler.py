@@ -15,6 +15,7 @@ from tornado.web import Finish, HTTPError, RequestHandler
 
 from nowait.deadline import Deadline
 from nowait.errors import BridgeError, TaskFailed
+from nowait.messages.encoded import Encoded
 from server.http import prefer, problem
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
@@ -25,6 +26,8 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499  # no client sees it; the log does
 _MAX_LOGGED = 1000  # characters of a worker's text
+_PART = 256 * 1024  # bytes of a body that are written at a time
+_READ_TIMEOUT = 10.0  # seconds in which a client has to take a part, or the end, of an answer
 
 T = TypeVar("T")
 
@@ -106,13 +109,50 @@ class BaseHandler(RequestHandler):
             await answer
 
     def finish(self, chunk: Any = None) -> "asyncio.Future[None]":
-        """End the answer; the request is in flight until its last byte is written."""
+        """End the answer; the request is in flight until its last byte is written, for which its client has a time."""
         written = super().finish(chunk)
         if written.done():
             self.context.in_flight.leave(self)
         else:
+            timer = asyncio.get_running_loop().call_later(_READ_TIMEOUT, self._close)
+            written.add_done_callback(lambda _: timer.cancel())
             written.add_done_callback(lambda _: self.context.in_flight.leave(self))
         return written
+
+    async def finish_encoded(self, start: bytes, value: Encoded, end: bytes) -> None:
+        """Finish with a JSON document, `value` between its other parts, and release that.
+
+        What is large is written in parts, each when the one before it has left: a slow reader holds up nobody, and
+        nothing is there twice. Raises Finish when the client leaves, or takes too long.
+        """
+        try:
+            self.set_header("Content-Type", "application/json")
+            if len(value) <= _PART:
+                await self._taken(self.finish(b"".join((start, value.text, end))))
+                return
+            self.set_header("Content-Length", str(len(start) + len(value) + len(end)))
+            self.write(start)
+            for at in range(0, len(value), _PART):
+                self.write(bytes(value.text[at : at + _PART]))
+                await self._taken(self.flush())
+            await self._taken(self.finish(end))
+        finally:
+            value.release()
+
+    async def _taken(self, written: "asyncio.Future[None]") -> None:
+        if written.done():
+            return
+        try:
+            await self.wait_for(asyncio.wait_for(written, _READ_TIMEOUT))
+        except (TimeoutError, asyncio.TimeoutError):
+            self._close()
+            self.check_wanted()
+
+    def _close(self) -> None:
+        """Close the connection: its client does not read."""
+        connection: Any = self.request.connection
+        log.warning("request %s: its client does not read the answer", self.request_id)
+        connection.stream.close()
 
     def on_connection_close(self) -> None:
         super().on_connection_close()

@@ -3,14 +3,15 @@
 import time
 from typing import Any
 
+from nowait.messages.encoded import Encoded
 from server.http.handler import BaseHandler
 
 
 class TaskHandler(BaseHandler):
     """Base of the routes that a worker answers."""
 
-    async def run_task(self, name: str, args: list[Any], *, queue: str, idempotent: bool) -> Any:
-        """What the task returns.
+    async def run_task(self, name: str, args: list[Any], *, queue: str, idempotent: bool) -> Encoded:
+        """What the task returns: not decoded, and to be released.
 
         Args:
             name: the task's name.
@@ -23,10 +24,11 @@ class TaskHandler(BaseHandler):
         self.check_wanted()
         started = time.perf_counter()
         call = self.context.tasks.send_task(
-            name, args, timeout=self.deadline.remaining(), idempotent=idempotent, queue=queue
+            name, args, timeout=self.deadline.remaining(), idempotent=idempotent, encoded=True, queue=queue
         )
         try:
-            return await self.wait_for(call)
+            result: Encoded = await self.wait_for(call)
+            return result
         finally:
             took = time.perf_counter() - started
             # Milliseconds: https://www.w3.org/TR/server-timing/

@@ -79,7 +79,7 @@ class QueryHandler(TaskHandler):
             if error.exception == "BadParameters":
                 raise HTTPError(400, "The query takes other parameters now.") from error
             raise
-        write_json(self, {"query": query.name, "rows": rows})
+        await self.finish_encoded(b'{"query":"%s","rows":' % query.name.encode(), rows, b"}")
 
 
 def _refuse(constant: str) -> Any:

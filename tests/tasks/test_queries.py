@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import JSON, Engine, text
 
 from deploy.local.services import Services
-from nowait.values import to_json
+from nowait.rows import to_json
 from tasks.database import make_engine
 from tasks.queries import query_users
 

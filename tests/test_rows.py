@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nowait.values import to_json
+from nowait.rows import to_json
 
 
 @pytest.mark.parametrize(

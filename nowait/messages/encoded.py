@@ -1,0 +1,48 @@
+"""JSON that is encoded once, and passed on as it is."""
+
+import json
+from typing import Any
+
+from nowait.budget import Share
+
+
+class Encoded:
+    """A JSON value as its text.
+
+    A task may return one: with `nowait.worker:Results` its text is sent as the result, as it is; all other result
+    backends, and messages to other tasks, get the value. A call that was sent with `encoded=True` results in one.
+
+    Args:
+        text: UTF-8; that it is JSON is not checked.
+        share: of a budget, for as long as the text is held; None for none.
+    """
+
+    __slots__ = ("text", "_share")
+
+    def __init__(self, text: bytes | memoryview, share: Share | None = None) -> None:
+        self.text = text
+        self._share = share
+
+    def __len__(self) -> int:
+        """Bytes."""
+        return len(self.text)
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.text)
+
+    def __repr__(self) -> str:
+        return f"<Encoded {len(self)} bytes>"
+
+    def decode(self) -> Any:
+        """The value. Raises ValueError when it is not JSON."""
+        return json.loads(bytes(self.text))
+
+    def __json__(self) -> Any:
+        """What kombu encodes in its place."""
+        return self.decode()
+
+    def release(self) -> None:
+        """The text is not needed any more: its bytes no longer count as held, see `Bridge`."""
+        self.text = b""
+        if self._share is not None:
+            self._share.release()
