@@ -5,16 +5,13 @@ It keeps the promises of `Bridge` that handlers rely on; the same tests run over
 
 import asyncio
 import inspect
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from nowait.bridge.call import Call, new_id
 from nowait.bridge.calls import Calls
-from nowait.budget import Budget
 from nowait.errors import BridgeError, DeadlineExceeded, Disconnected, Stopped, TaskFailed, Unroutable
 from nowait.messages.encoded import Encoded
-from nowait.messages.limits import MAX_RECEIVED_REPLY
 
 
 class FakeBridge:
@@ -47,7 +44,7 @@ class FakeBridge:
         self._tasks = tasks
         self._queues = queues
         self._timeout = timeout
-        self._calls: Calls[Call] = Calls(max_in_flight, Budget(MAX_RECEIVED_REPLY))
+        self._calls: Calls[Call] = Calls(max_in_flight)
         self._running: set[asyncio.Task[None]] = set()
 
     @property
@@ -113,7 +110,7 @@ class FakeBridge:
             if isinstance(result, Encoded) and not call.encoded:
                 result = result.decode()
             elif call.encoded and not isinstance(result, Encoded):
-                result = Encoded(json.dumps(result, separators=(",", ":")).encode())
+                result = Encoded.of(result)
         except Exception as error:
             failure = TaskFailed("FAILURE", type(error).__name__, str(error))
             result = error if isinstance(error, BridgeError) else failure

@@ -16,6 +16,8 @@ from typing import Any
 from celery import Celery, Task
 from kombu import Queue
 
+from nowait.messages.encoded import Encoded
+
 environment = os.environ.get
 app = Celery(
     "tests",
@@ -43,6 +45,12 @@ app.conf.update(
 def echo(*args: Any, **kwargs: Any) -> Any:
     """What it was given."""
     return args[0] if args else kwargs
+
+
+@app.task(name="test.encoded")
+def encoded(value: Any) -> Encoded:
+    """What it was given, encoded by itself."""
+    return Encoded.of(value)
 
 
 @app.task(name="test.bad_result")

@@ -27,7 +27,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "nowait.bridge.call": {"nowait.messages.encoder"},
     "nowait.bridge.calls": {
-        "nowait.amqp.methods", "nowait.bridge.probe", "nowait.budget", "nowait.errors", "nowait.messages.reply",
+        "nowait.amqp.methods", "nowait.bridge.probe", "nowait.budget", "nowait.errors", "nowait.messages.limits",
+        "nowait.messages.reply",
     },
     "nowait.bridge.probe": set(),
     "nowait.bridge.reply_queue": {"amqp"},
@@ -61,10 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.rows": set(),
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
-    "nowait.testing": {
-        "nowait.bridge.call", "nowait.bridge.calls", "nowait.budget", "nowait.errors", "nowait.messages.encoded",
-        "nowait.messages.limits",
-    },
+    "nowait.testing": {"nowait.bridge.call", "nowait.bridge.calls", "nowait.errors", "nowait.messages.encoded"},
     "nowait.tls": {"kombu"},
     "nowait.topology": {"kombu"},
     "nowait.worker": {"nowait.worker.backend", "nowait.worker.configure", "nowait.worker.consumer"},

@@ -180,7 +180,7 @@ class Decoder:
         if kind == HEADER:
             (content.size,) = _LONG_LONG.unpack_from(payload, 4)
             content.properties = decode(payload, _HEADER_OVERHEAD)
-            if content.size > _SMALL_BODY:
+            if content.size > min(_SMALL_BODY, self._budget.largest):
                 content.share = self._budget.take(content.size)
                 content.kept = content.share is not None
         else:

@@ -27,6 +27,7 @@ from nowait.errors import (
     TaskFailed,
     Unroutable,
 )
+from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.messages.reply import MalformedReply, Reply, read_reply
 
 _REMEMBERED = 10_000  # ended calls whose late replies are distinguished from unknown ones
@@ -126,19 +127,19 @@ class Calls(Generic[C]):
 
     Args:
         limit: how many may be in flight at once, 1 or more.
-        budget: of their replies.
+        budget: of their replies; None for one without a limit.
         reply_user: the user that replies have to come from; None for anybody.
 
     Attributes:
         counts: what has happened so far.
     """
 
-    def __init__(self, limit: int, budget: Budget, reply_user: str | None = None) -> None:
+    def __init__(self, limit: int, budget: Budget | None = None, reply_user: str | None = None) -> None:
         if limit < 1:
             raise ValueError("limit: expected 1 or more")
         self.counts = Counts()
         self._limit = limit
-        self._budget = budget
+        self._budget = budget or Budget(MAX_RECEIVED_REPLY)
         self._reply_user = reply_user
         self._waiting: dict[str, C] = {}
         self._answered: OrderedDict[str, bool] = OrderedDict()  # of ended calls; the others have given up

@@ -5,6 +5,8 @@ from typing import Any
 
 from nowait.budget import Share
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+
 
 class Encoded:
     """A JSON value as its text.
@@ -22,6 +24,14 @@ class Encoded:
     def __init__(self, text: bytes | memoryview, share: Share | None = None) -> None:
         self.text = text
         self._share = share
+
+    @classmethod
+    def of(cls, value: Any, share: Share | None = None) -> "Encoded":
+        """The compact text of a JSON value. Raises TypeError or ValueError for what is none."""
+        # In parts: encoding all of it at once would keep the GIL to its end.
+        text = "".join(_ENCODER.iterencode(value))
+        # A lone surrogate has no UTF-8 form; its backslash escape is its JSON form.
+        return cls(text.encode("utf-8", "backslashreplace"), share)
 
     def __len__(self) -> int:
         """Bytes."""

@@ -17,8 +17,6 @@ REJECTED = "rejected"
 # A header of a reply: its result begins at that byte of the body, and ends before the last one.
 RESULT_AT = "nowait-result"
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
-
 LARGE = 256 * 1024  # bytes of a body, from which on decoding it takes milliseconds
 
 
@@ -143,7 +141,4 @@ def _encode(reply: Reply, message: Delivery) -> Reply:
     """The same with its result encoded, as compact JSON, if that is what the task has returned."""
     if reply.state != "SUCCESS":
         return reply
-    # In parts: encoding all of it at once would keep the GIL to its end, too.
-    text = "".join(_ENCODER.iterencode(reply.result))
-    # A lone surrogate has no UTF-8 form; its backslash escape is its JSON form.
-    return reply._replace(result=Encoded(text.encode("utf-8", "backslashreplace"), message.share))
+    return reply._replace(result=Encoded.of(reply.result, message.share))

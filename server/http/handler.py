@@ -97,7 +97,11 @@ class BaseHandler(RequestHandler):
             raise self._ended_by from None
 
     def abandon(self, error: Exception) -> None:
-        """End what the handler waits for; it raises `error` there."""
+        """End what the handler waits for; it raises `error` there. An answer that is being written goes on."""
+        if not self._headers_written:
+            self._end(error)
+
+    def _end(self, error: Exception) -> None:
         self._ended_by = self._ended_by or error
         if self._awaited is not None:
             self._awaited.cancel()
@@ -158,7 +162,7 @@ class BaseHandler(RequestHandler):
         super().on_connection_close()
         self.set_status(_CLIENT_LEFT, "Client left")
         self.context.in_flight.leave(self)
-        self.abandon(Finish())
+        self._end(Finish())
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write the problem document of what was raised."""

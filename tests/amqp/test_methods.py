@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nowait.amqp import methods
 from nowait.amqp.frames import HEARTBEAT, ProtocolError
 from nowait.amqp.methods import Decoder
+from nowait.budget import Budget
 
 FRAME_MAX = 4096
 
@@ -74,7 +75,7 @@ EVENTS = [
 
 
 def decoder(max_body: int = 100_000) -> Decoder:
-    return Decoder(FRAME_MAX, max_body)
+    return Decoder(FRAME_MAX, Budget(max_body))
 
 
 def test_a_stream_is_cut_into_events() -> None:
@@ -101,6 +102,25 @@ def test_a_body_that_is_too_large_is_dropped_and_the_next_one_arrives() -> None:
     assert delivered(large) == (1, "a", "", "", None)
     assert delivered(small) == (2, "b", "", "", b"y")
     assert isinstance(large, methods.Delivery) and large.size == 9000
+
+
+def test_a_body_for_which_there_is_no_room_is_dropped_until_another_one_is_let_go() -> None:
+    budget = Budget(100_000, 100_000)
+    cutter = Decoder(FRAME_MAX, budget)
+
+    def arrive(tag: int, size: int) -> methods.Delivery:
+        (event,) = cutter.feed(delivery(tag, b"x" * size))
+        assert isinstance(event, methods.Delivery)
+        return event
+
+    first = arrive(1, 60_000)
+    assert (arrive(2, 60_000).body, budget.full) == (None, True)
+    assert arrive(3, 1000).body is not None
+    assert first.share is not None
+    first.share.release()
+    assert (budget.used, budget.full) == (0, False)
+    assert arrive(4, 60_000).body is not None
+    assert budget.used == 0, "nobody knows of the last one any more"
 
 
 def test_a_delivery_has_its_source_and_all_its_properties() -> None:

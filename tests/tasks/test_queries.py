@@ -25,13 +25,13 @@ ROWS_OF_FLAG = {0: 1, 1: 10, 2: 20, 3: 50, 4: 100, 5: 200, 6: 500, 7: 1000, 8: 2
 
 
 def test_the_sample_has_ten_thousand_users_over_ten_flags(engine: Engine) -> None:
-    counts = {flag: len(query_users(flag)) for flag in range(11)}
+    counts = {flag: len(query_users(flag).decode()) for flag in range(11)}
     assert counts == {**ROWS_OF_FLAG, 10: 0}
     assert sum(counts.values()) == 10_000
 
 
 def test_users_come_with_all_their_columns_ordered_by_id(engine: Engine) -> None:
-    rows = query_users(1)
+    rows = query_users(1).decode()
     assert [row["id"] for row in rows] == list(range(2, 12))
     assert rows[0] == {
         "id": 2,
@@ -50,7 +50,7 @@ def test_users_come_with_all_their_columns_ordered_by_id(engine: Engine) -> None
         "note": 'line one\nline "two"\t1',
     }
     assert rows[4]["visits"] == 18446744073709551615
-    nulls = {name for row in query_users(9) for name, value in row.items() if value is None}
+    nulls = {name for row in query_users(9).decode() for name, value in row.items() if value is None}
     assert nulls == {"score", "born", "wakes", "seen", "avatar", "profile", "note"}
 
 

@@ -39,23 +39,23 @@ def document(result: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("result", [None, 1, 1.5, "ü 🐇", "\ud800", [1, {"a": None}], {"π": True}])
 def test_a_result_that_is_json_is_sent_as_it_is(result: Any) -> None:
-    assert json.loads(encode_reply(document(result))) == document(result)
+    assert json.loads(encode_reply(document(result)).text) == document(result)
 
 
 @pytest.mark.parametrize("result", [math.nan, math.inf, object(), [[math.nan]]])
 def test_a_result_that_is_no_json_becomes_a_failure(result: Any) -> None:
-    reply = json.loads(encode_reply(document(result)))
+    reply = json.loads(encode_reply(document(result)).text)
     assert (reply["status"], reply["result"]["exc_type"], reply["task_id"]) == ("FAILURE", "ResultNotSerializable", "1")
 
 
 def test_a_result_that_contains_itself_becomes_a_failure() -> None:
     result: list[Any] = []
     result.append(result)
-    assert json.loads(encode_reply(document(result)))["status"] == "FAILURE"
+    assert json.loads(encode_reply(document(result)).text)["status"] == "FAILURE"
 
 
 def test_a_result_that_is_too_large_becomes_a_failure_that_says_so() -> None:
-    reply = json.loads(encode_reply(document("x" * MAX_REPLY)))
+    reply = json.loads(encode_reply(document("x" * MAX_REPLY)).text)
     assert reply["result"]["exc_type"] == "ResultTooLarge"
     assert str(MAX_REPLY) in reply["result"]["exc_message"][0]
 
@@ -83,7 +83,7 @@ def test_an_exception_is_sent_without_what_a_database_may_have_put_into_it(error
         app = Celery("backend", broker="memory://", set_as_current=False)
         app.conf.update(settings)
         described = Results(app)._document("1", "FAILURE", error, "a traceback", Context())
-        return json.loads(encode_reply(described))
+        return json.loads(encode_reply(described).text)
 
     sent = document()
     assert sent["result"] == {
