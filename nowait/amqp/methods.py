@@ -28,7 +28,8 @@ NO_TABLE = b"\x00\x00\x00\x00"
 
 
 class Delivery(NamedTuple):
-    """basic.deliver with its content. `body` is None when it was larger than allowed, or found no room.
+    """basic.deliver with its content. `parts` are those of its body, each of a frame at most; None when it was larger
+    than allowed, or found no room.
 
     `user_id` is the broker's user that sent it, verified by the broker; "" when it does not say. `properties` are all
     of them, as nowait.amqp.properties.decode gives them. `envelope` is the method, see source(). `share` is held for a
@@ -39,11 +40,16 @@ class Delivery(NamedTuple):
     correlation_id: str
     content_type: str
     user_id: str
-    body: bytes | None
+    parts: tuple[bytes, ...] | None
     size: int = 0  # of the body, in bytes
     properties: Mapping[str, Any] = MappingProxyType({})
     envelope: bytes = b""
     share: Share | None = None
+
+    @property
+    def body(self) -> bytes:
+        """All parts together; b"" for None. Of a large body it is a copy, which takes its time."""
+        return b"".join(self.parts or ())
 
     def source(self) -> "Source":
         """Where it comes from. Raises struct.error or IndexError where the envelope is cut short."""
@@ -198,7 +204,7 @@ class Decoder:
             get("correlation_id", ""),
             get("content_type", ""),
             get("user_id", ""),
-            b"".join(content.body) if content.kept else None,
+            tuple(content.body) if content.kept else None,
             content.size,
             content.properties,
             content.envelope,

@@ -342,7 +342,7 @@ class Calls(Generic[C]):
 
     def _acknowledged_later(self, reply: Delivery) -> list[Effect[C]]:
         self._unacknowledged.append(reply.tag)
-        self._unacknowledged_bytes += len(reply.body or b"")
+        self._unacknowledged_bytes += reply.size if reply.parts else 0
         if self._unacknowledged_bytes < _MAX_UNACKNOWLEDGED:
             return []
         # One by one: an older probe is to stay.
@@ -364,7 +364,7 @@ class Calls(Generic[C]):
         if self._reply_user not in (None, message.user_id):
             self.counts.malformed += 1
             return None
-        if message.body is None:
+        if message.parts is None:
             return self._fail(call, self._not_kept(call, message.size))
         try:
             reply = read_reply(message, call.encoded)

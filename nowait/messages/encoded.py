@@ -15,14 +15,17 @@ class Encoded:
     backends, and messages to other tasks, get the value. A call that was sent with `encoded=True` results in one.
 
     Args:
-        text: UTF-8; that it is JSON is not checked.
+        parts: of the text, which is UTF-8; that it is JSON is not checked.
         share: of a budget, for as long as the text is held; None for none.
+
+    Attributes:
+        parts: as given; none once it is released.
     """
 
-    __slots__ = ("text", "_share")
+    __slots__ = ("parts", "_share")
 
-    def __init__(self, text: bytes | memoryview, share: Share | None = None) -> None:
-        self.text = text
+    def __init__(self, *parts: bytes | memoryview, share: Share | None = None) -> None:
+        self.parts = parts
         self._share = share
 
     @classmethod
@@ -31,21 +34,21 @@ class Encoded:
         # In parts: encoding all of it at once would keep the GIL to its end.
         text = "".join(_ENCODER.iterencode(value))
         # A lone surrogate has no UTF-8 form; its backslash escape is its JSON form.
-        return cls(text.encode("utf-8", "backslashreplace"), share)
+        return cls(text.encode("utf-8", "backslashreplace"), share=share)
 
     def __len__(self) -> int:
         """Bytes."""
-        return len(self.text)
+        return sum(map(len, self.parts))
 
     def __bytes__(self) -> bytes:
-        return bytes(self.text)
+        return b"".join(self.parts)
 
     def __repr__(self) -> str:
         return f"<Encoded {len(self)} bytes>"
 
     def decode(self) -> Any:
         """The value. Raises ValueError when it is not JSON."""
-        return json.loads(bytes(self.text))
+        return json.loads(bytes(self))
 
     def __json__(self) -> Any:
         """What kombu encodes in its place."""
@@ -53,6 +56,6 @@ class Encoded:
 
     def release(self) -> None:
         """The text is not needed any more: its bytes no longer count as held, see `Bridge`."""
-        self.text = b""
+        self.parts = ()
         if self._share is not None:
             self._share.release()

@@ -81,16 +81,13 @@ def read_reply(message: Delivery, encoded: bool) -> Reply | None:
         message: the message.
         encoded: what the task has returned is to be an Encoded.
     """
-    body, kind = message.body or b"", message.content_type
     if encoded and (start := _result_at(message)):
-        if not 0 < start < len(body) - 1 or body[-1:] != b"}":
-            raise MalformedReply("there is no result where it should be")
-        reply = decode_reply(body[:start] + b"null}", kind)
+        reply = _split(message, start)
         if reply.state == "SUCCESS":
-            return reply._replace(result=Encoded(memoryview(body)[start:-1], message.share))
-    if len(body) >= LARGE:
+            return reply
+    if message.size >= LARGE:
         return None
-    reply = decode_reply(body, kind)
+    reply = decode_reply(message.body, message.content_type)
     return _encode(reply, message) if encoded else reply
 
 
@@ -99,7 +96,7 @@ def read_large_reply(message: Delivery, encoded: bool) -> Reply:
 
     The usual decoder is written in C, and keeps the GIL to its end.
     """
-    reply = _decode(message.body or b"", message.content_type, _StepByStep())
+    reply = _decode(message.body, message.content_type, _StepByStep())
     return _encode(reply, message) if encoded else reply
 
 
@@ -135,6 +132,19 @@ def _result_at(message: Delivery) -> int:
     except ValueError as error:
         raise MalformedReply("the headers cannot be decoded") from error
     return start if isinstance(start, int) else 0
+
+
+def _split(message: Delivery, start: int) -> Reply:
+    """A reply whose result is the text from that byte on to the last but one."""
+    first, *others = message.parts or (b"",)
+    last = others[-1] if others else first
+    if not 0 < start < len(first) or start >= message.size - 1 or last[-1:] != b"}":
+        raise MalformedReply("there is no result where it should be")
+    reply = decode_reply(first[:start] + b"null}", message.content_type)
+    parts = [memoryview(part) for part in (first, *others)]
+    parts[0] = parts[0][start:]
+    parts[-1] = parts[-1][:-1]
+    return reply._replace(result=Encoded(*parts, share=message.share))
 
 
 def _encode(reply: Reply, message: Delivery) -> Reply:

@@ -83,8 +83,8 @@ def encode_reply(document: dict[str, Any]) -> Body:
     try:
         if isinstance(result, Encoded):
             start = _encode({name: value for name, value in document.items() if name != "result"})
-            parts = [start[:-1].encode(), b', "result": ', result.text, b"}"]
-            body = Body(b"".join(parts), result_at=len(parts[0]) + len(parts[1]))
+            start = start[:-1] + ', "result": '
+            body = Body(b"".join((start.encode(), *result.parts, b"}")), result_at=len(start.encode()))
         else:
             body = Body(_encode(document).encode())
     except (TypeError, ValueError, RecursionError) as error:

@@ -131,20 +131,24 @@ class BaseHandler(RequestHandler):
         """
         try:
             self.set_header("Content-Type", "application/json")
-            if len(value) <= _PART:
-                await self._taken(self.finish(b"".join((start, value.text, end))))
+            size = len(value)
+            if size <= _PART:
+                await self._taken(self.finish(b"".join((start, *value.parts, end))))
                 return
-            self.set_header("Content-Length", str(len(start) + len(value) + len(end)))
+            self.set_header("Content-Length", str(len(start) + size + len(end)))
             self.write(start)
-            for at in range(0, len(value), _PART):
-                self.write(bytes(value.text[at : at + _PART]))
-                await self._taken(self.flush())
+            for part in value.parts:
+                for at in range(0, len(part), _PART):
+                    self.write(bytes(memoryview(part)[at : at + _PART]))
+                    await self._taken(self.flush())
             await self._taken(self.finish(end))
         finally:
             value.release()
 
     async def _taken(self, written: "asyncio.Future[None]") -> None:
+        """Return once the client has taken what was written, and others on the loop had their turn."""
         if written.done():
+            await asyncio.sleep(0)
             return
         try:
             await self.wait_for(asyncio.wait_for(written, _READ_TIMEOUT))

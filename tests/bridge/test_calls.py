@@ -47,7 +47,7 @@ def connected(*calls: SomeCall, limit: int = 10, **options: Any) -> Calls[SomeCa
 
 def reply(call_id: str, status: str = "SUCCESS", result: Any = None, tag: int = 1, user: str = "") -> Delivery:
     body = json.dumps({"status": status, "result": result}).encode()
-    return Delivery(tag, call_id, "application/json", user, body)
+    return Delivery(tag, call_id, "application/json", user, (body,), len(body))
 
 
 def outcome(effects: list[Effect[SomeCall]]) -> Any:
@@ -70,7 +70,7 @@ def probe(table: Calls[SomeCall], now: float) -> str:
 
 
 def probe_back(table: Calls[SomeCall], correlation_id: str, now: float, tag: int = 1) -> list[Effect[SomeCall]]:
-    return table.received(Delivery(tag, correlation_id, "", "", b""), now)
+    return table.received(Delivery(tag, correlation_id, "", "", ()), now)
 
 
 def test_a_call_is_answered_once_and_its_second_reply_is_a_duplicate() -> None:
@@ -127,9 +127,9 @@ def test_a_task_that_reports_is_still_in_flight() -> None:
 @pytest.mark.parametrize(
     "hostile",
     [
-        Delivery(1, "a", "application/json", "", b"not json"),
-        Delivery(1, "a", "text/plain", "", b"{}"),
-        Delivery(1, "a", "application/json", "", b'{"status": 5}'),
+        Delivery(1, "a", "application/json", "", (b"not json",)),
+        Delivery(1, "a", "text/plain", "", (b"{}",)),
+        Delivery(1, "a", "application/json", "", (b'{"status": 5}',)),
     ],
 )
 def test_a_malformed_reply_is_counted_and_answers_nobody(hostile: Delivery) -> None:
@@ -430,9 +430,9 @@ def test_replies_are_acknowledged_when_the_next_probe_is_there_and_it_is_not() -
 
 def test_large_replies_are_acknowledged_at_once_and_one_by_one() -> None:
     table = connected()
-    large = Delivery(2, "nobody", "application/json", "", b"x" * 600_000)
+    large = Delivery(2, "nobody", "application/json", "", (b"x" * 600_000,), 600_000)
     assert table.received(large, 0.0) == []
-    assert table.received(Delivery(3, "nobody", "application/json", "", b"x" * 600_000), 0.0) == [
+    assert table.received(Delivery(3, "nobody", "application/json", "", (b"x" * 600_000,), 600_000), 0.0) == [
         Acknowledge(2, multiple=False),
         Acknowledge(3, multiple=False),
     ]

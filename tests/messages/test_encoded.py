@@ -13,12 +13,14 @@ from nowait.messages.encoded import Encoded
 from nowait.messages.reply import LARGE, RESULT_AT, MalformedReply, Reply, read_large_reply, read_reply
 from nowait.worker.replies import encode_reply
 
+PART = 100_000  # bytes of a frame
 VALUE = {"π": ["ü 🐇", "\ud800", 1.5, None, 10**30], "rows": []}
 
 
 def message(body: bytes, headers: dict[str, Any] | None = None, content_type: str = "application/json") -> Delivery:
     table = {} if headers is None else {"headers": bytes(dumps("F", (headers,)))}
-    return Delivery(1, "a", content_type, "", body, len(body), table)
+    parts = tuple(body[at : at + PART] for at in range(0, len(body), PART))
+    return Delivery(1, "a", content_type, "", parts, len(body), table)
 
 
 def sent(result: Any, **fields: Any) -> Delivery:
@@ -35,7 +37,7 @@ def test_an_encoded_value_is_the_same_for_every_encoder_of_celerys() -> None:
 
 def test_a_reply_with_an_encoded_result_is_json_as_any_other() -> None:
     reply = sent(Encoded(b"[1, 2]"))
-    assert json.loads(reply.body or b"")["result"] == [1, 2]
+    assert json.loads(reply.body)["result"] == [1, 2]
     assert read_reply(reply, encoded=False) == Reply("SUCCESS", [1, 2], 0.5)
 
 
@@ -73,7 +75,7 @@ def test_a_header_of_another_kind_counts_as_none(start: Any) -> None:
 
 def test_headers_that_cannot_be_decoded_are_malformed() -> None:
     with pytest.raises(MalformedReply):
-        read_reply(Delivery(1, "a", "application/json", "", b"{}", 2, {"headers": b"\0\0\0\5\4"}), encoded=True)
+        read_reply(Delivery(1, "a", "application/json", "", (b"{}",), 2, {"headers": b"\0\0\0\5\4"}), encoded=True)
 
 
 @pytest.mark.parametrize("result", ["x" * LARGE, [[VALUE] * 10] * 1000, {"a": {"b": ["\\" * LARGE]}}, -1e-300])
@@ -93,7 +95,7 @@ def test_a_large_reply_that_is_none_is_malformed(body: bytes) -> None:
 def test_a_result_holds_its_share_until_it_is_released() -> None:
     budget = Budget(100, 100)
     share = budget.take(60)
-    value = Encoded(b"1", share)
+    value = Encoded(b"1", share=share)
     assert (budget.used, budget.take(60), budget.full) == (60, None, True)
     value.release()
     value.release()

@@ -22,6 +22,7 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_PROCESSES": "4",
         "NOWAIT_TIMEOUT": "2.5",
         "NOWAIT_MAX_IN_FLIGHT": "7",
+        "NOWAIT_MAX_ANSWER_BYTES": "40000000",
         "NOWAIT_SHUTDOWN_TIMEOUT": "0",
         "NOWAIT_SHUTDOWN_NOTICE": "1",
         "NOWAIT_TOPOLOGY": "provisioned",
@@ -31,7 +32,7 @@ def test_every_setting_is_read() -> None:
     settings = Settings.from_environment(given)
     assert dataclasses.astuple(settings) == (
         given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
-        "::", 81, 4, 2.5, 7, 0.0, 1.0, True, "error",
+        "::", 81, 4, 2.5, 7, 40_000_000, 0.0, 1.0, True, "error",
     )
     assert len(given) == len(dataclasses.fields(Settings))
 
