@@ -149,12 +149,13 @@ class BaseHandler(RequestHandler):
         """Return once the client has taken what was written, and others on the loop had their turn."""
         if written.done():
             await asyncio.sleep(0)
+            self.check_wanted()
             return
         try:
             await self.wait_for(asyncio.wait_for(written, _READ_TIMEOUT))
         except (TimeoutError, asyncio.TimeoutError):
             self._close()
-            self.check_wanted()
+            raise Finish from None
 
     def _close(self) -> None:
         """Close the connection: its client does not read."""
