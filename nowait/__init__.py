@@ -16,6 +16,7 @@ from nowait.errors import (
     OutcomeUnknown,
     Overloaded,
     Refused,
+    ResultTooLarge,
     Stopped,
     TaskFailed,
     Unavailable,
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Blocked", "Bridge", "BridgeError", "Call", "DeadlineExceeded", "Disconnected", "Encoded", "MessageTooLarge",
-    "OutcomeUnknown", "Overloaded", "Progress", "Refused", "Statistics", "Stopped", "TaskFailed", "Unavailable",
-    "UnknownTask", "Unroutable",
+    "OutcomeUnknown", "Overloaded", "Progress", "Refused", "ResultTooLarge", "Statistics", "Stopped", "TaskFailed",
+    "Unavailable", "UnknownTask", "Unroutable",
 ]  # fmt: skip
 
 

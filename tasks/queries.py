@@ -3,23 +3,37 @@
 import time
 from typing import Any
 
+from celery.signals import celeryd_after_setup
+
 from nowait.deadline import Deadline
 from nowait.errors import OutcomeUnknown
 from nowait.messages.encoded import Encoded
 from nowait.rows import encode_rows
 from tasks.app import app, catalogue, settings
+from tasks.checks import Checks
 from tasks.database import make_engine
-from tasks.statements import ConnectionLost, fetch
+from tasks.statements import ConnectionLost, QueryFailed, fetch
 
 # Seconds behind the deadline: whoever waits has given up by then, and knows why. A database that is silent is
 # waited for 0.1 s more.
 _DEADLINE_GRACE = 0.15
 
 engine = make_engine(settings.database_url)
+checks = Checks(engine, catalogue)
 
 
 class UnknownQuery(LookupError):
     """There is no query of that name on this worker."""
+
+
+class QueryBroken(Exception):
+    """The database refused a query that it would not prepare either."""
+
+
+@celeryd_after_setup.connect
+def _check(**_: Any) -> None:
+    """Log at the start of a worker which queries cannot work; the worker starts in any case."""
+    checks.run()
 
 
 # Acknowledged when they are done: the tasks of a worker that is lost go to another one at once.
@@ -38,8 +52,9 @@ def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) ->
         UnknownQuery: there is no such query.
         BadParameters: a parameter is missing, unknown, or outside its type or limits.
         OutOfTime: the deadline has passed.
-        TooLarge: there are more rows, or bytes, than the query may give.
+        ResultTooLarge: there are more rows, or bytes, than the query may give.
         OutcomeUnknown: a worker, or the connection to the database, was lost with it, and it is not repeatable.
+        QueryBroken: the database refused, as was to be expected: the query is listed as broken.
         QueryFailed: the database refused.
     """
     return _run(self.request, name, parameters)
@@ -47,8 +62,9 @@ def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) ->
 
 @app.task(name="task.list_queries", acks_late=True)
 def list_queries() -> list[dict[str, Any]]:
-    """What may be known of each named query: name, description, parameters, queue, limits; no SQL."""
-    return [query.document() for query in catalogue.values()]
+    """What may be known of each named query: name, description, parameters, queue, limits, is it broken; no SQL."""
+    checks.renew()
+    return [{**query.document(), "broken": checks.is_broken(name)} for name, query in catalogue.items()]
 
 
 @app.task(name="task.query_users", bind=True, acks_late=True)
@@ -82,4 +98,9 @@ def _run(request: Any, name: Any, parameters: Any) -> Encoded:
         if query.repeatable:
             raise
         raise OutcomeUnknown("the connection was lost with the query, which must not run twice") from error
+    except QueryFailed as error:
+        if checks.is_broken(name):
+            raise QueryBroken(str(error)) from error
+        raise
+    checks.succeeded(name)
     return Encoded(encode_rows(list(rows[0]) if rows else [], [list(row.values()) for row in rows]))

@@ -1,13 +1,14 @@
 """Runs a statement within its time, and again where that helps."""
 
-import math
 import random
+import sys
 import time
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.exc import DBAPIError
 
+from nowait.errors import ResultTooLarge
 from tasks.database import connect
 from tasks.driver import remaining, until
 
@@ -27,10 +28,6 @@ class OutOfTime(Exception):
     """The deadline passed before the statement was begun, or could be begun again."""
 
 
-class TooLarge(Exception):
-    """There are more rows, or bytes, than a statement may give; nothing of it is kept."""
-
-
 class QueryFailed(Exception):
     """The database refused. The text has the error's number alone: its own may quote SQL and parameters."""
 
@@ -46,7 +43,7 @@ def fetch(
     *,
     deadline: float,
     repeatable: bool = False,
-    row_limit: float = math.inf,
+    row_limit: int = sys.maxsize,
     byte_limit: int = 16 * 1024 * 1024,
 ) -> list[dict[str, Any]]:
     """The rows of a statement, column name to database value.
@@ -64,7 +61,7 @@ def fetch(
 
     Raises:
         OutOfTime: no time is left to begin.
-        TooLarge: there are more rows or bytes; they are not read.
+        ResultTooLarge: there are more rows or bytes; they are not read.
         ConnectionLost: the statement may have run.
         QueryFailed: what else the database, or the way to it, answered.
     """
@@ -104,7 +101,7 @@ def _run(
     statement: Executable,
     parameters: dict[str, Any],
     time_limit: float,
-    row_limit: float,
+    row_limit: int,
     byte_limit: int,
 ) -> list[dict[str, Any]]:
     options = {"time_limit": time_limit, "stream_results": True, "max_row_buffer": _BATCH}
@@ -118,9 +115,9 @@ def _run(
             rows += [dict(zip(names, row)) for row in batch]
             size += sum(len(value) for row in batch for value in row if isinstance(value, (str, bytes)))
             if len(rows) > row_limit:
-                raise TooLarge(f"more than {row_limit} rows")
+                raise ResultTooLarge(row_limit, "rows")
             if size > byte_limit:
-                raise TooLarge(f"more than {byte_limit} bytes")
+                raise ResultTooLarge(byte_limit, "bytes")
     except BaseException:
         # PyMySQL would read a result to its end before it lets go of it.
         if raw._result is not None and raw._result.unbuffered_active:

@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.database_url": set(),
     "nowait.deadline": {"celery"},
     "nowait.errors": set(),
+    "nowait.formats": set(),
     "nowait.link": set(),
     "nowait.link.connection": {
         "nowait.amqp", "nowait.amqp.frames", "nowait.budget", "nowait.link.opener", "nowait.link.stream",
@@ -120,7 +121,7 @@ ALLOWED: dict[str, set[str]] = {
         "tornado", "server.catalogue", "server.comparison", "server.http.access_log", "server.http.context",
         "server.http.handler", "server.http.in_flight", "server.http.limits", "server.routes", "server.settings",
     },
-    "server.catalogue": {"jsonschema", "nowait.errors"},
+    "server.catalogue": {"jsonschema", "nowait.errors", "nowait.formats"},
     "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.messages.encoded", "nowait.rows"},
     "server.http": set(),
     "server.http.access_log": {"tornado"},
@@ -132,8 +133,8 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.in_flight": {"nowait.errors"},
     "server.http.limits": {"tornado"},
     "server.http.prefer": set(),
-    "server.http.problem": {"nowait"},
-    "server.http.tasks": {"nowait.messages.encoded", "server.http.handler"},
+    "server.http.problem": {"tornado", "nowait"},
+    "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server.app", "server.http.limits",
         "server.settings",
@@ -154,16 +155,18 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.settings": {"nowait", "nowait.settings"},
     "tasks": {"tasks.app"},
+    "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
     "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},
-    "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli"},
+    "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.formats"},
+    "tasks.checks": {"sqlalchemy", "tasks.catalogue", "tasks.database", "tasks.driver"},
     "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
     "tasks.queries": {
-        "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "tasks.app", "tasks.database",
-        "tasks.statements",
+        "celery", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "tasks.app",
+        "tasks.checks", "tasks.database", "tasks.statements",
     },
     "tasks.settings": {"nowait", "nowait.settings"},
-    "tasks.statements": {"sqlalchemy", "tasks.database", "tasks.driver"},
+    "tasks.statements": {"sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver"},
 }
 
 # Decisions without I/O: no socket, no loop, no clock.
@@ -179,6 +182,7 @@ PURE = (
     "nowait.messages.reply",
     "nowait.messages.outbound",
     "nowait.messages.template",
+    "nowait.formats",
     "nowait.messages.validation",
     "nowait.topology",
     "nowait.rows",

@@ -23,8 +23,8 @@ from nowait.errors import (
     OutcomeUnknown,
     Overloaded,
     Refused,
+    ResultTooLarge,
     Stopped,
-    TaskFailed,
     Unroutable,
 )
 from nowait.messages.limits import MAX_RECEIVED_REPLY
@@ -377,7 +377,7 @@ class Calls(Generic[C]):
         """What becomes of a call whose reply of so many bytes was not kept."""
         if size > self._budget.largest:
             self.counts.malformed += 1
-            return TaskFailed("FAILURE", "ReplyTooLarge", "the reply is too large to be kept")
+            return ResultTooLarge(self._budget.largest, "bytes")
         if call.idempotent:
             return Overloaded(f"there was no room for a reply of {size} bytes")
         return OutcomeUnknown(f"the task was run; there was no room for its reply of {size} bytes")

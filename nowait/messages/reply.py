@@ -6,7 +6,15 @@ from json.scanner import py_make_scanner  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
 from nowait.amqp.methods import Delivery
-from nowait.errors import BridgeError, DeadlineExceeded, MessageTooLarge, OutcomeUnknown, TaskFailed, UnknownTask
+from nowait.errors import (
+    BridgeError,
+    DeadlineExceeded,
+    MessageTooLarge,
+    OutcomeUnknown,
+    ResultTooLarge,
+    TaskFailed,
+    UnknownTask,
+)
 from nowait.messages.encoded import Encoded
 from nowait.messages.headers import decode_headers
 
@@ -50,6 +58,8 @@ class Reply(NamedTuple):
             return MessageTooLarge(text)
         if kind == "OutcomeUnknown":
             return OutcomeUnknown(text)
+        if kind == "ResultTooLarge":
+            return self._too_large()
         return TaskFailed(self.state, kind, text)
 
     def _failure(self) -> tuple[str, str]:
@@ -60,6 +70,13 @@ class Reply(NamedTuple):
         if isinstance(text, (list, tuple)):
             text = " ".join(str(part) for part in text)
         return str(self.result.get("exc_type", "")), str(text)
+
+    def _too_large(self) -> ResultTooLarge:
+        """The limit as the worker gave it; as data, since it is passed on to clients."""
+        match self.result.get("exc_message"):
+            case [int(limit), "rows" | "bytes" as unit] if limit > 0 and limit is not True:
+                return ResultTooLarge(limit, unit)
+        return ResultTooLarge()
 
 
 class MalformedReply(ValueError):

@@ -90,8 +90,8 @@ def encode_reply(document: dict[str, Any]) -> Body:
     except (TypeError, ValueError, RecursionError) as error:
         return _encode_failure(document, describe_failure("ResultNotSerializable", str(error)))
     if len(body.text) > MAX_REPLY:
-        failure = describe_failure("ResultTooLarge", f"{len(body.text)} bytes, {MAX_REPLY} are allowed")
-        return _encode_failure(document, failure)
+        # The limit travels as data: it is passed on to clients, which a worker's texts are not.
+        return _encode_failure(document, {**describe_failure("ResultTooLarge"), "exc_message": [MAX_REPLY, "bytes"]})
     return body
 
 
@@ -103,7 +103,7 @@ def encode_rejection(task_id: str, failure: dict[str, Any]) -> Body:
     return _encode_failure({"task_id": task_id, REJECTED: True}, failure)
 
 
-def describe_failure(kind: str, text: str) -> dict[str, Any]:
+def describe_failure(kind: str, text: str = "") -> dict[str, Any]:
     """What is sent in place of an exception, where there is none.
 
     Args:

@@ -174,6 +174,8 @@ class BaseHandler(RequestHandler):
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, BridgeError):
             answer = problem.of_bridge_error(error)
+        elif isinstance(error, problem.ProblemError):
+            answer = error.problem
         elif isinstance(error, HTTPError):
             detail = error.log_message
             answer = problem.of_status(status_code, detail % error.args if detail else None)

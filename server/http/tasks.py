@@ -3,8 +3,10 @@
 import time
 from typing import Any
 
+from nowait.errors import TaskFailed
 from nowait.messages.encoded import Encoded
 from server.http.handler import BaseHandler
+from server.http.problem import QUERY_BROKEN, ProblemError
 
 
 class TaskHandler(BaseHandler):
@@ -19,7 +21,8 @@ class TaskHandler(BaseHandler):
             queue: the queue that its workers serve.
             idempotent: it may run twice, so it is sent again when the broker may have lost it.
 
-        Raises BridgeError, and Finish when the client leaves; the call is cancelled then.
+        Raises BridgeError, ProblemError for a query that cannot work in its database, and Finish when the client
+        leaves; the call is cancelled then.
         """
         self.check_wanted()
         started = time.perf_counter()
@@ -29,6 +32,10 @@ class TaskHandler(BaseHandler):
         try:
             result: Encoded = await self.wait_for(call)
             return result
+        except TaskFailed as error:
+            if error.exception == "QueryBroken":
+                raise ProblemError(QUERY_BROKEN) from error
+            raise
         finally:
             took = time.perf_counter() - started
             # Milliseconds: https://www.w3.org/TR/server-timing/

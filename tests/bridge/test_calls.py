@@ -17,8 +17,8 @@ from nowait.errors import (
     OutcomeUnknown,
     Overloaded,
     Refused,
+    ResultTooLarge,
     Stopped,
-    TaskFailed,
     Unroutable,
 )
 from nowait.messages.reply import LARGE, Reply
@@ -146,7 +146,7 @@ def unkept(size: int) -> Delivery:
 def test_a_reply_that_is_too_large_fails_its_call() -> None:
     table = connected(SomeCall("a"), budget=Budget(1000))
     error = outcome(table.received(unkept(1001), 1.0))
-    assert isinstance(error, TaskFailed) and error.exception == "ReplyTooLarge"
+    assert isinstance(error, ResultTooLarge) and (error.limit, error.unit) == (1000, "bytes")
 
 
 @pytest.mark.parametrize(("idempotent", "error"), [(True, Overloaded), (False, OutcomeUnknown)])

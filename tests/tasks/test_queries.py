@@ -1,6 +1,8 @@
 """The query tasks on a real database."""
 
+import base64
 import os
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -66,6 +68,11 @@ def test_a_delay_that_is_none_is_refused(delay: Any) -> None:
         query_users(1, delay)
 
 
+def wkb(form: str, *values: float) -> str:
+    """A geometry as rows have it."""
+    return base64.b64encode(struct.pack(form, *values)).decode()
+
+
 COLUMNS = {
     "bool": ("BOOLEAN", "TRUE", 1),
     "tiny": ("TINYINT", "-128", -128),
@@ -86,10 +93,19 @@ COLUMNS = {
     "char": ("CHAR(20)", "'Zoë 🐇'", "Zoë 🐇"),
     "text": ("LONGTEXT", "'a\\nb\"c''d\\\\'", "a\nb\"c'd\\"),
     "enum": ("ENUM('a', 'b')", "'b'", "b"),
+    "enum_empty": ("ENUM('', 'ü')", "''", ""),
     "set": ("SET('a', 'b')", "'a,b'", "a,b"),
+    "set_empty": ("SET('a', 'b')", "''", ""),
     "binary": ("BINARY(2)", "0x00FF", "AP8="),
     "blob": ("BLOB", "0xFFFE", "//4="),
     "bit": ("BIT(9)", "b'100000001'", "AQE="),
+    "bit_one": ("BIT(1)", "b'1'", "AQ=="),
+    "bit_most": ("BIT(64)", "18446744073709551615", "//////////8="),
+    "year_zero": ("YEAR", "0", 0),
+    "point": ("POINT", "ST_GeomFromText('POINT(1 2)')", wkb("<BIdd", 1, 1, 1.0, 2.0)),
+    "geometry": ("GEOMETRY", "ST_GeomFromText('POINT(-1 0.5)', 3857)", wkb("<BIdd", 1, 1, -1.0, 0.5)),
+    "line": ("LINESTRING", "ST_GeomFromText('LINESTRING(0 0, 1 1)')", wkb("<BII4d", 1, 2, 2, 0.0, 0.0, 1.0, 1.0)),
+    "geometry_none": ("GEOMETRY", "NULL", None),
     "document": ("JSON", '\'{"a": [1, 2.5, null, true, "ü"]}\'', {"a": [1, 2.5, None, True, "ü"]}),
     "none": ("INT", "NULL", None),
 }
@@ -105,6 +121,25 @@ def test_every_column_type_comes_back(engine: Engine, name: str) -> None:
         types = {"value": JSON()} if kind == "JSON" else {}
         assert to_json(connection.execute(query.columns(**types)).scalar_one()) == expected
         connection.exec_driver_sql("DROP TEMPORARY TABLE one")
+
+
+def test_generated_columns_come_back_as_all_others(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "CREATE TEMPORARY TABLE generated (net DECIMAL(8, 2),"
+            " tax DECIMAL(8, 2) GENERATED ALWAYS AS (net / 5) VIRTUAL,"
+            " label VARCHAR(20) GENERATED ALWAYS AS (CONCAT('€ ', net)) STORED)"
+        )
+        connection.exec_driver_sql("INSERT INTO generated (net) VALUES (12.50)")
+        (row,) = connection.exec_driver_sql("SELECT * FROM generated")
+        assert [to_json(value) for value in row] == ["12.50", "2.50", "€ 12.50"]
+        connection.exec_driver_sql("DROP TEMPORARY TABLE generated")
+
+
+def test_geojson_is_json_where_its_column_is_listed(engine: Engine) -> None:
+    query = text("SELECT ST_AsGeoJSON(ST_GeomFromText('POINT(1 2)')) AS place").columns(place=JSON())
+    with engine.connect() as connection:
+        assert to_json(connection.execute(query).scalar_one()) == {"type": "Point", "coordinates": [1.0, 2.0]}
 
 
 def test_a_process_that_was_forked_opens_its_own_connections(engine: Engine) -> None:

@@ -15,8 +15,9 @@ from sqlalchemy.exc import OperationalError
 
 from deploy.local.services import Services
 from nowait.database_url import DatabaseUrl
+from nowait.errors import ResultTooLarge
 from tasks.database import make_engine
-from tasks.statements import ConnectionLost, OutOfTime, QueryFailed, TooLarge, fetch
+from tasks.statements import ConnectionLost, OutOfTime, QueryFailed, fetch
 from tests.bridge.conftest import until
 from tests.faults.proxy import Proxy
 
@@ -140,8 +141,9 @@ def test_a_result_over_its_limits_is_an_error_and_is_not_read_to_its_end(
     engine: Engine, limits: dict[str, int]
 ) -> None:
     endless = text("SELECT REPEAT('x', 1000) AS x FROM users AS a, users AS b, users AS c")
-    with pytest.raises(TooLarge, match="more than"):
+    with pytest.raises(ResultTooLarge) as caught:
         fetch(engine, endless, {}, deadline=time.monotonic() + 60, **limits)
+    assert {f"{caught.value.unit.removesuffix('s')}_limit": caught.value.limit} == limits
     assert fetch(engine, text("SELECT 1 AS one"), {}, deadline=time.monotonic() + 60) == [{"one": 1}]
 
 
@@ -192,7 +194,11 @@ class Silence:
 
     def begin(self, statement: Any = text("SELECT 1 AS one"), seconds: float = 60, **options: Any) -> Any:
         """Fetch in a thread, with so many seconds to the deadline; an asyncio.Future of the rows."""
-        call = partial(fetch, self.engine, statement, {}, deadline=time.monotonic() + seconds, **options)
+        return self.run(fetch, self.engine, statement, {}, deadline=time.monotonic() + seconds, **options)
+
+    def run(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """Call a function in a thread; an asyncio.Future of what it returns."""
+        call = partial(function, *arguments, **options)
         return asyncio.get_running_loop().run_in_executor(self._threads, call)
 
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from deploy.local.broker import Broker
 from deploy.local.services import Services
 from nowait.bridge import Bridge
-from nowait.errors import TaskFailed
+from nowait.errors import ResultTooLarge, TaskFailed
 from nowait.messages.limits import MAX_REPLY
 from nowait.worker import Results
 from nowait.worker.replies import MAX_ERROR_TEXT, encode_reply
@@ -57,7 +57,7 @@ def test_a_result_that_contains_itself_becomes_a_failure() -> None:
 def test_a_result_that_is_too_large_becomes_a_failure_that_says_so() -> None:
     reply = json.loads(encode_reply(document("x" * MAX_REPLY)).text)
     assert reply["result"]["exc_type"] == "ResultTooLarge"
-    assert str(MAX_REPLY) in reply["result"]["exc_message"][0]
+    assert reply["result"]["exc_message"] == [MAX_REPLY, "bytes"]
 
 
 class OperationalError(pymysql.err.OperationalError):
@@ -154,11 +154,12 @@ async def test_results_that_cannot_be_sent_fail_clearly_and_harm_no_other(
             "not a number": "ResultNotSerializable",
             "no JSON": "ResultNotSerializable",
             "too deep": "ResultNotSerializable",
-            "too large": "ResultTooLarge",
         }.items():
             with pytest.raises(TaskFailed) as caught:
                 await bridge.send_task("test.bad_result", [kind], queue=QUEUE)
             assert caught.value.exception == name
+        with pytest.raises(ResultTooLarge, match=str(MAX_REPLY)):
+            await bridge.send_task("test.bad_result", ["too large"], queue=QUEUE)
         many = 100 if pool != "solo" else 10
         calls = [bridge.send_task("test.echo", [number], queue=QUEUE) for number in range(many)]
         assert await asyncio.gather(*calls) == list(range(many))
