@@ -153,7 +153,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.routes.users": {
         "tornado", "nowait.messages.encoded", "server.http.context", "server.http.handler", "server.http.tasks",
     },
-    "server.settings": {"nowait", "nowait.settings"},
+    "server.settings": {"nowait", "nowait.messages.limits", "nowait.settings"},
     "tasks": {"tasks.app"},
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
     "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},
