@@ -38,5 +38,6 @@ def routes(context: Context, comparison: Comparison) -> list[Any]:
             ("blocking", comparison.blocking),
             ("threads", comparison.threads),
             ("aiomysql", comparison.aiomysql),
+            ("asyncmy", comparison.asyncmy),
         )
     ]

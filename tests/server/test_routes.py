@@ -279,7 +279,7 @@ async def test_an_unknown_outcome_is_502_and_nobody_is_asked_to_try_again(serve:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("variant", ["", "/blocking", "/threads", "/aiomysql"])
+@pytest.mark.parametrize("variant", ["", "/blocking", "/threads", "/aiomysql", "/asyncmy"])
 @pytest.mark.parametrize("flag", ["2147483648", "99999999999", "9" * 5000])
 async def test_a_flag_that_is_too_large_is_a_bad_request(serve: Serve, variant: str, flag: str) -> None:
     assert "flag" in problem(await serve().fetch(f"{variant}/mysql_query/{flag}"), 400)["detail"]
@@ -295,7 +295,7 @@ DELAYS = ["-1", "-0.001", "nan", "inf", "-inf", "61", "60.0001", "text", "", "1_
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("variant", ["", "/blocking", "/threads", "/aiomysql"])
+@pytest.mark.parametrize("variant", ["", "/blocking", "/threads", "/aiomysql", "/asyncmy"])
 @pytest.mark.parametrize("delay", DELAYS)
 async def test_a_bad_delay_is_a_bad_request(serve: Serve, bridge: FakeBridge, variant: str, delay: str) -> None:
     problem(await serve().fetch(f"{variant}/mysql_query/1?delay={delay}"), 400)
