@@ -21,17 +21,22 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.bridge": {"nowait.bridge.bridge", "nowait.bridge.call"},
     "nowait.bridge.bridge": {
         "celery", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
-        "nowait.bridge.reply_queue", "nowait.budget", "nowait.errors", "nowait.link.link", "nowait.link.opener",
-        "nowait.link.supervisor", "nowait.messages.encoder", "nowait.messages.limits", "nowait.messages.outbound",
-        "nowait.messages.reply", "nowait.topology",
+        "nowait.bridge.reply_queue", "nowait.bridge.streams", "nowait.budget", "nowait.errors", "nowait.link.link",
+        "nowait.link.opener", "nowait.link.supervisor", "nowait.messages.encoder", "nowait.messages.limits",
+        "nowait.messages.outbound", "nowait.messages.reply", "nowait.topology",
     },
     "nowait.bridge.call": {"nowait.messages.encoder"},
     "nowait.bridge.calls": {
         "nowait.amqp.methods", "nowait.bridge.probe", "nowait.budget", "nowait.errors", "nowait.messages.limits",
         "nowait.messages.reply",
     },
+    "nowait.bridge.parts": {"nowait.amqp.methods", "nowait.errors", "nowait.messages.part"},
     "nowait.bridge.probe": set(),
     "nowait.bridge.reply_queue": {"amqp"},
+    "nowait.bridge.streams": {
+        "amqp", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.parts", "nowait.errors",
+        "nowait.link.link", "nowait.link.opener", "nowait.messages.part", "nowait.topology",
+    },
     "nowait.budget": set(),
     "nowait.database_url": set(),
     "nowait.deadline": {"celery"},
@@ -54,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.messages.headers": {"amqp"},
     "nowait.messages.limits": set(),
     "nowait.messages.outbound": set(),
+    "nowait.messages.part": set(),
     "nowait.messages.reply": {
         "nowait.amqp.methods", "nowait.errors", "nowait.messages.encoded", "nowait.messages.headers",
     },
@@ -62,10 +68,14 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.rows": set(),
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
-    "nowait.testing": {"nowait.bridge.call", "nowait.bridge.calls", "nowait.errors", "nowait.messages.encoded"},
+    "nowait.testing": {
+        "nowait.bridge.call", "nowait.bridge.calls", "nowait.errors", "nowait.messages.encoded", "nowait.messages.part",
+    },
     "nowait.tls": {"kombu"},
     "nowait.topology": {"kombu"},
-    "nowait.worker": {"nowait.worker.backend", "nowait.worker.configure", "nowait.worker.consumer"},
+    "nowait.worker": {
+        "nowait.worker.backend", "nowait.worker.configure", "nowait.worker.consumer", "nowait.worker.streaming",
+    },
     "nowait.worker.answers": {
         "celery", "kombu", "nowait.messages.validation", "nowait.topology", "nowait.worker.publisher",
         "nowait.worker.replies",
@@ -108,6 +118,10 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.worker.request": {
         "billiard", "celery", "kombu", "nowait.amqp.methods", "nowait.deadline", "nowait.messages.outbound",
         "nowait.worker.events", "nowait.worker.outbox", "nowait.worker.unsettled",
+    },
+    "nowait.worker.streaming": {
+        "amqp", "celery", "nowait.deadline", "nowait.messages.limits", "nowait.messages.part", "nowait.topology",
+        "nowait.worker.publisher",
     },
     "nowait.worker.task_consumer": {"kombu", "nowait.worker.intake"},
     "nowait.worker.unsettled": {"nowait.amqp.methods", "nowait.messages.outbound"},
@@ -152,7 +166,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.routes.users": {
         "tornado", "nowait.messages.encoded", "server.http.context", "server.http.handler", "server.http.tasks",
     },
-    "server.settings": {"nowait", "nowait.settings"},
+    "server.settings": {"nowait", "nowait.messages.limits", "nowait.settings"},
     "tasks": {"tasks.app"},
     "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},
     "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli"},
