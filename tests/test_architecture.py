@@ -137,6 +137,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.catalogue": {"jsonschema", "nowait.errors"},
     "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.messages.encoded", "nowait.rows"},
     "server.http": set(),
+    "server.http.accept": set(),
     "server.http.access_log": {"tornado"},
     "server.http.context": {"server.catalogue", "server.http.in_flight"},
     "server.http.handler": {
@@ -147,6 +148,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.limits": {"tornado"},
     "server.http.prefer": set(),
     "server.http.problem": {"nowait"},
+    "server.http.streams": {"tornado", "nowait.errors", "server.http.tasks"},
     "server.http.tasks": {"nowait.messages.encoded", "server.http.handler"},
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server.app", "server.http.limits",
@@ -160,8 +162,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.routes.health": {"nowait", "server.http.context", "server.http.handler"},
     "server.routes.queries": {
-        "tornado", "nowait.errors", "server.catalogue", "server.http.context", "server.http.handler",
-        "server.http.tasks",
+        "tornado", "nowait.errors", "server.catalogue", "server.http", "server.http.context", "server.http.handler",
+        "server.http.streams", "server.http.tasks",
     },
     "server.routes.users": {
         "tornado", "nowait.messages.encoded", "server.http.context", "server.http.handler", "server.http.tasks",
@@ -173,9 +175,10 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
     "tasks.queries": {
-        "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "tasks.app", "tasks.database",
-        "tasks.statements",
+        "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "nowait.worker", "tasks.app",
+        "tasks.catalogue", "tasks.database", "tasks.reading", "tasks.statements",
     },
+    "tasks.reading": {"sqlalchemy", "tasks.database", "tasks.driver", "tasks.statements"},
     "tasks.settings": {"nowait", "nowait.settings"},
     "tasks.statements": {"sqlalchemy", "tasks.database", "tasks.driver"},
 }
