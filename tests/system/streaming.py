@@ -78,6 +78,17 @@ class Reader:
             chunks.append(chunk)
         return b"".join(chunks)
 
+    async def paced(self, rate: float, seconds: float) -> int:
+        """Read at a rate, in bytes a second, for some seconds; how many bytes that were."""
+        loop, read = asyncio.get_running_loop(), 0
+        began = loop.time()
+        while (now := loop.time()) < began + seconds:
+            if read > rate * (now - began):
+                await asyncio.sleep(0.02)
+            else:
+                read += len(await self._reader.read(32 * 1024))
+        return read
+
     def leave(self) -> None:
         """Go away at once."""
         self._writer.transport.abort()
