@@ -281,7 +281,7 @@ class Bridge:
             timeout: seconds that the task may take, its reader's time included; None for the bridge's own.
 
         Raises what a call fails with. What is lost, a connection, a part or the worker (nothing comes from it for
-        10 s), is Disconnected before the task was sent, and OutcomeUnknown from then on.
+        5 s), is Disconnected before the task was sent, and OutcomeUnknown from then on.
         """
 
         def send(task_id: str, left: float) -> Call:

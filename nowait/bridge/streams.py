@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _MAX_QUEUED = 1024 * 1024
 _ARGUMENTS = bytes(dumps("F", ({"x-max-length-bytes": _MAX_QUEUED, "x-overflow": "reject-publish"},)))
 _PREFETCH = 2  # parts at hand: one that is read, and the next
-_SILENCE = 10.0  # seconds without anything from a worker, which sends something each second
+_SILENCE = 5.0  # seconds without anything from a worker, which sends something each second
 
 
 class Streams:

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.local.broker import Broker
 from deploy.local.database import Database
-from deploy.local.process import Process, free_port
+from deploy.local.process import free_port
 from tests.conftest import Start, celery_worker, connect, printed, ready
 from tests.faults.figures import Figures
 from tests.http import fetch
@@ -51,7 +51,7 @@ class Site:
         }  # fmt: skip
         self.start_worker()
         port = free_port()
-        self.server = self._start("server", "server", port=port, max_streams=200, **self._settings)
+        self.server = self._start("server", "server", port=port, max_streams=200, timeout=10, **self._settings)
         self.url = ready(self.server, port)
 
     def start_worker(self) -> None:
@@ -212,7 +212,8 @@ async def broken(client: Reader) -> float:
 @pytest.mark.parametrize("victim", ["worker", "broker", "database", "connections"])
 async def test_what_is_killed_in_the_middle_breaks_the_streams_off(site: Site, victim: str, figures: Figures) -> None:
     loop = asyncio.get_running_loop()
-    async with site.stream(100_000_000) as fast, reading(f"{site.url}/queries/slow?pause=0.01&total=100000000") as slow:
+    trickle = f"{site.url}/queries/slow?pause=0.002&total=100000000"
+    async with site.stream(100_000_000) as fast, reading(trickle) as slow:
         waiting = asyncio.create_task(slow.begin())
         await fast.begin()
         await fast.chunk()
@@ -242,5 +243,6 @@ async def test_what_is_killed_in_the_middle_breaks_the_streams_off(site: Site, v
         service.start()
         service.wait_ready()
     await soon(site.served, timeout=60.0)
-    await soon(lambda: site.statements() == 0, timeout=10.0)
+    # The database hears that its client was killed when it sends the next 16 KB of rows.
+    await soon(lambda: site.statements() == 0, timeout=60.0)
     await soon(lambda: not site.queues(), timeout=10.0)
