@@ -6,8 +6,20 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 from typing import Any
 
 import pytest
+from celery import Celery
 
-from nowait.errors import BridgeError, DeadlineExceeded, Disconnected, Overloaded, Stopped, TaskFailed, Unroutable
+from deploy.local.broker import Broker
+from nowait.errors import (
+    BridgeError,
+    DeadlineExceeded,
+    Disconnected,
+    OutcomeUnknown,
+    Overloaded,
+    Refused,
+    Stopped,
+    TaskFailed,
+    Unroutable,
+)
 from nowait.testing import FakeBridge
 from tests.bridge.conftest import running, until
 
@@ -181,3 +193,51 @@ async def test_a_bridge_without_a_connection_streams_nothing() -> None:
     bridge.state = "connecting"
     _, error = await failure(bridge.stream("test.stream", [[1]], queue=QUEUE))
     assert isinstance(error, Disconnected)
+
+
+def queues(broker: Broker, vhost: str) -> list[str]:
+    """The queues of streams."""
+    names = broker.control("--quiet", "list_queues", "-p", vhost, "name", "--no-table-headers").split()
+    return [name for name in names if name.startswith("nowait.streams.")]
+
+
+@pytest.mark.gen_test
+async def test_a_broker_that_refuses_the_queue_of_a_stream_harms_nothing_else(
+    private_broker: Broker, vhost: str
+) -> None:
+    name = vhost.rpartition("/")[2]
+    private_broker.control("add_user", name, "secret")
+    private_broker.control("set_permissions", "-p", name, name, r"^nowait\.replies\.", ".*", ".*")
+    url = f"amqp://{name}:secret@127.0.0.1:{private_broker.port}/{name}"
+    async with running(url) as bridge:
+        for _ in range(2):
+            _, error = await failure(bridge.stream("test.stream", [[1]], queue=QUEUE))
+            assert isinstance(error, Refused)
+        call = bridge.send_task("test.echo", [1], queue="no-such-queue")
+        with pytest.raises(Unroutable):
+            await call
+        assert (bridge.state, bridge.statistics().connects) == ("connected", 1)
+        # Once it is allowed, nothing has to be started anew.
+        private_broker.control("set_permissions", "-p", name, name, ".*", ".*", ".*")
+        await until(lambda: bridge.state == "connected")
+        _, error = await failure(bridge.stream("test.stream", [[1]], queue="no-such-queue"))
+        assert isinstance(error, Unroutable)
+        assert (queues(private_broker, name), bridge.statistics().connects) == ([], 1)
+    private_broker.control("delete_user", name)
+
+
+@pytest.mark.gen_test
+async def test_a_connection_that_is_lost_fails_the_streams_at_once(private_broker: Broker, vhost: str) -> None:
+    name = vhost.rpartition("/")[2]
+    async with running(vhost) as bridge:
+        channel = Celery("tests", broker=vhost, set_as_current=False).connection_for_read()
+        channel.default_channel.queue_declare("waiting", auto_delete=False)
+        reader = asyncio.ensure_future(failure(bridge.stream("test.stream", [[1]], queue="waiting")))
+        await until(lambda: streams(bridge) == (1, 1))
+        private_broker.control("close_all_connections", "-p", name, "for a test")
+        _, error = await asyncio.wait_for(reader, 10)
+        assert isinstance(error, OutcomeUnknown)
+        assert streams(bridge)[0] == 0
+        channel.collect()
+        await until(lambda: bridge.state == "connected")
+        await until(lambda: not queues(private_broker, name))
