@@ -28,6 +28,7 @@ async def run(settings: Settings, one_of_several: bool) -> None:
     bridge = Bridge(
         app,
         max_in_flight=settings.max_in_flight,
+        max_streams=settings.max_streams,
         timeout=settings.timeout,
         max_body=MAX_TASK_BODY,
         max_reply_bytes=settings.max_answer_bytes,

@@ -23,6 +23,10 @@ class Settings(fields.ServiceSettings):
         fields.integer(MAX_RECEIVED_REPLY, 999_999_999),
         "bytes of answers that each process may hold, on their way from the workers to the clients",
     )
+    max_streams: int = setting(100, fields.integer(1, 10_000), "streams that may be read at once, in each process")
+    stream_timeout: float = setting(
+        600.0, fields.seconds(1, 86400), "seconds that a stream may take; its first row comes within TIMEOUT"
+    )
     shutdown_timeout: float = setting(
         10.0, fields.seconds(0, 3600), "seconds that requests in flight get to end after SIGTERM; 0 for none"
     )

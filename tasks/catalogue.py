@@ -8,6 +8,8 @@ file of the same name with the ending .toml has a table for each query, all of i
     queue = "queries.fast"        # "queries" otherwise
     time_limit = 5.0              # seconds, besides the deadline of the call
     row_limit = 1000              # rows; more are an error
+    stream_time_limit = 600.0     # the same of a stream
+    stream_row_limit = 1000000
     repeatable = true             # false: it is never run a second time
     json_columns = ["profile"]    # MariaDB's JSON columns, which it calls LONGTEXT
     [NAME.parameters.PARAMETER]   # JSON Schema: type (integer, number, string, boolean), minimum, format, …
@@ -45,6 +47,8 @@ _SETTINGS = Draft202012Validator(
             "queue": {"type": "string", "minLength": 1, "maxLength": 200},
             "time_limit": {"type": "number", "exclusiveMinimum": 0},
             "row_limit": {"type": "integer", "minimum": 1},
+            "stream_time_limit": {"type": "number", "exclusiveMinimum": 0},
+            "stream_row_limit": {"type": "integer", "minimum": 1},
             "repeatable": {"type": "boolean"},
             "json_columns": {"type": "array", "items": {"type": "string"}},
             "parameters": {"type": "object", "additionalProperties": _PARAMETER},
@@ -74,6 +78,7 @@ class Query:
         queue: the queue that its calls go to.
         time_limit: seconds that the statement may take.
         row_limit: rows that it may give.
+        stream_time_limit, stream_row_limit: the same, where its rows are streamed.
         repeatable: True when it may run twice.
     """
 
@@ -84,6 +89,8 @@ class Query:
     queue: str = "queries"
     time_limit: float = 60.0
     row_limit: int = 10_000
+    stream_time_limit: float = 3600.0
+    stream_row_limit: int = 10_000_000
     repeatable: bool = True
 
     def bind(self, given: Any) -> dict[str, Any]:

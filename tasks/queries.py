@@ -1,6 +1,8 @@
 """The query tasks."""
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from celery.signals import celeryd_after_setup
@@ -8,10 +10,13 @@ from celery.signals import celeryd_after_setup
 from nowait.deadline import Deadline
 from nowait.errors import OutcomeUnknown
 from nowait.messages.encoded import Encoded
-from nowait.rows import encode_rows
+from nowait.rows import encode_csv, encode_lines, encode_rows
+from nowait.worker import ReaderLeft, Streaming
 from tasks.app import app, catalogue, settings
+from tasks.catalogue import Query
 from tasks.checks import Checks
 from tasks.database import make_engine
+from tasks.reading import Reading
 from tasks.statements import ConnectionLost, QueryFailed, fetch
 
 # Seconds behind the deadline: whoever waits has given up by then, and knows why. A database that is silent is
@@ -20,6 +25,7 @@ _DEADLINE_GRACE = 0.15
 
 engine = make_engine(settings.database_url)
 checks = Checks(engine, catalogue)
+streaming = Streaming(app)
 
 
 class UnknownQuery(LookupError):
@@ -60,6 +66,37 @@ def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) ->
     return _run(self.request, name, parameters)
 
 
+# Acknowledged as it begins: it may take longer than a broker waits for that, and half a stream is no use to another
+# worker.
+@app.task(name="task.stream_query", bind=True, acks_late=False, throws=(ReaderLeft,))
+def stream_query(self: Any, name: str, parameters: dict[str, Any] | None = None, form: str = "ndjson") -> Any:
+    """The rows of a named query, in parts, while the database gives them; see `nowait.worker.Streaming`.
+
+    Args:
+        name, parameters: as for run_query().
+        form: "ndjson" for lines of JSON, "csv" for CSV with a header line; see `nowait.rows`.
+
+    Raises what run_query() does, and ReaderLeft when nobody reads the stream any more. The statement ends then, too.
+    """
+    query, bound = _find(self.request, name, parameters)
+    reading = Reading(engine, query.statement, bound)
+    with streaming.open(self.request, reading.kill) as stream:
+        header = form == "csv"
+
+        def take(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+            nonlocal header
+            if header:
+                stream.write(encode_csv([names]) + encode_csv(rows))
+                header = False
+            elif rows:
+                stream.write(encode_csv(rows) if form == "csv" else encode_lines(names, rows))
+
+        deadline = _deadline(self.request, query.stream_time_limit)
+        with _running(query):
+            reading.run(take, deadline=deadline, repeatable=query.repeatable, row_limit=query.stream_row_limit)
+        return stream.end()
+
+
 @app.task(name="task.list_queries", acks_late=True)
 def list_queries() -> list[dict[str, Any]]:
     """What may be known of each named query: name, description, parameters, queue, limits, is it broken; no SQL."""
@@ -81,26 +118,44 @@ def query_users(self: Any, flag: int, delay: float = 0) -> Encoded:
 
 
 def _run(request: Any, name: Any, parameters: Any) -> Encoded:
+    query, bound = _find(request, name, parameters)
+    deadline = _deadline(request, query.time_limit)
+    with _running(query):
+        rows = fetch(
+            engine, query.statement, bound, deadline=deadline, repeatable=query.repeatable, row_limit=query.row_limit
+        )
+    return Encoded(encode_rows(list(rows[0]) if rows else [], [list(row.values()) for row in rows]))
+
+
+def _find(request: Any, name: Any, parameters: Any) -> tuple[Query, dict[str, Any]]:
+    """The query of a call, and its parameters with defaults. Raises as run_query()."""
     query = catalogue.get(name) if isinstance(name, str) else None
     if query is None:
         raise UnknownQuery(str(name)[:100])
     bound = query.bind({} if parameters is None else parameters)
     if not query.repeatable and (request.delivery_info or {}).get("redelivered"):
         raise OutcomeUnknown("another worker was lost with the query, which must not run twice")
-    deadline = time.monotonic() + query.time_limit
-    if (expiry := Deadline.of_expires(request.expires)) is not None:
-        deadline = min(deadline, expiry.at + _DEADLINE_GRACE)
+    return query, bound
+
+
+def _deadline(request: Any, time_limit: float) -> float:
+    """When the database is to give up, by time.monotonic()."""
+    expiry = Deadline.of_expires(request.expires)
+    limit = time.monotonic() + time_limit
+    return limit if expiry is None else min(limit, expiry.at + _DEADLINE_GRACE)
+
+
+@contextmanager
+def _running(query: Query) -> Iterator[None]:
+    """Runs a query in its block. A lost connection is OutcomeUnknown for one that must not run twice."""
     try:
-        rows = fetch(
-            engine, query.statement, bound, deadline=deadline, repeatable=query.repeatable, row_limit=query.row_limit
-        )
+        yield
     except ConnectionLost as error:
         if query.repeatable:
             raise
         raise OutcomeUnknown("the connection was lost with the query, which must not run twice") from error
     except QueryFailed as error:
-        if checks.is_broken(name):
+        if checks.is_broken(query.name):
             raise QueryBroken(str(error)) from error
         raise
-    checks.succeeded(name)
-    return Encoded(encode_rows(list(rows[0]) if rows else [], [list(row.values()) for row in rows]))
+    checks.succeeded(query.name)

@@ -3,7 +3,8 @@
 import random
 import sys
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Executable
 from sqlalchemy.exc import DBAPIError
@@ -22,6 +23,9 @@ _AWAY = {2003, 2006, 2013, 1040, 1053}
 _GRACE = 0.1  # seconds behind the deadline, at which the database itself ends a statement, that its error is awaited
 _PAUSE = 0.05  # seconds before another try, with jitter
 _BATCH = 200  # rows that are read at a time
+
+
+T = TypeVar("T")
 
 
 class OutOfTime(Exception):
@@ -49,19 +53,37 @@ def fetch(
     """The rows of a statement, column name to database value.
 
     Args:
-        engine: made by `tasks.database.make_engine`.
+        engine, deadline, repeatable: as for run().
         statement: one statement with named parameters.
         parameters: their values.
+        row_limit: rows that it may give.
+        byte_limit: bytes that its texts may have together.
+
+    Raises ResultTooLarge when there are more rows or bytes, which are not read then, and what run() raises.
+    """
+
+    def attempt(connection: Connection, left: float) -> list[dict[str, Any]]:
+        return _fetch(connection, statement, parameters, left, row_limit, byte_limit)
+
+    return run(engine, attempt, deadline=deadline, repeatable=repeatable)
+
+
+def run(
+    engine: Engine, attempt: Callable[[Connection, float], T], *, deadline: float, repeatable: bool = False
+) -> T:
+    """What a statement gives, in as many attempts as it may have.
+
+    Args:
+        engine: made by `tasks.database.make_engine`.
+        attempt: runs the statement on a connection, which is to be given up after the seconds that it gets; DBAPIError
+            is what may be tried again.
         deadline: when the database is to give up, by time.monotonic(); one that is silent is waited for
             0.1 s longer. Until then a database that cannot be reached is tried again.
         repeatable: the statement may run twice: it is tried again after a deadlock or a lock wait
             until the deadline, and once after a lost connection.
-        row_limit: rows that it may give.
-        byte_limit: bytes that its texts may have together.
 
     Raises:
         OutOfTime: no time is left to begin.
-        ResultTooLarge: there are more rows or bytes; they are not read.
         ConnectionLost: the statement may have run.
         QueryFailed: what else the database, or the way to it, answered.
     """
@@ -69,16 +91,17 @@ def fetch(
     failure: DBAPIError | None = None
     with until(deadline + _GRACE):
         while (left := deadline - time.monotonic()) > 0:
-            begun, rows = False, None
+            begun, done = False, False
             try:
                 with connect(engine) as connection:
                     begun = True
-                    rows = _run(connection, statement, parameters, left, row_limit, byte_limit)
+                    result = attempt(connection, left)
+                    done = True
             except DBAPIError as error:
                 failure = error
-            # Also when the connection was lost behind them, as it was given back.
-            if rows is not None:
-                return rows
+            # Also when the connection was lost behind it, as it was given back.
+            if done:
+                return result
             assert failure is not None
             # The server's number, or PyMySQL's own.
             number = failure.orig.args[0] if failure.orig is not None and failure.orig.args else None
@@ -96,7 +119,7 @@ def fetch(
         raise OutOfTime("no time was left to begin the statement") from failure
 
 
-def _run(
+def _fetch(
     connection: Connection,
     statement: Executable,
     parameters: dict[str, Any],

@@ -21,17 +21,22 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.bridge": {"nowait.bridge.bridge", "nowait.bridge.call"},
     "nowait.bridge.bridge": {
         "celery", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
-        "nowait.bridge.reply_queue", "nowait.budget", "nowait.errors", "nowait.link.link", "nowait.link.opener",
-        "nowait.link.supervisor", "nowait.messages.encoder", "nowait.messages.limits", "nowait.messages.outbound",
-        "nowait.messages.reply", "nowait.topology",
+        "nowait.bridge.reply_queue", "nowait.bridge.streams", "nowait.budget", "nowait.errors", "nowait.link.link",
+        "nowait.link.opener", "nowait.link.supervisor", "nowait.messages.encoder", "nowait.messages.limits",
+        "nowait.messages.outbound", "nowait.messages.reply", "nowait.topology",
     },
     "nowait.bridge.call": {"nowait.messages.encoder"},
     "nowait.bridge.calls": {
         "nowait.amqp.methods", "nowait.bridge.probe", "nowait.budget", "nowait.errors", "nowait.messages.limits",
         "nowait.messages.reply",
     },
+    "nowait.bridge.parts": {"nowait.amqp.methods", "nowait.errors", "nowait.messages.part"},
     "nowait.bridge.probe": set(),
     "nowait.bridge.reply_queue": {"amqp"},
+    "nowait.bridge.streams": {
+        "amqp", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.parts", "nowait.errors",
+        "nowait.link.link", "nowait.link.opener", "nowait.messages.part", "nowait.topology",
+    },
     "nowait.budget": set(),
     "nowait.database_url": set(),
     "nowait.deadline": {"celery"},
@@ -55,6 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.messages.headers": {"amqp"},
     "nowait.messages.limits": set(),
     "nowait.messages.outbound": set(),
+    "nowait.messages.part": set(),
     "nowait.messages.reply": {
         "nowait.amqp.methods", "nowait.errors", "nowait.messages.encoded", "nowait.messages.headers",
     },
@@ -63,10 +69,14 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.rows": set(),
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
-    "nowait.testing": {"nowait.bridge.call", "nowait.bridge.calls", "nowait.errors", "nowait.messages.encoded"},
+    "nowait.testing": {
+        "nowait.bridge.call", "nowait.bridge.calls", "nowait.errors", "nowait.messages.encoded", "nowait.messages.part",
+    },
     "nowait.tls": {"kombu"},
     "nowait.topology": {"kombu"},
-    "nowait.worker": {"nowait.worker.backend", "nowait.worker.configure", "nowait.worker.consumer"},
+    "nowait.worker": {
+        "nowait.worker.backend", "nowait.worker.configure", "nowait.worker.consumer", "nowait.worker.streaming",
+    },
     "nowait.worker.answers": {
         "celery", "kombu", "nowait.messages.validation", "nowait.topology", "nowait.worker.publisher",
         "nowait.worker.replies",
@@ -110,6 +120,10 @@ ALLOWED: dict[str, set[str]] = {
         "billiard", "celery", "kombu", "nowait.amqp.methods", "nowait.deadline", "nowait.messages.outbound",
         "nowait.worker.events", "nowait.worker.outbox", "nowait.worker.unsettled",
     },
+    "nowait.worker.streaming": {
+        "amqp", "celery", "nowait.deadline", "nowait.messages.limits", "nowait.messages.part", "nowait.topology",
+        "nowait.worker.publisher",
+    },
     "nowait.worker.task_consumer": {"kombu", "nowait.worker.intake"},
     "nowait.worker.unsettled": {"nowait.amqp.methods", "nowait.messages.outbound"},
     "server": set(),
@@ -124,6 +138,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.catalogue": {"jsonschema", "nowait.errors", "nowait.formats"},
     "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.messages.encoded", "nowait.rows"},
     "server.http": set(),
+    "server.http.accept": set(),
     "server.http.access_log": {"tornado"},
     "server.http.context": {"server.catalogue", "server.http.in_flight"},
     "server.http.handler": {
@@ -134,6 +149,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.limits": {"tornado"},
     "server.http.prefer": set(),
     "server.http.problem": {"tornado", "nowait"},
+    "server.http.streams": {"tornado", "nowait.errors", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server.app", "server.http.limits",
@@ -147,8 +163,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.routes.health": {"nowait", "server.http.context", "server.http.handler"},
     "server.routes.queries": {
-        "tornado", "nowait.errors", "server.catalogue", "server.http.context", "server.http.handler",
-        "server.http.tasks",
+        "tornado", "nowait.errors", "server.catalogue", "server.http", "server.http.context", "server.http.handler",
+        "server.http.streams", "server.http.tasks",
     },
     "server.routes.users": {
         "tornado", "nowait.messages.encoded", "server.http.context", "server.http.handler", "server.http.tasks",
@@ -162,9 +178,10 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
     "tasks.queries": {
-        "celery", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "tasks.app",
-        "tasks.checks", "tasks.database", "tasks.statements",
+        "celery", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "nowait.worker",
+        "tasks.app", "tasks.catalogue", "tasks.checks", "tasks.database", "tasks.reading", "tasks.statements",
     },
+    "tasks.reading": {"sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver", "tasks.statements"},
     "tasks.settings": {"nowait", "nowait.settings"},
     "tasks.statements": {"sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver"},
 }

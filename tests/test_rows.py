@@ -1,5 +1,7 @@
 import base64
+import csv
 import datetime
+import io
 import json
 from decimal import Decimal
 from typing import Any
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nowait.rows import to_json
+from nowait.rows import encode_csv, encode_lines, encode_rows, to_json
 
 
 @pytest.mark.parametrize(
@@ -61,3 +63,21 @@ def test_decimals_bytes_and_moments_come_back_exactly(
     assert Decimal(to_json(number)) == number
     assert base64.b64decode(to_json(data)) == data
     assert datetime.datetime.fromisoformat(to_json(moment)) == moment
+
+
+def test_lines_of_json_are_the_objects_of_the_array() -> None:
+    names, rows = ("a", "b"), [(1, "ü\n\ud800"), (Decimal("1.50"), None)]
+    lines = encode_lines(names, rows).splitlines(keepends=True)
+    assert [line[-1:] for line in lines] == [b"\n", b"\n"]
+    assert b"[" + b",".join(line[:-1] for line in lines) + b"]" == encode_rows(names, rows)
+    assert encode_lines(names, []) == b""
+
+
+def test_csv_tells_null_from_an_empty_string_and_is_read_by_the_standard_library() -> None:
+    day = datetime.date(2026, 1, 2)
+    rows = [[None, "", 'a "b"\r\n, c', 1, -1.5, Decimal("1.50"), day, b"\0", {"k": [1, "é"]}, "=1+1"]]
+    text = encode_csv(rows).decode()
+    assert text == ',"","a ""b""\r\n, c",1,-1.5,"1.50","2026-01-02","AA==","{""k"":[1,""é""]}","=1+1"\r\n'
+    (read,) = csv.reader(io.StringIO(text, newline=""))
+    assert read == ["", "", 'a "b"\r\n, c', "1", "-1.5", "1.50", "2026-01-02", "AA==", '{"k":[1,"é"]}', "=1+1"]
+    assert encode_csv([["\ud800"]]) == b'"\\ud800"\r\n'

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,14 +14,24 @@ from uuid import uuid4
 from celery import Celery
 
 from nowait.amqp import properties
-from nowait.amqp.methods import Confirmed, Delivery, Event, PropertiesTooLarge, Returned
+from nowait.amqp.methods import (
+    Cancelled,
+    Closed,
+    Confirmed,
+    Consuming,
+    Delivery,
+    Event,
+    PropertiesTooLarge,
+    Returned,
+)
 from nowait.bridge.call import Call, Progress, new_id
 from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
 from nowait.bridge.reply_queue import ReplyQueue
+from nowait.bridge.streams import Streams
 from nowait.budget import Budget
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
 from nowait.link.link import Link
-from nowait.link.opener import HEARTBEAT, TIMEOUT, ConnectionLost, Opener
+from nowait.link.opener import HEARTBEAT, STREAMS, TIMEOUT, ConnectionLost, Opener
 from nowait.link.supervisor import Source, supervise
 from nowait.messages.encoder import Args, Kwargs, Options, TaskEncoder
 from nowait.messages.limits import MAX_RECEIVED_REPLY
@@ -41,6 +51,7 @@ class Statistics:
     Attributes:
         state: "stopped", "connecting", "connected" or "blocked".
         in_flight: calls without an answer.
+        streams: streams that are read.
         unconfirmed: messages that left and that the broker has not confirmed.
         reply_bytes: bytes of replies that are held, small ones left out; see `max_reply_bytes`.
         connects: how often a connection was made.
@@ -53,6 +64,7 @@ class Statistics:
 
     state: str
     in_flight: int
+    streams: int
     unconfirmed: int
     reply_bytes: int
     connects: int
@@ -73,12 +85,14 @@ class Bridge:
             options of a registered one would be merged into each message. Its result backend has to be
             `rpc://`, as its workers', or none, and each of its broker URLs readable; ValueError otherwise.
         max_in_flight: calls that may wait at once, 1 or more; above, Overloaded.
+        max_streams: streams that may be read at once; above, Overloaded. Each one's call counts as in flight, too.
         timeout: seconds that a call may take when it does not say.
         max_body: bytes that a task's arguments may have once they are serialised, as its workers take
             them; above, MessageTooLarge. None for what the broker takes.
-        max_reply_bytes: bytes of replies that may be held at once: as they arrive, and as the Encoded results of calls
-            until they are released. A reply for which there is no room fails its call with Overloaded, or with
-            OutcomeUnknown where the task may not run twice; then, until there is room, new calls are refused.
+        max_reply_bytes: bytes of replies, and of parts of streams, that may be held at once: as they arrive, and as
+            the Encoded results of calls until they are released. A reply for which there is no room fails its call with
+            Overloaded, or with OutcomeUnknown where the task may not run twice; a part fails its stream. Then, until
+            there is room, new calls are refused.
         topology: where tasks are published to and who sends replies; None for a broker that was not
             provisioned. With an exchange for tasks, `queue=` alone says where a task goes.
         source: opens the connections; None for the application's broker.
@@ -89,6 +103,7 @@ class Bridge:
         app: Celery,
         *,
         max_in_flight: int = 1000,
+        max_streams: int = 100,
         timeout: float = 30.0,
         max_body: int | None = None,
         max_reply_bytes: int = 256 * 1024 * 1024,
@@ -102,6 +117,7 @@ class Bridge:
         self._budget = Budget(MAX_RECEIVED_REPLY, max_reply_bytes)
         self._calls: Calls[Call] = Calls(max_in_flight, self._budget, self._topology.worker_user)
         self._reply_queue = ReplyQueue(f"nowait.replies.{os.getpid()}.{uuid4().hex}", self._topology.replies)
+        self._streams = Streams(max_streams, self._topology)
         self._encoder = TaskEncoder(app, self._reply_queue.name)
         self._source = source or self._opener(app)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
@@ -137,7 +153,8 @@ class Bridge:
         """The figures of this moment."""
         calls = self._calls
         held = self._budget.used
-        return Statistics(self.state, len(calls), calls.unconfirmed, held, self._connects, **vars(calls.counts))
+        numbers = (len(calls), len(self._streams), calls.unconfirmed, held, self._connects)
+        return Statistics(self.state, *numbers, **vars(calls.counts))
 
     async def start(self) -> None:
         """Begin to connect; returns at once, whether or not there is a broker.
@@ -166,6 +183,7 @@ class Bridge:
             await asyncio.wait(ends, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
             idle.cancel()
         self._carry_out(self._calls.stop())
+        self._streams.stop()
         if self._timer is not None:
             self._timer.cancel()
         if self._supervisor is not None:
@@ -242,6 +260,35 @@ class Bridge:
             self._set_timer()
         return call
 
+    def stream(
+        self,
+        name: str,
+        args: Args = None,
+        kwargs: Kwargs = None,
+        *,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[bytes, None]:
+        """Send a task that answers in parts (`nowait.worker.Streaming`), and read them while it runs.
+
+        Nothing is sent before the first part is asked for. A reader that takes its time slows the task down: about
+        2 MiB are kept for it, most of them by the broker. One that leaves, by aclose() or cancelled, ends the task: it
+        finds its queue gone within a second. The generator ends once all parts were read and the task has succeeded;
+        in every other case it raises.
+
+        Args:
+            name, args, kwargs, options: as for send_task(), but for `task_id` and `ignore_result`.
+            timeout: seconds that the task may take, its reader's time included; None for the bridge's own.
+
+        Raises what a call fails with. What is lost, a connection, a part or the worker (nothing comes from it for
+        5 s), is Disconnected before the task was sent, and OutcomeUnknown from then on.
+        """
+
+        def send(task_id: str, left: float) -> Call:
+            return self.send_task(name, args, kwargs, timeout=left, task_id=task_id, **options)
+
+        return self._streams.read(self._usable_link, send, self._timeout if timeout is None else timeout)
+
     def _frames(
         self, link: Link, call: Call, now: float, name: str, args: Args, kwargs: Kwargs, options: Options
     ) -> bytes:
@@ -272,15 +319,19 @@ class Bridge:
         link.consume(self._reply_queue.name)
         self._link = link
         self._connects += 1
+        self._streams.connected(link)
         self._calls.connected(self._loop.time())
         self._tick()
 
     def _disconnected(self, reason: ConnectionLost) -> None:
         self._link = None
+        self._streams.disconnected(str(reason))
         self._carry_out(self._calls.disconnected(str(reason), reason.refused))
 
     def _received(self, event: Event) -> None:
-        if isinstance(event, Delivery):
+        if isinstance(event, (Delivery, Consuming, Cancelled, Closed)) and event.channel == STREAMS:
+            self._streams.received(event)
+        elif isinstance(event, Delivery):
             self._carry_out(self._calls.received(event, self._loop.time()))
         elif isinstance(event, Confirmed):
             self._carry_out(self._calls.confirmed(event))

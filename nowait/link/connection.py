@@ -6,7 +6,7 @@ from collections.abc import Callable
 from nowait.amqp import methods
 from nowait.amqp.frames import HEARTBEAT, ProtocolError
 from nowait.budget import Budget
-from nowait.link.opener import ConnectionLost, OpenSocket
+from nowait.link.opener import CHANNEL, ConnectionLost, OpenSocket
 from nowait.link.stream import Stream
 
 
@@ -81,7 +81,7 @@ class Connection:
         self.last_received = self._loop.time()
         try:
             for event in self._decoder.feed(data):
-                if isinstance(event, methods.Closed):
+                if isinstance(event, methods.Closed) and event.channel in (0, CHANNEL):
                     self._lose(f"closed by the broker: {event.code} {event.reason}", event.refused)
                     return
                 if isinstance(event, methods.CloseOk):

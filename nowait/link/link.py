@@ -19,7 +19,7 @@ class Link:
 
     Args:
         opened: their sockets.
-        on_event: called with each Delivery, Confirmed and Returned.
+        on_event: called with each Delivery, Confirmed and Returned, and with all events of further channels.
         budget: of the bodies of deliveries, see nowait.amqp.methods.Decoder.
 
     Attributes:
@@ -54,6 +54,10 @@ class Link:
     def publish(self, frames: bytes) -> None:
         """Send a message; Confirmed or Returned follows. Never blocks."""
         self._publisher.write(frames)
+
+    def write(self, frames: bytes) -> None:
+        """Send frames of a further channel by the connection that consumes. Never blocks."""
+        self._consumer.write(frames)
 
     def consume(self, queue: str, consumer_tag: str = "", arguments: bytes = methods.NO_TABLE) -> None:
         """Have the broker deliver what comes to a queue; see `nowait.amqp.methods.consume`."""
@@ -100,7 +104,7 @@ class Link:
         self.lose(ConnectionLost(str(reason)))
 
     def _received(self, event: methods.Event) -> None:
-        if isinstance(event, methods.Cancelled):
+        if isinstance(event, methods.Cancelled) and event.channel == CHANNEL:
             self.lose(ConnectionLost("a queue was deleted"))
         else:
             self._on_event(event)

@@ -72,7 +72,8 @@ EVENTS = [
     (3, "d", "", "server", b""),
     methods.Blocked("low on memory"),
     methods.Unblocked(),
-    methods.Cancelled(),
+    methods.Consuming(1, "consumer"),
+    methods.Cancelled(1, "consumer"),
 ]
 
 
@@ -136,8 +137,8 @@ def test_a_delivery_has_its_source_and_all_its_properties() -> None:
 @pytest.mark.parametrize(
     ("sent", "closed"),
     [
-        (method(10, 50, "BsBB", 320, "CONNECTION_FORCED", 0, 0), methods.Closed(320, "CONNECTION_FORCED", False)),
-        (method(20, 40, "BsBB", 404, "NOT_FOUND", 60, 40), methods.Closed(404, "NOT_FOUND", True)),
+        (method(10, 50, "BsBB", 320, "CONNECTION_FORCED", 0, 0), methods.Closed(320, "CONNECTION_FORCED", 0)),
+        (method(20, 40, "BsBB", 404, "NOT_FOUND", 60, 40), methods.Closed(404, "NOT_FOUND", 1)),
     ],
 )
 def test_a_close_tells_its_reason(sent: bytes, closed: methods.Closed) -> None:
