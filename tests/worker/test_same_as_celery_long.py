@@ -426,7 +426,7 @@ def a_task_that_names_another_one(side: Side) -> Any:
     side.send("add", 1, 2, task_id="naming", link=side.app.signature("test.note", task_id="linked"))
     eventually(lambda: side.notes("linked", "run") or "message rejected" in "".join(side.log("rejected")))
     return {
-        "replies": [state for state, _ in side.replies("naming")], "linked": len(side.notes("linked", "run")),
+        "replies": [state for state, _ in eventually(lambda: side.replies("naming"))], "linked": len(side.notes("linked", "run")),
     }  # fmt: skip
 
 
