@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "nowait.messages.template": {"amqp", "nowait.amqp.properties", "nowait.messages.outbound"},
     "nowait.messages.validation": {"celery", "nowait.deadline", "nowait.messages.limits"},
-    "nowait.rows": set(),
+    "nowait.rows": {"msgspec"},
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
     "nowait.testing": {
