@@ -82,4 +82,4 @@ def _run(request: Any, name: Any, parameters: Any) -> Encoded:
         if query.repeatable:
             raise
         raise OutcomeUnknown("the connection was lost with the query, which must not run twice") from error
-    return Encoded(encode_rows(list(rows[0]) if rows else [], [list(row.values()) for row in rows]))
+    return Encoded(encode_rows(*rows))

@@ -3,13 +3,17 @@
 import math
 import random
 import time
-from typing import Any
+from collections.abc import Collection
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, Executable
+from pymysql.err import MySQLError
+from sqlalchemy import JSON, Compiled, Dialect, Engine, Executable, TextualSelect
 from sqlalchemy.exc import DBAPIError
 
-from tasks.database import connect
+from tasks.database import connect, limited
 from tasks.driver import remaining, until
+from tasks.result import Result, Row
 
 # Error numbers of the server: https://mariadb.com/kb/en/mariadb-error-code-reference/. After a
 # deadlock the whole transaction is rolled back, after a lock wait the statement alone; here they are
@@ -18,9 +22,9 @@ _REPEATED = {1213, 1205, 3572}
 # Why a connection cannot be opened for now: the server is away, lost while it was greeted (both by the
 # client), full, or about to stop.
 _AWAY = {2003, 2006, 2013, 1040, 1053}
+_LOST = {1927, 2006, 2013, 4031}  # the connection has ended, as one of both knows
 _GRACE = 0.1  # seconds behind the deadline, at which the database itself ends a statement, that its error is awaited
 _PAUSE = 0.05  # seconds before another try, with jitter
-_BATCH = 200  # rows that are read at a time
 
 
 class OutOfTime(Exception):
@@ -39,6 +43,13 @@ class ConnectionLost(QueryFailed):
     """The connection was lost, or the database silent, with the statement under way: it may have run."""
 
 
+class Rows(NamedTuple):
+    """The names of the columns, and the values of each row, as nowait.rows.encode_rows() has them."""
+
+    names: tuple[str, ...]
+    rows: list[Row]
+
+
 def fetch(
     engine: Engine,
     statement: Executable,
@@ -48,8 +59,8 @@ def fetch(
     repeatable: bool = False,
     row_limit: float = math.inf,
     byte_limit: int = 16 * 1024 * 1024,
-) -> list[dict[str, Any]]:
-    """The rows of a statement, column name to database value.
+) -> Rows:
+    """The rows of a statement.
 
     Args:
         engine: made by `tasks.database.make_engine`.
@@ -60,7 +71,7 @@ def fetch(
         repeatable: the statement may run twice: it is tried again after a deadlock or a lock wait
             until the deadline, and once after a lost connection.
         row_limit: rows that it may give.
-        byte_limit: bytes that its texts may have together.
+        byte_limit: bytes that they may have together, as the database sends them.
 
     Raises:
         OutOfTime: no time is left to begin.
@@ -69,23 +80,19 @@ def fetch(
         QueryFailed: what else the database, or the way to it, answered.
     """
     lost = False
-    failure: DBAPIError | None = None
+    failure: Exception | None = None
     with until(deadline + _GRACE):
         while (left := deadline - time.monotonic()) > 0:
-            begun, rows = False, None
+            begun = False
             try:
-                with connect(engine) as connection:
+                # Of what must not run twice, it should be known that it has not begun.
+                with connect(engine, ping=not repeatable) as connection:
                     begun = True
-                    rows = _run(connection, statement, parameters, left, row_limit, byte_limit)
-            except DBAPIError as error:
+                    return _run(connection, engine.dialect, statement, parameters, left, row_limit, byte_limit)
+            except (DBAPIError, MySQLError) as error:
                 failure = error
-            # Also when the connection was lost behind them, as it was given back.
-            if rows is not None:
-                return rows
-            assert failure is not None
-            # The server's number, or PyMySQL's own.
-            number = failure.orig.args[0] if failure.orig is not None and failure.orig.args else None
-            interrupted = begun and failure.connection_invalidated
+            number = _number(failure)
+            interrupted = begun and number in _LOST
             if not begun:
                 # Nothing has run yet: anything may be tried again.
                 again = number in _AWAY
@@ -99,31 +106,39 @@ def fetch(
         raise OutOfTime("no time was left to begin the statement") from failure
 
 
+def _number(error: Exception) -> Any:
+    """The server's number, or PyMySQL's own; SQLAlchemy wraps the errors of the first connection."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return original.args[0] if original is not None and original.args else None
+
+
 def _run(
-    connection: Connection,
+    connection: Any,
+    dialect: Dialect,
     statement: Executable,
     parameters: dict[str, Any],
     time_limit: float,
     row_limit: float,
     byte_limit: int,
-) -> list[dict[str, Any]]:
-    options = {"time_limit": time_limit, "stream_results": True, "max_row_buffer": _BATCH}
-    raw: Any = connection.connection.driver_connection
-    rows: list[dict[str, Any]] = []
-    size = 0
-    try:
-        result = connection.execute(statement, parameters, execution_options=options)
-        names = tuple(result.keys())
-        for batch in result.partitions(_BATCH):
-            rows += [dict(zip(names, row)) for row in batch]
-            size += sum(len(value) for row in batch for value in row if isinstance(value, (str, bytes)))
-            if len(rows) > row_limit:
-                raise TooLarge(f"more than {row_limit} rows")
-            if size > byte_limit:
-                raise TooLarge(f"more than {byte_limit} bytes")
-    except BaseException:
-        # PyMySQL would read a result to its end before it lets go of it.
-        if raw._result is not None and raw._result.unbuffered_active:
-            connection.invalidate()
-        raise
-    return rows
+) -> Rows:
+    compiled, json = _compile(statement, dialect)
+    sql = connection.cursor().mogrify(str(compiled), compiled.construct_params(parameters))
+    *before, last = limited(dialect, sql, time_limit)
+    for first in before:
+        connection.query(first)
+    result = Result(connection, last, json)
+    rows: list[Row] = []
+    for batch in result.batches():
+        rows += batch
+        if len(rows) > row_limit:
+            raise TooLarge(f"more than {row_limit} rows")
+        if result.size > byte_limit:
+            raise TooLarge(f"more than {byte_limit} bytes")
+    return Rows(result.names, rows)
+
+
+@lru_cache(maxsize=1024)
+def _compile(statement: Executable, dialect: Dialect) -> tuple[Compiled, Collection[str]]:
+    """A statement as PyMySQL wants it, and the names of its JSON columns."""
+    columns = statement.selected_columns if isinstance(statement, TextualSelect) else ()
+    return statement.compile(dialect=dialect), {column.name for column in columns if isinstance(column.type, JSON)}
