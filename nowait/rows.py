@@ -17,7 +17,6 @@ import msgspec
 _standard = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _encoder = msgspec.json.Encoder()
 _ALIKE = {type(None), bool, int, str, bytes, Decimal, datetime.date, msgspec.Raw}
-_WITHOUT_EXPONENT = (1e-4, 1e16)  # from, to: floats that repr() writes as msgspec does
 
 
 def encode_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
@@ -36,7 +35,7 @@ def encode_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
         return _text([{name: _plain(value) for name, value in zip(names, row)} for row in rows])
 
 
-def parse_json(text: str | bytes) -> msgspec.Raw:
+def parse_json(text: str) -> msgspec.Raw:
     """The value of a JSON column, to be written as it is. Raises ValueError when it is no JSON."""
     try:
         return msgspec.Raw(_encoder.encode(_decoder.decode(text)))
@@ -76,9 +75,10 @@ def _plain(value: Any) -> Any:
     return json.loads(bytes(value)) if isinstance(value, msgspec.Raw) else to_json(value)
 
 
-def _number(text: str) -> msgspec.Raw:
-    """What is a float for msgspec: an integer beyond 64 bits, too."""
-    return msgspec.Raw(_text(json.loads(text)))
+def _number(text: str) -> Any:
+    """A number of a JSON column that is no integer of 64 bits."""
+    number = float(text)
+    return number if _has_no_exponent(number) else msgspec.Raw(_text(json.loads(text)))
 
 
 _decoder = msgspec.json.Decoder(float_hook=_number)
@@ -107,13 +107,13 @@ def _kind(names: tuple[str, ...]) -> tuple[Callable[..., Any], list[int]]:
 def _alike(column: Sequence[Any]) -> Sequence[Any]:
     """The values of one column, none of which msgspec writes otherwise than the standard library."""
     others = set(map(type, column)) - _ALIKE
-    if not others or others == {float} and _have_no_exponent(column):
+    if not others or others == {float} and all(value is None or _has_no_exponent(value) for value in column):
         return column
     if others == {datetime.datetime} and not any(value.tzinfo for value in column if value is not None):
         return column
     return [value if type(value) in _ALIKE else msgspec.Raw(_text(to_json(value))) for value in column]
 
 
-def _have_no_exponent(column: Sequence[Any]) -> bool:
-    low, high = _WITHOUT_EXPONENT
-    return all(value is None or not value or low <= abs(value) < high for value in column)
+def _has_no_exponent(number: float) -> bool:
+    """Whether repr() writes a float as msgspec does."""
+    return 1e-4 <= abs(number) < 1e16 or not number

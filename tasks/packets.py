@@ -4,8 +4,11 @@ A packet is three bytes of length, a number, and a row; a row is for each column
 https://mariadb.com/kb/en/resultset-row/.
 """
 
-HEADER = 4  # bytes
-LONGEST = 0xFFFFFF  # bytes of a packet; one of that length goes on in the next
+import io
+from collections.abc import Callable
+
+_HEADER = 4  # bytes
+_LONGEST = 0xFFFFFF  # bytes of a packet; one of that length goes on in the next
 _NULL = 0xFB
 _WIDTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}  # bytes of a length, by the byte in front of it
 _END, _ERROR = 0xFE, 0xFF  # the first byte of the packets that are no rows
@@ -19,32 +22,20 @@ def take_rows(data: bytes, columns: int) -> tuple[list[Values], int]:
 
     That is in front of a packet that is no row, is not whole, or goes on in the next.
     """
-    rows = []
+    rows: list[Values] = []
     start, size = 0, len(data)
-    while start + HEADER < size:
-        length = int.from_bytes(data[start : start + 3], "little")
-        position = start + HEADER
-        if position + length > size or length == LONGEST or is_last(data[position], length):
+    # To read is faster than to cut.
+    read = io.BytesIO(data).read
+    while start + _HEADER < size:
+        length = int.from_bytes(read(_HEADER), "little") & _LONGEST
+        end = start + _HEADER + length
+        first = data[start + _HEADER]
+        if end > size or length == _LONGEST or first == _ERROR or first == _END and length <= _LONGEST_END:
             break
-        row: Values = []
-        for _ in range(columns):
-            count = data[position]
-            position += 1
-            if count >= _NULL:
-                if count == _NULL:
-                    row.append(None)
-                    continue
-                width = _WIDTHS[count]
-                count = int.from_bytes(data[position : position + width], "little")
-                position += width
-            end = position + count
-            row.append(data[position:end])
-            position = end
-        rows.append(row)
-        start += HEADER + length
+        rows.append([read(n) if (n := ord(read(1))) < _NULL else _rare(read, n) for _ in range(columns)])
+        start = end
     return rows, start
 
 
-def is_last(first: int, length: int) -> bool:
-    """Whether a packet of that first byte and length ends the rows: as the last one, or with an error."""
-    return first == _ERROR or first == _END and length <= _LONGEST_END
+def _rare(read: Callable[[int], bytes], first: int) -> bytes | None:
+    return None if first == _NULL else read(int.from_bytes(read(_WIDTHS[first]), "little"))
