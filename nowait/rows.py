@@ -3,11 +3,9 @@
 import base64
 import datetime
 import json
-import operator
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import lru_cache
-from itertools import starmap
 from typing import Any
 
 import msgspec
@@ -24,21 +22,39 @@ def encode_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
 
     Args:
         names: of the columns; of several that are called the same, the last one counts.
-        rows: the values of each row, in the order of the columns: see to_json(), and parse_json() for JSON columns.
+        rows: the values of each row, in the order of the columns, see to_json().
 
     Raises TypeError for a value that has no JSON form.
     """
     rows = list(rows)
     try:
-        return _encoder.encode(_objects(tuple(names), rows))
-    except (TypeError, ValueError, msgspec.MsgspecError):  # such as lone surrogates, and names that have to be escaped
-        return _text([{name: _plain(value) for name, value in zip(names, row)} for row in rows])
+        return encode_columns(names, [alike(column) for column in zip(*rows)])
+    except (TypeError, ValueError, msgspec.MsgspecError):  # such as lone surrogates
+        return _text([{name: to_json(value) for name, value in zip(names, row)} for row in rows])
 
 
-def parse_json(text: str) -> msgspec.Raw:
-    """The value of a JSON column, to be written as it is. Raises ValueError when it is no JSON."""
+def encode_columns(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> bytes:
+    """As encode_rows(), of the values of each column, which are alike(), or parse_json() has given."""
+    kind, places = _kind(tuple(names))
+    if len(places) < len(columns):
+        columns = [columns[place] for place in places]
+    return _encoder.encode(list(map(kind, *columns)))
+
+
+def alike(column: Sequence[Any]) -> Sequence[Any]:
+    """The values of one column, for encode_columns(). Raises TypeError for a value that has no JSON form."""
+    others = set(map(type, column)) - _ALIKE
+    if not others or others == {float} and all(value is None or _has_no_exponent(value) for value in column):
+        return column
+    if others == {datetime.datetime} and not any(value.tzinfo for value in column if value is not None):
+        return column
+    return [value if type(value) in _ALIKE else msgspec.Raw(_text(to_json(value))) for value in column]
+
+
+def parse_json(text: str) -> Any:
+    """A value of a JSON column, for encode_columns(). Raises ValueError when it is no JSON."""
     try:
-        return msgspec.Raw(_encoder.encode(_decoder.decode(text)))
+        return _decoder.decode(text)
     except (ValueError, msgspec.MsgspecError):  # such as lone surrogates, and NaN
         return msgspec.Raw(_text(json.loads(text)))
 
@@ -71,8 +87,9 @@ def _text(value: Any) -> bytes:
     return _standard(value).encode("utf-8", "backslashreplace")
 
 
-def _plain(value: Any) -> Any:
-    return json.loads(bytes(value)) if isinstance(value, msgspec.Raw) else to_json(value)
+def _has_no_exponent(number: float) -> bool:
+    """Whether repr() writes a float as msgspec does."""
+    return 1e-4 <= abs(number) < 1e16 or not number
 
 
 def _number(text: str) -> Any:
@@ -84,36 +101,17 @@ def _number(text: str) -> Any:
 _decoder = msgspec.json.Decoder(float_hook=_number)
 
 
-def _objects(names: tuple[str, ...], rows: list[Sequence[Any]]) -> list[Any]:
-    """What msgspec encodes as the rows' objects."""
-    columns = list(zip(*rows))
-    alike = [_alike(column) for column in columns]
-    kind, places = _kind(names)
-    if len(places) < len(columns):
-        alike = [alike[place] for place in places]
-    elif all(map(operator.is_, alike, columns)):
-        return list(starmap(kind, rows))
-    return list(map(kind, *alike))
-
-
 @lru_cache(maxsize=256)
 def _kind(names: tuple[str, ...]) -> tuple[Callable[..., Any], list[int]]:
-    """A type whose objects have these names in JSON, and the places of its values among those of a row."""
+    """What makes a row's object of its values, and their places among those of all columns."""
     places = {name: place for place, name in enumerate(names)}
     fields = {f"f{place}": name for place, name in enumerate(places)}
-    return msgspec.defstruct("Row", [(field, Any) for field in fields], rename=fields, gc=False), list(places.values())
+    kind: Callable[..., Any]
+    try:
+        kind = msgspec.defstruct("Row", [(field, Any) for field in fields], rename=fields, gc=False)
+    except ValueError:  # a name that has to be escaped
 
+        def kind(*values: Any) -> dict[str, Any]:
+            return dict(zip(places, values))
 
-def _alike(column: Sequence[Any]) -> Sequence[Any]:
-    """The values of one column, none of which msgspec writes otherwise than the standard library."""
-    others = set(map(type, column)) - _ALIKE
-    if not others or others == {float} and all(value is None or _has_no_exponent(value) for value in column):
-        return column
-    if others == {datetime.datetime} and not any(value.tzinfo for value in column if value is not None):
-        return column
-    return [value if type(value) in _ALIKE else msgspec.Raw(_text(to_json(value))) for value in column]
-
-
-def _has_no_exponent(number: float) -> bool:
-    """Whether repr() writes a float as msgspec does."""
-    return 1e-4 <= abs(number) < 1e16 or not number
+    return kind, list(places.values())

@@ -69,6 +69,8 @@ _PyMySQL: Any = pymysql.connections.Connection
 class _Connection(_PyMySQL):  # type: ignore[misc]
     """A connection whose results are `tasks.result`'s, and that reads nothing more of one once it is closed."""
 
+    _next_seq_id: int
+
     @property
     def usable(self) -> bool:
         """False once it is closed, or a result has not been read to its end."""
@@ -113,8 +115,8 @@ class _Bounded:
     _set_for = 0.0  # the deadline that the timeout was last set for
     _good_until = 0.0  # when it has to be set again
 
-    def makefile(self, mode: str) -> Any:
-        return super().makefile(mode, buffering=_BUFFER)  # type: ignore[misc]
+    def makefile(self, *arguments: Any, **options: Any) -> Any:
+        return super().makefile(*arguments, **{"buffering": _BUFFER, **options})  # type: ignore[misc]
 
     def recv_into(self, *arguments: Any) -> Any:
         self._limit()

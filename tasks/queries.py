@@ -6,7 +6,6 @@ from typing import Any
 from nowait.deadline import Deadline
 from nowait.errors import OutcomeUnknown
 from nowait.messages.encoded import Encoded
-from nowait.rows import encode_rows
 from tasks.app import app, catalogue, settings
 from tasks.database import make_engine
 from tasks.statements import ConnectionLost, fetch
@@ -82,4 +81,4 @@ def _run(request: Any, name: Any, parameters: Any) -> Encoded:
         if query.repeatable:
             raise
         raise OutcomeUnknown("the connection was lost with the query, which must not run twice") from error
-    return Encoded(encode_rows(*rows))
+    return Encoded(rows)

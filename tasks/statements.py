@@ -5,15 +5,16 @@ import random
 import time
 from collections.abc import Collection
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from pymysql.err import MySQLError
-from sqlalchemy import JSON, Compiled, Dialect, Engine, Executable, TextualSelect
+from sqlalchemy import JSON, Compiled, Dialect, Engine, TextClause, TextualSelect
 from sqlalchemy.exc import DBAPIError
 
+from nowait.rows import encode_columns
 from tasks.database import connect, limited
 from tasks.driver import remaining, until
-from tasks.result import Result, Row
+from tasks.result import Result
 
 # Error numbers of the server: https://mariadb.com/kb/en/mariadb-error-code-reference/. After a
 # deadlock the whole transaction is rolled back, after a lock wait the statement alone; here they are
@@ -23,6 +24,7 @@ _REPEATED = {1213, 1205, 3572}
 # client), full, or about to stop.
 _AWAY = {2003, 2006, 2013, 1040, 1053}
 _LOST = {1927, 2006, 2013, 4031}  # the connection has ended, as one of both knows
+Statement = TextClause | TextualSelect
 _GRACE = 0.1  # seconds behind the deadline, at which the database itself ends a statement, that its error is awaited
 _PAUSE = 0.05  # seconds before another try, with jitter
 
@@ -43,24 +45,17 @@ class ConnectionLost(QueryFailed):
     """The connection was lost, or the database silent, with the statement under way: it may have run."""
 
 
-class Rows(NamedTuple):
-    """The names of the columns, and the values of each row, as nowait.rows.encode_rows() has them."""
-
-    names: tuple[str, ...]
-    rows: list[Row]
-
-
 def fetch(
     engine: Engine,
-    statement: Executable,
+    statement: Statement,
     parameters: dict[str, Any],
     *,
     deadline: float,
     repeatable: bool = False,
     row_limit: float = math.inf,
     byte_limit: int = 16 * 1024 * 1024,
-) -> Rows:
-    """The rows of a statement.
+) -> bytes:
+    """The rows of a statement, as nowait.rows.encode_rows() gives them.
 
     Args:
         engine: made by `tasks.database.make_engine`.
@@ -115,30 +110,41 @@ def _number(error: Exception) -> Any:
 def _run(
     connection: Any,
     dialect: Dialect,
-    statement: Executable,
+    statement: Statement,
     parameters: dict[str, Any],
     time_limit: float,
     row_limit: float,
     byte_limit: int,
-) -> Rows:
+) -> bytes:
+    result = begin(connection, dialect, statement, parameters, time_limit)
+    # Encoded as they come, they are still in the processor's cache, and one answer is all that is held.
+    encoded = []
+    for columns in result.batches():
+        if result.count > row_limit:
+            raise TooLarge(f"more than {row_limit} rows")
+        if result.size > byte_limit:
+            raise TooLarge(f"more than {byte_limit} bytes")
+        encoded.append(encode_columns(result.names, columns)[1:-1])
+    return b"[%b]" % b",".join(encoded)
+
+
+def begin(
+    connection: Any, dialect: Dialect, statement: Statement, parameters: dict[str, Any], time_limit: float
+) -> Result:
+    """Have a connection run a statement; the database ends it after `time_limit` seconds.
+
+    Raises pymysql.err.MySQLError.
+    """
     compiled, json = _compile(statement, dialect)
     sql = connection.cursor().mogrify(str(compiled), compiled.construct_params(parameters))
     *before, last = limited(dialect, sql, time_limit)
     for first in before:
         connection.query(first)
-    result = Result(connection, last, json)
-    rows: list[Row] = []
-    for batch in result.batches():
-        rows += batch
-        if len(rows) > row_limit:
-            raise TooLarge(f"more than {row_limit} rows")
-        if result.size > byte_limit:
-            raise TooLarge(f"more than {byte_limit} bytes")
-    return Rows(result.names, rows)
+    return Result(connection, last, json)
 
 
 @lru_cache(maxsize=1024)
-def _compile(statement: Executable, dialect: Dialect) -> tuple[Compiled, Collection[str]]:
+def _compile(statement: Statement, dialect: Dialect) -> tuple[Compiled, Collection[str]]:
     """A statement as PyMySQL wants it, and the names of its JSON columns."""
     columns = statement.selected_columns if isinstance(statement, TextualSelect) else ()
     return statement.compile(dialect=dialect), {column.name for column in columns if isinstance(column.type, JSON)}
