@@ -15,6 +15,7 @@ import msgspec
 _standard = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _encoder = msgspec.json.Encoder()
 _ALIKE = {type(None), bool, int, str, bytes, Decimal, datetime.date, msgspec.Raw}
+_LOW, _HIGH = 1e-4, 1e16  # from, to: floats that repr() writes without an exponent, as msgspec does
 
 
 def encode_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
@@ -44,14 +45,14 @@ def encode_columns(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> by
 def alike(column: Sequence[Any]) -> Sequence[Any]:
     """The values of one column, for encode_columns(). Raises TypeError for a value that has no JSON form."""
     others = set(map(type, column)) - _ALIKE
-    if not others or others == {float} and all(value is None or _has_no_exponent(value) for value in column):
+    if not others or others == {float} and all(not value or _LOW <= abs(value) < _HIGH for value in column):
         return column
     if others == {datetime.datetime} and not any(value.tzinfo for value in column if value is not None):
         return column
     return [value if type(value) in _ALIKE else msgspec.Raw(_text(to_json(value))) for value in column]
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: bytes) -> Any:
     """A value of a JSON column, for encode_columns(). Raises ValueError when it is no JSON."""
     try:
         return _decoder.decode(text)
@@ -87,15 +88,10 @@ def _text(value: Any) -> bytes:
     return _standard(value).encode("utf-8", "backslashreplace")
 
 
-def _has_no_exponent(number: float) -> bool:
-    """Whether repr() writes a float as msgspec does."""
-    return 1e-4 <= abs(number) < 1e16 or not number
-
-
 def _number(text: str) -> Any:
     """A number of a JSON column that is no integer of 64 bits."""
     number = float(text)
-    return number if _has_no_exponent(number) else msgspec.Raw(_text(json.loads(text)))
+    return number if _LOW <= abs(number) < _HIGH or not number else msgspec.Raw(_text(json.loads(text)))
 
 
 _decoder = msgspec.json.Decoder(float_hook=_number)

@@ -1,7 +1,7 @@
-"""Rows of the text protocol: bytes to values. No I/O.
+"""The text protocol: packets to the values that are in them. No I/O.
 
-A packet is three bytes of length, a number, and a row; a row is for each column a length and as many bytes, see
-https://mariadb.com/kb/en/resultset-row/.
+A packet is three bytes of length, a number, and its content. That of a row is for each column a length and as many
+bytes, see https://mariadb.com/kb/en/resultset-row/.
 """
 
 import io
@@ -15,6 +15,20 @@ _END, _ERROR = 0xFE, 0xFF  # the first byte of the packets that are no rows
 _LONGEST_END = 8  # bytes; a longer packet with that first byte is a row
 
 Values = list[bytes | None]
+
+
+def take_packets(data: bytes, count: int) -> tuple[list[bytes], int]:
+    """The first so many packets of `data`, and where they end; fewer when not all of them are there, and whole."""
+    packets: list[bytes] = []
+    start, size = 0, len(data)
+    while len(packets) < count and start + _HEADER < size:
+        length = int.from_bytes(data[start : start + _HEADER], "little") & _LONGEST
+        end = start + _HEADER + length
+        if end > size or length == _LONGEST:
+            break
+        packets.append(data[start + _HEADER : end])
+        start = end
+    return packets, start
 
 
 def take_rows(data: bytes, columns: int) -> tuple[list[Values], int]:
@@ -32,10 +46,15 @@ def take_rows(data: bytes, columns: int) -> tuple[list[Values], int]:
         first = data[start + _HEADER]
         if end > size or length == _LONGEST or first == _ERROR or first == _END and length <= _LONGEST_END:
             break
-        rows.append([read(n) if (n := ord(read(1))) < _NULL else _rare(read, n) for _ in range(columns)])
+        rows.append(
+            [
+                read(n) if (n := ord(read(1))) < _NULL else None if n == _NULL else _read_long(read, n)
+                for _ in range(columns)
+            ]
+        )
         start = end
     return rows, start
 
 
-def _rare(read: Callable[[int], bytes], first: int) -> bytes | None:
-    return None if first == _NULL else read(int.from_bytes(read(_WIDTHS[first]), "little"))
+def _read_long(read: Callable[[int], bytes], first: int) -> bytes:
+    return read(int.from_bytes(read(_WIDTHS[first]), "little"))

@@ -10,8 +10,8 @@ from typing import Any
 from pymysql.connections import MySQLResult
 from pymysql.constants import COMMAND
 
-from tasks.packets import Values, take_rows
-from tasks.values import conversion
+from tasks.packets import Values, take_packets, take_rows
+from tasks.values import describe
 
 Columns = Sequence[Sequence[Any]]
 _Result: Any = MySQLResult
@@ -35,18 +35,21 @@ class Result(_Result):  # type: ignore[misc]
 
     def __init__(self, connection: Any, statement: str, json: Collection[str]) -> None:
         super().__init__(connection)
+        self._json = frozenset(json)
         self.names: tuple[str, ...] = ()
         self.count = self.size = 0
-        self._conversions = []
         connection._execute_command(COMMAND.COM_QUERY, statement)
         connection._result = self
         self.init_unbuffered_query()
-        if self.unbuffered_active:
-            self.names = tuple(field.name for field in self.fields)
-            self._conversions = [
-                conversion(encoding, converter, flags=field.flags, json=field.name in json)
-                for field, (encoding, converter) in zip(self.fields, self.converters)
-            ]
+
+    def _get_descriptions(self) -> None:
+        # A query that has been seen before is described as it was then.
+        packets, size = take_packets(self.connection.arrived(), self.field_count)
+        self.connection.skip(size, len(packets))
+        while len(packets) < self.field_count:
+            packets.append(self.connection._read_packet().get_all_data())
+        self.names, self._conversions = describe(tuple(packets), self._json)
+        self.connection._read_packet()  # their end
 
     def batches(self) -> Iterator[Columns]:
         """The rows, each time as many as have arrived: the values of each column, as encode_columns() takes them.

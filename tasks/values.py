@@ -7,38 +7,50 @@ to be written as the database has sent it stays as it is.
 import datetime
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from msgspec import Raw
 from pymysql import converters
-from pymysql.constants import FLAG
+from pymysql.connections import TEXT_TYPES
+from pymysql.constants import FIELD_TYPE, FLAG
+from pymysql.protocol import FieldDescriptorPacket
 
 from nowait.rows import alike, parse_json
 
-Convert = Callable[[Sequence[bytes | None]], Sequence[Any]]
+Values = Sequence[bytes | None]
+Convert = Callable[[Values], Sequence[Any]]
+_ENCODING = "utf-8"  # of the connection
+_BINARY = 63  # the character set of what is no text
 _SEPARATOR = "\0"
 
 
-def conversion(encoding: str | None, converter: Callable[[str], Any] | None, *, flags: int, json: bool) -> Convert:
-    """What makes a column, as nowait.rows.encode_columns() takes it, of the bytes of its values.
+@lru_cache(maxsize=256)
+def describe(packets: tuple[bytes, ...], json: frozenset[str]) -> tuple[tuple[str, ...], list[Convert]]:
+    """The names of columns, and what makes columns, as nowait.rows.encode_columns() takes them, of their bytes.
 
     Args:
-        encoding: of its texts; None for bytes.
-        converter: PyMySQL's, of one text; None where it is to stay one.
-        flags: of the column, by pymysql.constants.FLAG.
-        json: True when the texts are JSON.
+        packets: the description of each column.
+        json: the names of those that are JSON.
     """
+    fields: list[Any] = [FieldDescriptorPacket(packet, _ENCODING) for packet in packets]
+    return tuple(field.name for field in fields), [_conversion(field, field.name in json) for field in fields]
+
+
+def _conversion(field: Any, json: bool) -> Convert:
     if json:
-        return partial(_convert_texts, encoding or "utf-8", partial(_each, parse_json))
-    if encoding is None:
+        return partial(_convert, _documents)
+    converter: Callable[[Any], Any] = converters.decoders.get(field.type_code, converters.through)
+    if field.type_code in TEXT_TYPES and field.charsetnr == _BINARY:
         return tuple
-    if converter is int and not flags & FLAG.ZEROFILL:
-        return partial(_convert, partial(_each, Raw))
-    return partial(_convert_texts, encoding, _OF_COLUMNS.get(converter) or partial(_each, converter))
+    if field.type_code == FIELD_TYPE.JSON or field.type_code in TEXT_TYPES:
+        return partial(_convert_texts, _same)
+    if converter is int and not field.flags & FLAG.ZEROFILL:
+        return partial(_convert, _integers)
+    return partial(_convert_texts, _OF_COLUMNS.get(converter) or partial(_each, converter))
 
 
-def _convert(convert: Callable[[Any], Sequence[Any]], column: Sequence[bytes | None]) -> Sequence[Any]:
+def _convert(convert: Callable[[Any], Sequence[Any]], column: Values) -> Sequence[Any]:
     """Convert what is not NULL."""
     if None not in column:
         return convert(column)
@@ -49,12 +61,12 @@ def _convert(convert: Callable[[Any], Sequence[Any]], column: Sequence[bytes | N
     return [None if value is None else next(converted) for value in column]
 
 
-def _convert_texts(encoding: str, convert: Callable[[list[str]], Any], column: Sequence[bytes | None]) -> Sequence[Any]:
+def _convert_texts(convert: Callable[[list[str]], Sequence[Any]], column: Values) -> Sequence[Any]:
     def decode_and_convert(values: Sequence[bytes]) -> Sequence[Any]:
-        texts = _SEPARATOR.encode().join(values).decode(encoding).split(_SEPARATOR)
+        texts = _SEPARATOR.encode().join(values).decode(_ENCODING).split(_SEPARATOR)
         if len(texts) != len(values):  # one of them has the separator in it
-            texts = [value.decode(encoding) for value in values]
-        return convert(texts)  # type: ignore[no-any-return]
+            texts = [value.decode(_ENCODING) for value in values]
+        return convert(texts)
 
     return _convert(decode_and_convert, column)
 
@@ -65,6 +77,14 @@ def _each(converter: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
 
 def _same(texts: list[str]) -> Sequence[Any]:
     return texts
+
+
+def _integers(values: Sequence[bytes]) -> Sequence[Any]:
+    return list(map(Raw, values))
+
+
+def _documents(values: Sequence[bytes]) -> Sequence[Any]:
+    return list(map(parse_json, values))
 
 
 def _floats(texts: list[str]) -> Sequence[Any]:
@@ -89,7 +109,7 @@ def _times(texts: list[str]) -> Sequence[Any]:
 
 
 _OF_COLUMNS: dict[Any, Callable[[list[str]], Sequence[Any]]] = {
-    None: _same,
+    converters.through: _same,
     float: _floats,
     Decimal: _decimals,
     # A date that there is not stays a text, and is the same one.
