@@ -44,10 +44,12 @@ def encode_columns(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> by
 
 def alike(column: Sequence[Any]) -> Sequence[Any]:
     """The values of one column, for encode_columns(). Raises TypeError for a value that has no JSON form."""
-    others = set(map(type, column)) - _ALIKE
-    if not others or others == {float} and all(not value or _LOW <= abs(value) < _HIGH for value in column):
+    kinds = set(map(type, column)) - {type(None)}
+    if kinds <= _ALIKE:
         return column
-    if others == {datetime.datetime} and not any(value.tzinfo for value in column if value is not None):
+    if kinds == {float} and all(not value or _LOW <= abs(value) < _HIGH for value in column):
+        return column
+    if kinds == {datetime.datetime} and not any(value.tzinfo for value in column if value is not None):
         return column
     return [value if type(value) in _ALIKE else msgspec.Raw(_text(to_json(value))) for value in column]
 

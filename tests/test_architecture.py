@@ -160,12 +160,15 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli"},
     "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
+    "tasks.packets": set(),
     "tasks.queries": {
-        "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "tasks.app", "tasks.database",
+        "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "tasks.app", "tasks.database",
         "tasks.statements",
     },
+    "tasks.result": {"pymysql", "tasks.packets", "tasks.values"},
     "tasks.settings": {"nowait", "nowait.settings"},
-    "tasks.statements": {"sqlalchemy", "tasks.database", "tasks.driver"},
+    "tasks.statements": {"pymysql", "sqlalchemy", "nowait.rows", "tasks.database", "tasks.driver", "tasks.result"},
+    "tasks.values": {"msgspec", "pymysql", "nowait.rows"},
 }
 
 # Decisions without I/O: no socket, no loop, no clock.

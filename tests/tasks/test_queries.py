@@ -1,16 +1,20 @@
 """The query tasks on a real database."""
 
+import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from sqlalchemy import JSON, Engine, text
 
 from deploy.local.services import Services
-from nowait.rows import to_json
+from nowait.rows import encode_rows
 from tasks.database import make_engine
 from tasks.queries import query_users
+from tasks.statements import fetch
 
 
 @pytest.fixture
@@ -25,13 +29,13 @@ ROWS_OF_FLAG = {0: 1, 1: 10, 2: 20, 3: 50, 4: 100, 5: 200, 6: 500, 7: 1000, 8: 2
 
 
 def test_the_sample_has_ten_thousand_users_over_ten_flags(engine: Engine) -> None:
-    counts = {flag: len(query_users(flag)) for flag in range(11)}
+    counts = {flag: len(query_users(flag).decode()) for flag in range(11)}
     assert counts == {**ROWS_OF_FLAG, 10: 0}
     assert sum(counts.values()) == 10_000
 
 
 def test_users_come_with_all_their_columns_ordered_by_id(engine: Engine) -> None:
-    rows = query_users(1)
+    rows = query_users(1).decode()
     assert [row["id"] for row in rows] == list(range(2, 12))
     assert rows[0] == {
         "id": 2,
@@ -50,7 +54,7 @@ def test_users_come_with_all_their_columns_ordered_by_id(engine: Engine) -> None
         "note": 'line one\nline "two"\t1',
     }
     assert rows[4]["visits"] == 18446744073709551615
-    nulls = {name for row in query_users(9) for name, value in row.items() if value is None}
+    nulls = {name for row in query_users(9).decode() for name, value in row.items() if value is None}
     assert nulls == {"score", "born", "wakes", "seen", "avatar", "profile", "note"}
 
 
@@ -95,16 +99,87 @@ COLUMNS = {
 }
 
 
+# Of one type, with NULL among them: whatever the driver makes of them, they are written as PyMySQL's values are.
+COLLECTIONS = {
+    "integers": ("BIGINT", ["0", "-1", "9223372036854775807", "NULL"]),
+    "zerofill": ("INT(5) ZEROFILL", ["0", "7", "12345", "NULL"]),
+    "years": ("YEAR", ["0", "1901", "NULL"]),
+    "floats": ("DOUBLE", ["0", "-0e0", "1e-5", "0.0001", "1e15", "1e16", "-1.5e300", "1e-300", "0.1", "5", "NULL"]),
+    "singles": ("FLOAT", ["0.1", "1e10", "1e-10", "16777216"]),
+    "fixed": ("DOUBLE(30, 10)", ["1e19", "0.00001", "1.5"]),
+    "decimals": ("DECIMAL(20, 8)", ["0.00000001", "-0.00000012", "0", "10.0000001", "123456789012.5", "NULL"]),
+    "dates": ("DATE", ["'0000-00-00'", "'2024-00-00'", "'0001-01-01'", "'2024-02-29'", "NULL"]),
+    "moments": ("DATETIME(3)", ["'0000-00-00 00:00:00'", "'2024-02-29 12:00:00.120'", "'2024-02-29 12:00:00'", "NULL"]),
+    "whole_moments": ("DATETIME", ["'2024-02-29 12:00:00'", "'0001-01-01 00:00:00'", "NULL"]),
+    "times": ("TIME", ["'838:59:59'", "'-00:00:01'", "'00:00:00'", "NULL"]),
+    "fractions": ("TIME(2)", ["'1:00:00.5'", "'-00:00:00.01'", "'00:00:00'", "NULL"]),
+    "texts": ("LONGTEXT", ["''", "'\\0'", "'a\\0b'", "'Zoë 🐇'", "REPEAT('x', 250)", "REPEAT('ü', 200)", "NULL"]),
+    "long": ("LONGTEXT", ["REPEAT('x', 251)", "REPEAT('x', 70000)", "REPEAT('ü', 200000)", "REPEAT('x', 3)", "NULL"]),
+    "huge": ("LONGTEXT", ["REPEAT('x', 8000000)", "'x'"]),
+    "bytes": ("LONGBLOB", ["''", "0x00", "REPEAT(0xFB, 300)", "NULL"]),
+    "latin": ("VARCHAR(20) CHARACTER SET latin1", ["'Zoë'", "''", "NULL"]),
+    "json": ("JSON", ["'1'", "'null'", "'[1e5, 1.10, -0.0, 18446744073709551616]'", "'{\"a\": 1, \"a\": 2}'", "NULL"]),
+    "json_texts": ("JSON", ["'\"\\\\u00e9\\\\/\"'", "'\"π\"'", "'[ ]'"]),
+    # What MariaDB's JSON does not let in.
+    "json_of_text": ("LONGTEXT", ["'\"\\\\ud800\"'", "'[NaN, Infinity]'", "' 1 '"]),
+}  # fmt: skip
+
+
+@contextmanager
+def table(engine: Engine, name: str, kind: str, literals: Iterable[str]) -> Iterator[None]:
+    """A table of that name with one column `value`, and `id`, by which it is ordered."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET sql_mode = 'ALLOW_INVALID_DATES'")
+        connection.exec_driver_sql(f"CREATE TABLE {name} (id INT PRIMARY KEY, value {kind}) CHARACTER SET utf8mb4")
+        try:
+            for number, literal in enumerate(literals):
+                # SQLAlchemy leaves it as it is, PyMySQL too without values.
+                connection.exec_driver_sql(f"INSERT INTO {name} VALUES ({number}, {literal})")
+            yield
+        finally:
+            connection.exec_driver_sql(f"DROP TABLE {name}")
+
+
+def both(engine: Engine, name: str, json: bool) -> tuple[bytes, bytes]:
+    """The rows of a table, as the workers read them, and as PyMySQL reads them."""
+    types = {"value": JSON()} if json else {}
+    statement = text(f"SELECT value FROM {name} ORDER BY id").columns(**types)
+    with engine.connect() as connection:
+        result = connection.execute(statement)
+        theirs = encode_rows(tuple(result.keys()), result.all())
+    return fetch(engine, statement, {}, deadline=time.monotonic() + 60), theirs
+
+
 @pytest.mark.parametrize("name", COLUMNS)
 def test_every_column_type_comes_back(engine: Engine, name: str) -> None:
     kind, literal, expected = COLUMNS[name]
-    with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE TEMPORARY TABLE one (value {kind}) CHARACTER SET utf8mb4")
-        connection.exec_driver_sql(f"INSERT INTO one VALUES ({literal})")
-        query = text("SELECT value FROM one")
-        types = {"value": JSON()} if kind == "JSON" else {}
-        assert to_json(connection.execute(query.columns(**types)).scalar_one()) == expected
-        connection.exec_driver_sql("DROP TEMPORARY TABLE one")
+    with table(engine, f"column_{name}", kind, [literal]):
+        ours, theirs = both(engine, f"column_{name}", kind == "JSON")
+    assert json.loads(ours) == [{"value": expected}]
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_values_are_written_as_those_of_pymysql(engine: Engine, name: str) -> None:
+    kind, literals = COLLECTIONS[name]
+    with table(engine, f"collection_{name}", kind, literals):
+        ours, theirs = both(engine, f"collection_{name}", name.startswith("json"))
+    assert ours == theirs
+    assert ours.count(b'"value":') == len(literals)
+
+
+def test_rows_that_arrive_in_pieces_are_whole(engine: Engine) -> None:
+    # More than the connection's buffer, in rows that end anywhere in it.
+    statement = text("SELECT id, REPEAT(CHAR(97 + id % 26 USING utf8mb4), id % 1000) AS letters FROM users ORDER BY id")
+    rows = json.loads(fetch(engine, statement, {}, deadline=time.monotonic() + 60))
+    assert rows == [{"id": n, "letters": chr(97 + n % 26) * (n % 1000)} for n in range(1, 10_001)]
+
+
+def test_columns_have_the_names_that_they_are_given(engine: Engine) -> None:
+    statement = text("""SELECT 1 AS `a "b"`, 2 AS `π`, 3 AS `back\\slash`, 4 AS `π`, 5 AS `line
+end`""")
+    rows = fetch(engine, statement, {}, deadline=time.monotonic() + 60)
+    assert json.loads(rows) == [{'a "b"': 1, "π": 4, "back\\slash": 3, "line\nend": 5}]
 
 
 def test_a_process_that_was_forked_opens_its_own_connections(engine: Engine) -> None:
