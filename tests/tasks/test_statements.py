@@ -146,6 +146,32 @@ def test_a_lost_connection_is_replaced_once_when_the_statement_may_run_again(eng
     assert outcome == ([b'[{"done":0}]'] if repeatable else ["lost"])
 
 
+def test_a_query_that_is_well_is_one_statement(engine: Engine) -> None:
+    with engine.connect() as connection:
+        if not getattr(connection.dialect, "is_mariadb", False):
+            pytest.skip("MySQL counts them elsewhere")
+    count = text("SELECT variable_value AS n FROM information_schema.session_status WHERE variable_name = 'QUESTIONS'")
+    first, second = (fetch(engine, count, {}, deadline=time.monotonic() + 60, repeatable=True) for _ in range(2))
+    assert int(json.loads(second)[0]["n"]) == int(json.loads(first)[0]["n"]) + 1
+
+
+@pytest.mark.parametrize("repeatable", [True, False])
+def test_an_idle_connection_that_the_database_has_ended_is_replaced(engine: Engine, repeatable: bool) -> None:
+    own = text("SELECT CONNECTION_ID() AS id")
+
+    def ask() -> int:
+        found: int = json.loads(fetch(engine, own, {}, deadline=time.monotonic() + 60, repeatable=repeatable))[0]["id"]
+        return found
+
+    with engine.connect() as connection:
+        idle = ask()
+        connection.execute(text(f"KILL {idle}"))
+        alive = text(f"SELECT COUNT(*) FROM information_schema.processlist WHERE id = {idle}")
+        while connection.execute(alive).scalar_one():
+            time.sleep(0.02)
+        assert ask() != idle
+
+
 @pytest.mark.parametrize("limits", [{"row_limit": 1000}, {"byte_limit": 100_000}])
 def test_a_result_over_its_limits_is_an_error_and_is_not_read_to_its_end(
     engine: Engine, limits: dict[str, int]
