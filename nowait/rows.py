@@ -54,12 +54,13 @@ def alike(column: Sequence[Any]) -> Sequence[Any]:
     return [value if type(value) in _ALIKE else msgspec.Raw(_text(to_json(value))) for value in column]
 
 
-def parse_json(text: bytes) -> Any:
-    """A value of a JSON column, for encode_columns(). Raises ValueError when it is no JSON."""
+def parse_json(column: Iterable[bytes]) -> list[Any]:
+    """The values of a JSON column, for encode_columns(). Raises ValueError when one is no JSON."""
+    column = list(column)
     try:
-        return _decoder.decode(text)
+        return list(map(_decoder.decode, column))
     except (ValueError, msgspec.MsgspecError):  # such as lone surrogates, and NaN
-        return msgspec.Raw(_text(json.loads(text)))
+        return [msgspec.Raw(_text(json.loads(text))) for text in column]
 
 
 def to_json(value: Any) -> Any:

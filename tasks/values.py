@@ -39,7 +39,7 @@ def describe(packets: tuple[bytes, ...], json: frozenset[str]) -> tuple[tuple[st
 
 def _conversion(field: Any, json: bool) -> Convert:
     if json:
-        return partial(_convert, _documents)
+        return partial(_convert, parse_json)
     converter: Callable[[Any], Any] = converters.decoders.get(field.type_code, converters.through)
     if field.type_code in TEXT_TYPES and field.charsetnr == _BINARY:
         return tuple
@@ -81,10 +81,6 @@ def _same(texts: list[str]) -> Sequence[Any]:
 
 def _integers(values: Sequence[bytes]) -> Sequence[Any]:
     return list(map(Raw, values))
-
-
-def _documents(values: Sequence[bytes]) -> Sequence[Any]:
-    return list(map(parse_json, values))
 
 
 def _floats(texts: list[str]) -> Sequence[Any]:
