@@ -5,14 +5,17 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, Engine, text
+from pymysql.err import MySQLError
+from sqlalchemy import Engine
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
 from tasks.catalogue import Query
 from tasks.database import connect
 from tasks.driver import until
+from tasks.statements import LOST, error_number
 
 log = logging.getLogger(__name__)
 
@@ -42,36 +45,36 @@ def check(engine: Engine, queries: Iterable[Query]) -> Findings:
     findings, left = Findings(), list(queries)
     try:
         with until(time.monotonic() + _TIMEOUT), connect(engine) as connection:
-            connection.detach()  # what is set in its session goes with it
-            while left:
-                _prepare(connection, left[0], findings)
-                left.pop(0)
-    except DBAPIError as error:
+            try:
+                while left:
+                    _prepare(connection, left[0], findings)
+                    left.pop(0)
+            finally:
+                connection.close()  # what is set in its session goes with it
+    except (DBAPIError, MySQLError) as error:
         findings.unchecked.update({query.name: _reason(error) for query in left})
     return findings
 
 
-def _prepare(connection: Connection, query: Query, findings: Findings) -> None:
-    """Have one query prepared. Raises DBAPIError when the connection is lost."""
+def _prepare(connection: Any, query: Query, findings: Findings) -> None:
+    """Have one query prepared. Raises MySQLError when the connection is lost."""
     statement = str(query.statement.compile(dialect=_PLACEHOLDERS))
     try:
         # A table that is locked is not waited for; without the limit, MariaDB would wait for it without end.
-        connection.execute(
-            text("SET lock_wait_timeout = 1, @nowait_check = :statement"), {"statement": statement}
-        )
-        connection.exec_driver_sql("PREPARE nowait_check FROM @nowait_check")
-        connection.exec_driver_sql("DEALLOCATE PREPARE nowait_check")
-    except DBAPIError as error:
-        if error.connection_invalidated:
+        connection.cursor().execute("SET lock_wait_timeout = 1, @nowait_check = %s", (statement,))
+        connection.query("PREPARE nowait_check FROM @nowait_check")
+        connection.query("DEALLOCATE PREPARE nowait_check")
+    except MySQLError as error:
+        if error_number(error) in LOST:
             raise
-        number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-        found = findings.unchecked if number in _INCONCLUSIVE else findings.broken
+        found = findings.unchecked if error_number(error) in _INCONCLUSIVE else findings.broken
         found[query.name] = _reason(error)
 
 
-def _reason(error: DBAPIError) -> str:
+def _reason(error: Exception) -> str:
     """The number and the text of the database's own error, on one line."""
-    parts = error.orig.args if error.orig is not None else ()
+    original = error.orig if isinstance(error, DBAPIError) else error
+    parts = original.args if original is not None else ()
     return " ".join(" ".join(map(str, parts)).split())
 
 

@@ -10,7 +10,7 @@ from celery.signals import celeryd_after_setup
 from nowait.deadline import Deadline
 from nowait.errors import OutcomeUnknown
 from nowait.messages.encoded import Encoded
-from nowait.rows import encode_csv, encode_lines, encode_rows
+from nowait.rows import encode_csv, encode_lines
 from nowait.worker import ReaderLeft, Streaming
 from tasks.app import app, catalogue, settings
 from tasks.catalogue import Query
@@ -83,13 +83,13 @@ def stream_query(self: Any, name: str, parameters: dict[str, Any] | None = None,
     with streaming.open(self.request, reading.kill) as stream:
         header = form == "csv"
 
-        def take(names: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        def take(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
             nonlocal header
-            if header:
-                stream.write(encode_csv([names]) + encode_csv(rows))
+            if form == "csv":
+                stream.write((encode_csv([names]) if header else b"") + encode_csv(zip(*columns)))
                 header = False
-            elif rows:
-                stream.write(encode_csv(rows) if form == "csv" else encode_lines(names, rows))
+            elif columns:
+                stream.write(encode_lines(names, columns))
 
         deadline = _deadline(self.request, query.stream_time_limit)
         with _running(query):
@@ -124,7 +124,7 @@ def _run(request: Any, name: Any, parameters: Any) -> Encoded:
         rows = fetch(
             engine, query.statement, bound, deadline=deadline, repeatable=query.repeatable, row_limit=query.row_limit
         )
-    return Encoded(encode_rows(list(rows[0]) if rows else [], [list(row.values()) for row in rows]))
+    return Encoded(rows)
 
 
 def _find(request: Any, name: Any, parameters: Any) -> tuple[Query, dict[str, Any]]:

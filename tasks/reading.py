@@ -1,27 +1,25 @@
 """Reads a statement's rows while the database gives them, however many there are."""
 
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Executable
+from pymysql.err import MySQLError
+from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from nowait.errors import ResultTooLarge
 from tasks.database import connect
 from tasks.driver import until
-from tasks.statements import QueryFailed, run
+from tasks.statements import QueryFailed, Statement, begin, error_number, run
 
 log = logging.getLogger(__name__)
 
-_MAX_BATCH = 500  # rows that are read at a time
-_SHORT, _LONG = 0.02, 0.1  # seconds of reading a batch, below and above which the next one is larger or smaller
 _KILL_TIMEOUT = 2.0  # seconds
 
-Rows = Sequence[Sequence[Any]]
+Columns = Sequence[Sequence[Any]]
 
 
 class Broken(QueryFailed):
@@ -37,7 +35,7 @@ class Reading:
         parameters: their values.
     """
 
-    def __init__(self, engine: Engine, statement: Executable, parameters: dict[str, Any]) -> None:
+    def __init__(self, engine: Engine, statement: Statement, parameters: dict[str, Any]) -> None:
         self._engine = engine
         self._statement = statement
         self._parameters = parameters
@@ -47,7 +45,7 @@ class Reading:
 
     def run(
         self,
-        take: Callable[[Sequence[str], Rows], None],
+        take: Callable[[Sequence[str], Columns], None],
         *,
         deadline: float,
         repeatable: bool,
@@ -63,20 +61,27 @@ class Reading:
         raises, and what `take` does.
         """
 
-        def attempt(connection: Connection, left: float) -> None:
+        def attempt(connection: Any, left: float) -> None:
+            self._begin(connection.thread_id())
             taken = 0
             try:
-                with contextlib.closing(self._batches(connection, left)) as batches:
-                    for names, rows in batches:
-                        taken += len(rows)
-                        if taken > row_limit:
-                            raise ResultTooLarge(row_limit, "rows")
-                        take(names, rows)
-            except DBAPIError as error:
+                result = begin(connection, self._engine.dialect, self._statement, self._parameters, left)
+                for columns in result.batches():
+                    if result.count > row_limit:
+                        raise ResultTooLarge(row_limit, "rows")
+                    take(result.names, columns)
+                    taken = result.count
+                if not taken:
+                    take(result.names, ())
+            except MySQLError as error:
+                self._end()
                 if not taken:
                     raise
-                number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-                raise Broken(f"error {number} of the database after {taken} rows") from error
+                raise Broken(f"error {error_number(error)} of the database after {taken} rows") from error
+            except BaseException:
+                self._kill()
+                raise
+            self._end()
 
         run(self._engine, attempt, deadline=deadline, repeatable=repeatable)
 
@@ -85,35 +90,6 @@ class Reading:
         with self._lock:
             self._killed = True
         self._kill()
-
-    def _batches(self, connection: Connection, time_limit: float) -> Generator[tuple[Sequence[str], Rows], None, None]:
-        """Names and rows; the first batch has one row, or none."""
-        self._begin(connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one())
-        options = {"time_limit": time_limit, "stream_results": True, "max_row_buffer": _MAX_BATCH}
-        try:
-            result = connection.execute(self._statement, self._parameters, execution_options=options)
-            names, size = tuple(result.keys()), 1
-            rows: Rows = result.fetchmany(size)
-            yield names, rows
-            while rows:
-                started = time.monotonic()
-                rows = result.fetchmany(size)
-                took = time.monotonic() - started
-                yield names, rows
-                if took < _SHORT:
-                    size = min(2 * size, _MAX_BATCH)
-                elif took > _LONG:
-                    size = max(1, size // 4)
-        except DBAPIError:
-            self._end()
-            connection.invalidate()
-            raise
-        except BaseException:
-            # What is left would be read to its end before the connection could do anything else.
-            self._kill()
-            connection.invalidate()
-            raise
-        self._end()
 
     def _begin(self, connection_id: int) -> None:
         with self._lock:
@@ -132,9 +108,8 @@ class Reading:
                 return
             try:
                 with until(time.monotonic() + _KILL_TIMEOUT), connect(self._engine) as connection:
-                    connection.exec_driver_sql(f"KILL {self._id}")
-            except DBAPIError as error:
-                # 1094: it has ended already.
-                if error.orig is None or error.orig.args[:1] != (1094,):
-                    log.warning("a statement could not be ended: %s", type(error.orig).__name__)
+                    connection.query(f"KILL {self._id}")
+            except (DBAPIError, MySQLError) as error:
+                if error_number(error) != 1094:  # it has ended already
+                    log.warning("a statement could not be ended: error %s", error_number(error))
             self._id = None

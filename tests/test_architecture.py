@@ -66,7 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "nowait.messages.template": {"amqp", "nowait.amqp.properties", "nowait.messages.outbound"},
     "nowait.messages.validation": {"celery", "nowait.deadline", "nowait.messages.limits"},
-    "nowait.rows": set(),
+    "nowait.rows": {"msgspec"},
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
     "nowait.testing": {
@@ -174,16 +174,21 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
     "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},
     "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.formats"},
-    "tasks.checks": {"sqlalchemy", "tasks.catalogue", "tasks.database", "tasks.driver"},
+    "tasks.checks": {"pymysql", "sqlalchemy", "tasks.catalogue", "tasks.database", "tasks.driver", "tasks.statements"},
     "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
+    "tasks.packets": set(),
     "tasks.queries": {
         "celery", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "nowait.worker",
         "tasks.app", "tasks.catalogue", "tasks.checks", "tasks.database", "tasks.reading", "tasks.statements",
     },
-    "tasks.reading": {"sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver", "tasks.statements"},
+    "tasks.reading": {"pymysql", "sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver", "tasks.statements"},
+    "tasks.result": {"pymysql", "tasks.packets", "tasks.values"},
     "tasks.settings": {"nowait", "nowait.settings"},
-    "tasks.statements": {"sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver"},
+    "tasks.statements": {
+        "pymysql", "sqlalchemy", "nowait.errors", "nowait.rows", "tasks.database", "tasks.driver", "tasks.result",
+    },
+    "tasks.values": {"msgspec", "pymysql", "nowait.rows"},
 }
 
 # Decisions without I/O: no socket, no loop, no clock.

@@ -1,6 +1,6 @@
 -- wrk -s check.lua URL -- EXPECTED [BODY]
--- Compares each answer with EXPECTED, and prints what came out as one line of JSON. With BODY, it is posted.
--- An EXPECTED that begins with ~ has to be part of the answer, any other one the whole of it.
+-- Compares each answer with the content of the file EXPECTED, and prints what came out as one line of JSON. With BODY, it is posted.
+-- What begins with ~ has to be part of the answer, any other one the whole of it.
 local threads = {}
 
 function setup(thread)
@@ -8,7 +8,10 @@ function setup(thread)
 end
 
 function init(args)
-    wrong, expected, part = 0, args[1], args[1]:sub(1, 1) == "~"
+    local file = assert(io.open(args[1], "rb"))
+    expected = file:read("*a")
+    file:close()
+    wrong, part = 0, expected:sub(1, 1) == "~"
     if part then expected = expected:sub(2) end
     if args[2] then
         wrk.method, wrk.body = "POST", args[2]

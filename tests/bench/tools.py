@@ -52,11 +52,15 @@ class Closed:
 
 def wrk(url: str, *, connections: int, seconds: int, expected: str, body: str | None = None) -> Closed:
     """As many requests as the connections can make; each answer is compared with `expected`, see check.lua."""
-    command = [
-        programs.path("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s",
-        "-s", str(_HERE / "check.lua"), url, "--", expected, *([] if body is None else [body]),
-    ]  # fmt: skip
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    # In a file: an argument of a program has at most 128 KiB.
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="expected-") as file:
+        file.write(expected)
+        file.flush()
+        command = [
+            programs.path("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s",
+            "-s", str(_HERE / "check.lua"), url, "--", file.name, *([] if body is None else [body]),
+        ]  # fmt: skip
+        printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.search(r"^RESULT (.*)$", printed, re.MULTILINE)
     if not found:
         raise LoadError(f"{url}: {printed}")
