@@ -94,7 +94,7 @@ class Sizes:
 
     def _latency(self, results: Results, name: str, size: str, path: str | None) -> None:
         with self._fetching(path):
-            came = Arrivals(f"{self._url}/i_want_you_now", rate=_RATE, seconds=3, expected=NOW).result()
+            came = Arrivals(f"{self._url}/i_want_you_now", rate=_RATE, seconds=3, users=300, expected=NOW).result()
         if came.failed or came.unsent:
             raise LoadError(f"/i_want_you_now beside {path}: {came.failed} failed, {came.unsent} not sent")
         p50, p99, most = came.percentiles(50, 99, 100)
