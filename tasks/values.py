@@ -23,6 +23,7 @@ Convert = Callable[[Values], Sequence[Any]]
 _ENCODING = "utf-8"  # of the connection
 _BINARY = 63  # the character set of what is no text
 _SEPARATOR = "\0"
+_SRID_SIZE = 4  # bytes in front of a geometry's WKB, as databases keep it
 
 
 @lru_cache(maxsize=256)
@@ -40,6 +41,8 @@ def describe(packets: tuple[bytes, ...], json: frozenset[str]) -> tuple[tuple[st
 def _conversion(field: Any, json: bool) -> Convert:
     if json:
         return partial(_convert, parse_json)
+    if field.type_code == FIELD_TYPE.GEOMETRY:
+        return partial(_convert, _geometries)
     converter: Callable[[Any], Any] = converters.decoders.get(field.type_code, converters.through)
     if field.type_code in TEXT_TYPES and field.charsetnr == _BINARY:
         return tuple
@@ -77,6 +80,10 @@ def _each(converter: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
 
 def _same(texts: list[str]) -> Sequence[Any]:
     return texts
+
+
+def _geometries(values: Sequence[bytes]) -> Sequence[Any]:
+    return [value[_SRID_SIZE:] for value in values]
 
 
 def _integers(values: Sequence[bytes]) -> Sequence[Any]:
