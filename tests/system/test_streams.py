@@ -172,3 +172,25 @@ async def test_a_stream_too_many_is_refused(stack: Stack) -> None:
         refused = await asyncio.get_running_loop().run_in_executor(None, lambda: fetch(url, headers=NDJSON))
         assert assert_problem(refused, 503)["type"].endswith(":overloaded")
     await soon(lambda: stack.statements() == 0, timeout=5.0)
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_does_not_read_is_disconnected(stack: Stack) -> None:
+    async with reading(f"{stack.url}/queries/numbers?width=1000&total=99999999"):
+        await soon(lambda: stack.statements() == 1)
+        await soon(lambda: stack.statements() == 0, timeout=30.0)
+    assert "its client does not read the answer" in printed(stack.server)
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_is_stopped_breaks_its_streams_off(stack: Stack, start: Start) -> None:
+    port = free_port()
+    server = start("server", "server", port=port, shutdown_timeout=0.5, broker_url=stack.broker_url)
+    async with reading(f"{ready(server, port)}/queries/numbers?width=1000&total=99999999") as client:
+        await client.begin()
+        await client.chunk()
+        server.terminate()
+        with pytest.raises((asyncio.IncompleteReadError, OSError)):
+            await client.rest()
+    await soon(lambda: server.returncode == 0, timeout=10.0)
+    await soon(lambda: stack.statements() == 0, timeout=5.0)
