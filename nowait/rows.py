@@ -93,7 +93,7 @@ def _csv_field(value: Any) -> str:
         if isinstance(value, (int, float)):
             return str(value)
         if not isinstance(value, str):
-            value = _standard(value)
+            value = _encoder.encode(value).decode()
     return f'"{value.replace(chr(34), chr(34) * 2)}"'
 
 

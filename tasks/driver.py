@@ -103,6 +103,11 @@ class _Connection(_PyMySQL):  # type: ignore[misc]
         self._read_bytes(size)
         self._next_seq_id = (self._next_seq_id + packets) % 256
 
+    def close(self) -> None:
+        """Also once it is closed."""
+        if not self._closed:
+            super().close()
+
     def _force_close(self) -> None:
         if self._result is not None:
             self._result.unbuffered_active = False

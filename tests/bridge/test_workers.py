@@ -37,6 +37,9 @@ async def test_a_worker_serves_the_bridge(
                 await bridge.send_task("test.fail", ["a reason"], queue=QUEUE)
             assert (caught.value.exception, caught.value.message) == ("LookupError", "a reason")
 
+            parts = [part async for part in bridge.stream("test.stream", [[5, 300_000, 7]], queue=QUEUE)]
+            assert b"".join(parts) == b"\0" * 5 + b"\1" * 300_000 + b"\2" * 7
+
             told: list[Progress] = []
             call = bridge.send_task("test.progress", [3], queue=QUEUE, on_progress=told.append)
             also_told = [progress async for progress in call]

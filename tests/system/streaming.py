@@ -30,7 +30,7 @@ total = {type = "integer", default = 1}
 fine = {type = "integer"}
 [once]
 repeatable = false
-stream_row_limit = 10
+stream_row_limit = 100000
 [once.parameters]
 pause = {type = "number", default = 0}
 total = {type = "integer", default = 1}

@@ -131,9 +131,9 @@ def test_curl_says_that_an_answer_broke_off(stack: Stack) -> None:
 
 def test_more_rows_than_a_stream_may_have_break_it_off(stack: Stack) -> None:
     command = ["curl", "-s", "-H", "Accept: application/x-ndjson", "-H", "Content-Type: application/json"]
-    done = subprocess.run([*command, "-d", '{"total": 11}', f"{stack.url}/queries/once"], stdout=subprocess.PIPE)
+    done = subprocess.run([*command, "-d", '{"total": 200000}', f"{stack.url}/queries/once"], stdout=subprocess.PIPE)
     assert done.returncode == 18
-    assert 1 <= done.stdout.count(b"\n") <= 10
+    assert 1 <= done.stdout.count(b"\n") <= 100_000
 
 
 @pytest.mark.gen_test
@@ -171,4 +171,26 @@ async def test_a_stream_too_many_is_refused(stack: Stack) -> None:
         await soon(lambda: stack.statements() == 40)
         refused = await asyncio.get_running_loop().run_in_executor(None, lambda: fetch(url, headers=NDJSON))
         assert assert_problem(refused, 503)["type"].endswith(":overloaded")
+    await soon(lambda: stack.statements() == 0, timeout=5.0)
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_does_not_read_is_disconnected(stack: Stack) -> None:
+    async with reading(f"{stack.url}/queries/numbers?width=1000&total=99999999"):
+        await soon(lambda: stack.statements() == 1)
+        await soon(lambda: stack.statements() == 0, timeout=30.0)
+    assert "its client does not read the answer" in printed(stack.server)
+
+
+@pytest.mark.gen_test
+async def test_a_server_that_is_stopped_breaks_its_streams_off(stack: Stack, start: Start) -> None:
+    port = free_port()
+    server = start("server", "server", port=port, shutdown_timeout=0.5, broker_url=stack.broker_url)
+    async with reading(f"{ready(server, port)}/queries/numbers?width=1000&total=99999999") as client:
+        await client.begin()
+        await client.chunk()
+        server.terminate()
+        with pytest.raises((asyncio.IncompleteReadError, OSError)):
+            await client.rest()
+    await soon(lambda: server.returncode == 0, timeout=10.0)
     await soon(lambda: stack.statements() == 0, timeout=5.0)

@@ -95,7 +95,7 @@ def test_a_check_leaves_no_connection_in_the_pool(engine: Engine, queries: dict[
     opened: list[Any] = []
     closed: list[Any] = []
     event.listen(engine, "connect", lambda connection, _: opened.append(connection))
-    event.listen(engine, "close_detached", closed.append)
+    event.listen(engine, "close", lambda connection, _: closed.append(connection))
     check(engine, queries.values())
     assert opened == closed != []
 
