@@ -16,20 +16,22 @@ from nowait.errors import (
     OutcomeUnknown,
     Overloaded,
     Refused,
+    ResultTooLarge,
     Stopped,
     TaskFailed,
     Unavailable,
     UnknownTask,
     Unroutable,
 )
+from nowait.messages.encoded import Encoded
 
 if TYPE_CHECKING:
     from nowait.bridge import Bridge, Call, Progress, Statistics
 
 __all__ = [
-    "Blocked", "Bridge", "BridgeError", "Call", "DeadlineExceeded", "Disconnected", "MessageTooLarge", "OutcomeUnknown",
-    "Overloaded", "Progress", "Refused", "Statistics", "Stopped", "TaskFailed", "Unavailable", "UnknownTask",
-    "Unroutable",
+    "Blocked", "Bridge", "BridgeError", "Call", "DeadlineExceeded", "Disconnected", "Encoded", "MessageTooLarge",
+    "OutcomeUnknown", "Overloaded", "Progress", "Refused", "ResultTooLarge", "Statistics", "Stopped", "TaskFailed",
+    "Unavailable", "UnknownTask", "Unroutable",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@
     │   ├── Refused                   the broker did not take the message (nack)
     │   └── Stopped                   the bridge is stopping, or was not started
     ├── MessageTooLarge          413  more than workers take; not sent, or not run
+    ├── ResultTooLarge           422  more than the task may return; it ran, and none of it was sent
     ├── OutcomeUnknown           502  the task may have run, or still run, or not
     ├── DeadlineExceeded         504  no answer in time; the task may have run, or not
     └── TaskFailed               500  the task raised, or was revoked or rejected
@@ -75,6 +76,26 @@ class MessageTooLarge(BridgeError):
     """The task's arguments or headers are larger than workers take (`nowait.messages.limits`)."""
 
     status = 413
+
+
+class ResultTooLarge(BridgeError):
+    """What the task would return is more than it may, or than can be received. A task may raise it, too.
+
+    Attributes:
+        limit: how much is allowed; None when the worker does not say.
+        unit: of what: "rows" or "bytes".
+    """
+
+    status = 422
+
+    def __init__(self, limit: int | None = None, unit: str = "bytes") -> None:
+        # Both travel in the reply, as Celery sends the arguments of an exception.
+        super().__init__(limit, unit)
+        self.limit = limit
+        self.unit = unit
+
+    def __str__(self) -> str:
+        return f"more than {'so many' if self.limit is None else self.limit} {self.unit}"
 
 
 class OutcomeUnknown(BridgeError):

@@ -4,23 +4,36 @@ It keeps the promises of `Bridge` that handlers rely on; the same tests run over
 """
 
 import asyncio
+import contextlib
 import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from nowait.bridge.call import Call, new_id
 from nowait.bridge.calls import Calls
-from nowait.errors import BridgeError, DeadlineExceeded, Disconnected, Stopped, TaskFailed, Unroutable
+from nowait.errors import (
+    BridgeError,
+    DeadlineExceeded,
+    Disconnected,
+    Overloaded,
+    Stopped,
+    TaskFailed,
+    Unroutable,
+)
+from nowait.messages.encoded import Encoded
+from nowait.messages.part import count_of, summary
 
 
 class FakeBridge:
     """Runs the "tasks" on the loop itself.
 
     Args:
-        tasks: by name, functions or coroutine functions. A BridgeError that one raises is the call's,
-            anything else becomes TaskFailed. A task that is not there is never answered.
+        tasks: by name, functions or coroutine functions; for stream(), functions that are asynchronous generators of
+            bytes. A BridgeError that one raises is the call's, anything else becomes TaskFailed. A task that is not
+            there is never answered.
         queues: the queues that exist; a task sent to another one fails with Unroutable.
         max_in_flight: calls that may wait at once; above, Overloaded.
+        max_streams: streams that may be read at once; above, Overloaded.
         timeout: seconds that a call may take when it does not say.
 
     Attributes:
@@ -35,6 +48,7 @@ class FakeBridge:
         *,
         queues: Collection[str],
         max_in_flight: int = 1000,
+        max_streams: int = 100,
         timeout: float = 30.0,
     ) -> None:
         self.state = "connected"
@@ -44,12 +58,19 @@ class FakeBridge:
         self._queues = queues
         self._timeout = timeout
         self._calls: Calls[Call] = Calls(max_in_flight)
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[str, asyncio.Task[None]] = {}  # by the ids of their calls
+        self._max_streams = max_streams
+        self._parts: dict[str, asyncio.Queue[bytes]] = {}  # of the streams, in the same way
 
     @property
     def in_flight(self) -> int:
         """Calls without an answer."""
         return len(self._calls)
+
+    @property
+    def streams(self) -> int:
+        """Streams that are read."""
+        return len(self._parts)
 
     async def start(self) -> None:
         """Nothing to connect."""
@@ -59,7 +80,7 @@ class FakeBridge:
         self.state = "stopped"
         for call in self._calls:
             self._complete(call, Stopped("the bridge stopped before an answer came"))
-        for task in list(self._running):
+        for task in list(self._running.values()):
             task.cancel()
 
     def send_task(
@@ -71,17 +92,16 @@ class FakeBridge:
         timeout: float | None = None,
         task_id: str | None = None,
         idempotent: bool = False,
+        encoded: bool = False,
         queue: str,
     ) -> Call:
         """As `Bridge.send_task`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._timeout if timeout is None else timeout)
         call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)
+        call.encoded = encoded
         try:
-            if self.state == "stopped":
-                raise Stopped("the bridge is stopping")
-            if self.state != "connected":
-                raise Disconnected("no connection to the broker")
+            self._check_state()
             self._calls.admit(deadline, loop.time())
             if queue not in self._queues:
                 raise Unroutable("no queue takes the task")
@@ -94,20 +114,74 @@ class FakeBridge:
         timer = loop.call_at(deadline, self._complete, call, DeadlineExceeded("no answer before the deadline"))
         call.add_done_callback(lambda _: timer.cancel())
         if name in self._tasks:
-            task = loop.create_task(self._run(call, name, args or (), kwargs or {}))
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running[call.id] = task = loop.create_task(self._run(call, name, args or (), kwargs or {}))
+            task.add_done_callback(lambda _: self._running.pop(call.id))
         return call
+
+    async def stream(
+        self,
+        name: str,
+        args: list[Any] | tuple[Any, ...] | None = None,
+        kwargs: dict[str, Any] | None = None,
+        *,
+        timeout: float | None = None,
+        queue: str,
+    ) -> AsyncGenerator[bytes, None]:
+        """As `Bridge.stream`."""
+        loop = asyncio.get_running_loop()
+        self._check_state()
+        if len(self._parts) >= self._max_streams:
+            raise Overloaded(f"{self._max_streams} streams are read")
+        task_id = new_id()
+        parts = self._parts[task_id] = asyncio.Queue(1)
+        call = self.send_task(name, args, kwargs, timeout=timeout, task_id=task_id, queue=queue)
+        try:
+            while True:
+                part = loop.create_task(parts.get())
+                try:
+                    await asyncio.wait([part, call], return_when=asyncio.FIRST_COMPLETED)
+                    if not part.done():
+                        if count_of(call.result()) is None:
+                            raise TaskFailed("FAILURE", "NoStream", "the task does not answer in parts")
+                        return
+                finally:
+                    part.cancel()
+                yield part.result()
+        finally:
+            del self._parts[task_id]
+            call.cancel()
+            if task_id in self._running:
+                self._running[task_id].cancel()
+
+    def _check_state(self) -> None:
+        if self.state == "stopped":
+            raise Stopped("the bridge is stopping")
+        if self.state != "connected":
+            raise Disconnected("no connection to the broker")
 
     async def _run(self, call: Call, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         try:
             result = self._tasks[name](*args, **kwargs)
-            if inspect.isawaitable(result):
+            if inspect.isasyncgen(result):
+                result = await self._feed(call.id, result)
+            elif inspect.isawaitable(result):
                 result = await result
+            if isinstance(result, Encoded) and not call.encoded:
+                result = result.decode()
+            elif call.encoded and not isinstance(result, Encoded):
+                result = Encoded.of(result)
         except Exception as error:
             failure = TaskFailed("FAILURE", type(error).__name__, str(error))
             result = error if isinstance(error, BridgeError) else failure
         self._complete(call, result)
+
+    async def _feed(self, call_id: str, parts: Any) -> dict[str, Any]:
+        sent = 0
+        async with contextlib.aclosing(parts):
+            async for part in parts:
+                await self._parts[call_id].put(part)
+                sent += 1
+        return summary(sent)
 
     def _complete(self, call: Call, outcome: Any) -> None:
         self._calls.abandon(call)

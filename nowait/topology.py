@@ -15,6 +15,7 @@ class Topology:
         declares: workers declare their queues; False where the broker has them already.
         tasks: the exchange that takes tasks, by the name of their queue; "" for what the application's own routes say.
         replies: the exchange that takes replies, by the name of their queue; "" for the default one.
+        streams: the exchange that takes parts of streams, by the name of their queue; "" for the default one.
         dead_letters: the exchange that takes rejected messages, by the name of their queue; "" for the default one.
         dead_letter_queue: the queue of rejected messages.
         server_user: the broker's user that tasks have to come from, in `user_id`, which the broker
@@ -25,6 +26,7 @@ class Topology:
     declares: bool = True
     tasks: str = ""
     replies: str = ""
+    streams: str = ""
     dead_letters: str = ""
     dead_letter_queue: str = "queries.dead"
     server_user: str | None = None
@@ -38,7 +40,7 @@ class Topology:
     @classmethod
     def provisioned(cls) -> "Topology":
         """A broker with the definitions of deploy/broker/definitions.json, and least privilege for both users."""
-        exchanges = {"tasks": "tasks", "replies": "replies", "dead_letters": "dead"}
+        exchanges = {"tasks": "tasks", "replies": "replies", "streams": "streams", "dead_letters": "dead"}
         return cls(declares=False, **exchanges, server_user="server", worker_user="worker")
 
     @classmethod

@@ -26,7 +26,13 @@ async def run(settings: Settings, one_of_several: bool) -> None:
     app.conf.task_default_queue = "queries"
     topology = Topology.named(settings.topology)
     bridge = Bridge(
-        app, max_in_flight=settings.max_in_flight, timeout=settings.timeout, max_body=MAX_TASK_BODY, topology=topology
+        app,
+        max_in_flight=settings.max_in_flight,
+        max_streams=settings.max_streams,
+        timeout=settings.timeout,
+        max_body=MAX_TASK_BODY,
+        max_reply_bytes=settings.max_answer_bytes,
+        topology=topology,
     )
     web = make_app(bridge, settings)
     spare_collections()

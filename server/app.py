@@ -51,7 +51,9 @@ def make_app(tasks: Tasks, settings: Settings) -> WebApplication:
     catalogue = QueryCatalogue(
         lambda timeout: tasks.send_task("task.list_queries", timeout=timeout, idempotent=True, queue=queue)
     )
-    context = Context(tasks, catalogue, InFlightRequests(), settings.timeout, settings.demo)
+    context = Context(
+        tasks, catalogue, InFlightRequests(), settings.timeout, settings.stream_timeout, settings.demo
+    )
     # Tornado tries them in this order: the busiest come first.
     routes = users.routes(context) + queries.routes(context) + health.routes(context)
     close: Close | None = None

@@ -6,14 +6,16 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from sys import float_info
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import ValidationError
 
 from nowait.errors import DeadlineExceeded
+from nowait.formats import FORMATS, has_format
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,9 @@ _FORMS: dict[Any, tuple[re.Pattern[str], Callable[[str], Any], str]] = {
     "number": (re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?"), float, "a number"),
     "boolean": (re.compile(r"true|false"), "true".__eq__, "true or false"),
 }
+_FORMATS = FormatChecker(formats=())
+for _format in FORMATS:
+    _FORMATS.checks(_format)(partial(has_format, _format))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -44,6 +49,7 @@ class Query:
         parameters: JSON Schema of an object with its parameters.
         queue: the queue that its calls go to.
         idempotent: True when its task may run twice.
+        broken: True when it could not work in the workers' database, as far as they know.
         validators: one for each parameter's schema, by its name.
     """
 
@@ -52,6 +58,7 @@ class Query:
     parameters: Mapping[str, Any]
     queue: str
     idempotent: bool
+    broken: bool
     validators: Mapping[str, Draft202012Validator]
 
     @classmethod
@@ -64,7 +71,10 @@ class Query:
             parameters=document["parameters"],
             queue=document["queue"],
             idempotent=document["repeatable"] is True,
-            validators={name: Draft202012Validator(schema) for name, schema in properties.items()},
+            broken=document.get("broken") is True,
+            validators={
+                name: Draft202012Validator(schema, format_checker=_FORMATS) for name, schema in properties.items()
+            },
         )
 
     def parse(self, given: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -114,6 +124,7 @@ class Query:
             "description": self.description,
             "parameters": dict(self.parameters),
             "repeatable": self.idempotent,
+            "broken": self.broken,
         }
 
 

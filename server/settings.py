@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from nowait import settings as fields
+from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.settings import PREFIX, SettingsError, setting
 
 
@@ -16,6 +17,15 @@ class Settings(fields.ServiceSettings):
     timeout: float = setting(30.0, fields.seconds(0.001, 3600), "seconds that a request may take")
     max_in_flight: int = setting(
         1000, fields.integer(1, 1_000_000), "calls that may wait for workers at once, in each process"
+    )
+    max_answer_bytes: int = setting(
+        256 * 1024 * 1024,
+        fields.integer(MAX_RECEIVED_REPLY, 999_999_999),
+        "bytes of answers that each process may hold, on their way from the workers to the clients",
+    )
+    max_streams: int = setting(100, fields.integer(1, 10_000), "streams that may be read at once, in each process")
+    stream_timeout: float = setting(
+        600.0, fields.seconds(1, 86400), "seconds that a stream may take; its first row comes within TIMEOUT"
     )
     shutdown_timeout: float = setting(
         10.0, fields.seconds(0, 3600), "seconds that requests in flight get to end after SIGTERM; 0 for none"

@@ -20,8 +20,10 @@ except CatalogueError as error:
     raise SystemExit(2) from None
 
 _CATALOGUE_QUEUE = "queries.catalogue"
+_STREAMS_QUEUE = "queries.streams"
 # A query that names no queue goes to the first.
-_QUEUES = {"queries", "queries.fast", "queries.slow", _CATALOGUE_QUEUE} | {query.queue for query in catalogue.values()}
+_QUEUES = {"queries", "queries.fast", "queries.slow", _STREAMS_QUEUE, _CATALOGUE_QUEUE}
+_QUEUES |= {query.queue for query in catalogue.values()}
 
 topology = Topology.named(settings.topology)
 app = Celery("tasks", broker=settings.broker_url, include=["tasks.queries"])

@@ -8,26 +8,37 @@ file of the same name with the ending .toml has a table for each query, all of i
     queue = "queries.fast"        # "queries" otherwise
     time_limit = 5.0              # seconds, besides the deadline of the call
     row_limit = 1000              # rows; more are an error
+    stream_time_limit = 600.0     # the same of a stream
+    stream_row_limit = 1000000
     repeatable = true             # false: it is never run a second time
     json_columns = ["profile"]    # MariaDB's JSON columns, which it calls LONGTEXT
-    [NAME.parameters.PARAMETER]   # JSON Schema: type (integer, number, string, boolean), minimum, …
+    [NAME.parameters.PARAMETER]   # JSON Schema: type (integer, number, string, boolean), minimum, format, …
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiosql
 import tomli
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import SchemaError, ValidationError
 from sqlalchemy import JSON, TextualSelect, text
 
+from nowait.formats import FORMATS, has_format, parse_date_time
+
+_FORMATS = FormatChecker(formats=())
+for _format in FORMATS:
+    _FORMATS.checks(_format)(partial(has_format, _format))
 _PARAMETER = {
     "type": "object",
     "properties": {"type": {"enum": ["integer", "number", "string", "boolean"]}},
     "required": ["type"],
+    # It would be of no effect on any other type.
+    "dependentSchemas": {"format": {"properties": {"type": {"const": "string"}}}},
 }
 _SETTINGS = Draft202012Validator(
     {
@@ -36,6 +47,8 @@ _SETTINGS = Draft202012Validator(
             "queue": {"type": "string", "minLength": 1, "maxLength": 200},
             "time_limit": {"type": "number", "exclusiveMinimum": 0},
             "row_limit": {"type": "integer", "minimum": 1},
+            "stream_time_limit": {"type": "number", "exclusiveMinimum": 0},
+            "stream_row_limit": {"type": "integer", "minimum": 1},
             "repeatable": {"type": "boolean"},
             "json_columns": {"type": "array", "items": {"type": "string"}},
             "parameters": {"type": "object", "additionalProperties": _PARAMETER},
@@ -65,6 +78,7 @@ class Query:
         queue: the queue that its calls go to.
         time_limit: seconds that the statement may take.
         row_limit: rows that it may give.
+        stream_time_limit, stream_row_limit: the same, where its rows are streamed.
         repeatable: True when it may run twice.
     """
 
@@ -75,10 +89,15 @@ class Query:
     queue: str = "queries"
     time_limit: float = 60.0
     row_limit: int = 10_000
+    stream_time_limit: float = 3600.0
+    stream_row_limit: int = 10_000_000
     repeatable: bool = True
 
     def bind(self, given: Any) -> dict[str, Any]:
-        """The parameters of one call, with defaults. Raises BadParameters."""
+        """The parameters of one call, with defaults, as the database takes them: a date and time is one of UTC.
+
+        Raises BadParameters.
+        """
         error: ValidationError | None = next(self.parameters.iter_errors(given), None)
         if error is not None:
             # What is expected, not what was given: the text travels to the server's log.
@@ -88,7 +107,7 @@ class Query:
             if isinstance(value, float) and not math.isfinite(value):  # JSON Schema knows no NaN
                 raise BadParameters(f"{self.name}: {name}: a number is expected")
         properties = self.schema["properties"]
-        return {name: given[name] if name in given else schema["default"] for name, schema in properties.items()}
+        return {name: _value(given.get(name, schema.get("default")), schema) for name, schema in properties.items()}
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -165,9 +184,12 @@ def _query(path: Path, name: str, sql: str, description: str, settings: dict[str
             "additionalProperties": False,
         }
         Draft202012Validator.check_schema(parameters)
-        Draft202012Validator({"properties": properties}).validate(defaults)
+        Draft202012Validator({"properties": properties}, format_checker=_FORMATS).validate(defaults)
     except (SchemaError, ValidationError) as error:
         raise CatalogueError(f"{where}: {error.json_path}: {error.message}") from error
+    if unknown := set(_formats(properties)).difference(FORMATS):
+        named, known = ", ".join(sorted(unknown)), ", ".join(FORMATS)
+        raise CatalogueError(f"{where}: format: there is no {named}; there is {known}")
     if ";" in sql:
         raise CatalogueError(f"{path}: {name}: one statement is expected, without ';'")
     statement = text(sql)
@@ -175,4 +197,21 @@ def _query(path: Path, name: str, sql: str, description: str, settings: dict[str
     if used != listed:
         raise CatalogueError(f"{where}: parameters: the statement has {used}, the table {listed}")
     typed = statement.columns(**{column: JSON() for column in json_columns})
-    return Query(name, description.strip(), typed, Draft202012Validator(parameters), **settings)
+    validator = Draft202012Validator(parameters, format_checker=_FORMATS)
+    return Query(name, description.strip(), typed, validator, **settings)
+
+
+def _formats(schema: Any) -> Iterator[str]:
+    """Each format that a schema names anywhere."""
+    for keyword, value in schema.items() if isinstance(schema, dict) else ():
+        if keyword == "format" and isinstance(value, str):
+            yield value
+        for part in value if isinstance(value, list) else [value]:
+            yield from _formats(part)
+
+
+def _value(given: Any, schema: dict[str, Any]) -> Any:
+    if schema.get("format") == "date-time":
+        # Databases compare with one that has a zone as if it had none, or not at all.
+        return parse_date_time(given).replace(tzinfo=None)
+    return given

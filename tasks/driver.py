@@ -6,6 +6,7 @@ the system in its own time (resolv.conf(5)).
 """
 
 import math
+import select
 import socket
 import ssl
 import time
@@ -15,11 +16,15 @@ from contextvars import ContextVar
 from typing import Any
 
 import pymysql
-from pymysql.constants import CR
+from pymysql.constants import CR, FIELD_TYPE
+from pymysql.converters import conversions
 
 _LOGIN_TIMEOUT = 10.0  # seconds from the first packet to a connection that can be used
 _LAST_RESORT = 300.0  # seconds that one wait may take where there is no deadline
+_BUFFER = 128 * 1024  # bytes that are read at a time, where there are as many
 _PRECISION = 0.02  # seconds that a wait may take too long
+_SRID_SIZE = 4  # bytes in front of a geometry's WKB, as databases keep it
+_CONVERSIONS = {**conversions, FIELD_TYPE.GEOMETRY: lambda value: value[_SRID_SIZE:]}
 
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
@@ -43,9 +48,9 @@ def remaining() -> float:
 
 
 def connect(**options: Any) -> Any:
-    """A connection, as pymysql.connect(); it takes 10 s at most."""
+    """A connection, as pymysql.connect(), with geometries as WKB; it takes 10 s at most."""
     with until(time.monotonic() + _LOGIN_TIMEOUT):
-        connection: Any = _Connection(**options, defer_connect=True)
+        connection: Any = _Connection(**options, conv=_CONVERSIONS, defer_connect=True)
         if connection.ssl:
             connection.ctx.sslsocket_class = _TLSSocket
         try:
@@ -65,7 +70,43 @@ _PyMySQL: Any = pymysql.connections.Connection
 
 
 class _Connection(_PyMySQL):  # type: ignore[misc]
-    """A connection that reads nothing more of a result once it is lost, or closed in the middle."""
+    """A connection whose results are `tasks.result`'s, and that reads nothing more of one once it is closed."""
+
+    _next_seq_id: int
+
+    @property
+    def usable(self) -> bool:
+        """False once it is closed, or a result has not been read to its end."""
+        return self.open and not (self._result is not None and self._result.unbuffered_active)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the database has ended it, as far as this machine has heard of it; it says nothing else unasked."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def arrived(self) -> bytes:
+        """What there is to be read; waits until there is something, b"" for the end. It remains there."""
+        try:
+            data: bytes = self._rfile.peek()
+        except OSError as error:
+            self._force_close()
+            raise pymysql.err.OperationalError(CR.CR_SERVER_LOST, f"lost while rows were read: {error}") from error
+        except BaseException:
+            self._force_close()
+            raise
+        return data
+
+    def skip(self, size: int, packets: int) -> None:
+        """Read so many bytes, which are so many packets."""
+        self._read_bytes(size)
+        self._next_seq_id = (self._next_seq_id + packets) % 256
+
+    def close(self) -> None:
+        """Also once it is closed."""
+        if not self._closed:
+            super().close()
 
     def _force_close(self) -> None:
         if self._result is not None:
@@ -81,6 +122,9 @@ class _Bounded:
 
     _set_for = 0.0  # the deadline that the timeout was last set for
     _good_until = 0.0  # when it has to be set again
+
+    def makefile(self, *arguments: Any, **options: Any) -> Any:
+        return super().makefile(*arguments, **{"buffering": _BUFFER, **options})  # type: ignore[misc]
 
     def recv_into(self, *arguments: Any) -> Any:
         self._limit()

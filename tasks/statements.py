@@ -1,15 +1,21 @@
 """Runs a statement within its time, and again where that helps."""
 
-import math
 import random
+import sys
 import time
-from typing import Any
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable
+from pymysql.err import MySQLError
+from sqlalchemy import JSON, Compiled, Dialect, Engine, TextClause, TextualSelect
 from sqlalchemy.exc import DBAPIError
 
-from tasks.database import connect
+from nowait.errors import ResultTooLarge
+from nowait.rows import encode_columns
+from tasks.database import connect, limited
 from tasks.driver import remaining, until
+from tasks.result import Result
 
 # Error numbers of the server: https://mariadb.com/kb/en/mariadb-error-code-reference/. After a
 # deadlock the whole transaction is rolled back, after a lock wait the statement alone; here they are
@@ -18,17 +24,17 @@ _REPEATED = {1213, 1205, 3572}
 # Why a connection cannot be opened for now: the server is away, lost while it was greeted (both by the
 # client), full, or about to stop.
 _AWAY = {2003, 2006, 2013, 1040, 1053}
+LOST = {1927, 2006, 2013, 4031}  # the connection has ended, as one of both knows
+Statement = TextClause | TextualSelect
 _GRACE = 0.1  # seconds behind the deadline, at which the database itself ends a statement, that its error is awaited
 _PAUSE = 0.05  # seconds before another try, with jitter
-_BATCH = 200  # rows that are read at a time
+
+
+T = TypeVar("T")
 
 
 class OutOfTime(Exception):
     """The deadline passed before the statement was begun, or could be begun again."""
-
-
-class TooLarge(Exception):
-    """There are more rows, or bytes, than a statement may give; nothing of it is kept."""
 
 
 class QueryFailed(Exception):
@@ -41,51 +47,74 @@ class ConnectionLost(QueryFailed):
 
 def fetch(
     engine: Engine,
-    statement: Executable,
+    statement: Statement,
     parameters: dict[str, Any],
     *,
     deadline: float,
     repeatable: bool = False,
-    row_limit: float = math.inf,
+    row_limit: int = sys.maxsize,
     byte_limit: int = 16 * 1024 * 1024,
-) -> list[dict[str, Any]]:
-    """The rows of a statement, column name to database value.
+) -> bytes:
+    """The rows of a statement, as nowait.rows.encode_rows() gives them.
+
+    Args:
+        engine, deadline, repeatable: as for run().
+        statement: one statement with named parameters.
+        parameters: their values.
+        row_limit: rows that it may give.
+        byte_limit: bytes that they may have together, as the database sends them.
+
+    Raises ResultTooLarge when there are more rows or bytes, which are not read then, and what run() raises.
+    """
+
+    def attempt(connection: Any, left: float) -> bytes:
+        result = begin(connection, engine.dialect, statement, parameters, left)
+        # Encoded as they come, they are still in the processor's cache, and one answer is all that is held.
+        encoded = []
+        for columns in result.batches():
+            if result.count > row_limit:
+                raise ResultTooLarge(row_limit, "rows")
+            if result.size > byte_limit:
+                raise ResultTooLarge(byte_limit, "bytes")
+            encoded.append(encode_columns(result.names, columns)[1:-1])
+        return b"[%b]" % b",".join(encoded)
+
+    return run(engine, attempt, deadline=deadline, repeatable=repeatable)
+
+
+def run(
+    engine: Engine, attempt: Callable[[Any, float], T], *, deadline: float, repeatable: bool = False
+) -> T:
+    """What a statement gives, in as many attempts as it may have.
 
     Args:
         engine: made by `tasks.database.make_engine`.
-        statement: one statement with named parameters.
-        parameters: their values.
+        attempt: runs the statement on a connection of `tasks.driver`, which is to be given up after the seconds that it
+            gets; pymysql.err.MySQLError is what may be tried again.
         deadline: when the database is to give up, by time.monotonic(); one that is silent is waited for
             0.1 s longer. Until then a database that cannot be reached is tried again.
         repeatable: the statement may run twice: it is tried again after a deadlock or a lock wait
             until the deadline, and once after a lost connection.
-        row_limit: rows that it may give.
-        byte_limit: bytes that its texts may have together.
 
     Raises:
         OutOfTime: no time is left to begin.
-        TooLarge: there are more rows or bytes; they are not read.
         ConnectionLost: the statement may have run.
         QueryFailed: what else the database, or the way to it, answered.
     """
     lost = False
-    failure: DBAPIError | None = None
+    failure: Exception | None = None
     with until(deadline + _GRACE):
         while (left := deadline - time.monotonic()) > 0:
-            begun, rows = False, None
+            begun = False
             try:
-                with connect(engine) as connection:
+                # Of what must not run twice, it should be known that it has not begun.
+                with connect(engine, ping=not repeatable) as connection:
                     begun = True
-                    rows = _run(connection, statement, parameters, left, row_limit, byte_limit)
-            except DBAPIError as error:
+                    return attempt(connection, left)
+            except (DBAPIError, MySQLError) as error:
                 failure = error
-            # Also when the connection was lost behind them, as it was given back.
-            if rows is not None:
-                return rows
-            assert failure is not None
-            # The server's number, or PyMySQL's own.
-            number = failure.orig.args[0] if failure.orig is not None and failure.orig.args else None
-            interrupted = begun and failure.connection_invalidated
+            number = error_number(failure)
+            interrupted = begun and number in LOST
             if not begun:
                 # Nothing has run yet: anything may be tried again.
                 again = number in _AWAY
@@ -99,31 +128,29 @@ def fetch(
         raise OutOfTime("no time was left to begin the statement") from failure
 
 
-def _run(
-    connection: Connection,
-    statement: Executable,
-    parameters: dict[str, Any],
-    time_limit: float,
-    row_limit: float,
-    byte_limit: int,
-) -> list[dict[str, Any]]:
-    options = {"time_limit": time_limit, "stream_results": True, "max_row_buffer": _BATCH}
-    raw: Any = connection.connection.driver_connection
-    rows: list[dict[str, Any]] = []
-    size = 0
-    try:
-        result = connection.execute(statement, parameters, execution_options=options)
-        names = tuple(result.keys())
-        for batch in result.partitions(_BATCH):
-            rows += [dict(zip(names, row)) for row in batch]
-            size += sum(len(value) for row in batch for value in row if isinstance(value, (str, bytes)))
-            if len(rows) > row_limit:
-                raise TooLarge(f"more than {row_limit} rows")
-            if size > byte_limit:
-                raise TooLarge(f"more than {byte_limit} bytes")
-    except BaseException:
-        # PyMySQL would read a result to its end before it lets go of it.
-        if raw._result is not None and raw._result.unbuffered_active:
-            connection.invalidate()
-        raise
-    return rows
+def error_number(error: Exception) -> Any:
+    """The server's number, or PyMySQL's own; SQLAlchemy wraps the errors of the first connection."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return original.args[0] if original is not None and original.args else None
+
+
+def begin(
+    connection: Any, dialect: Dialect, statement: Statement, parameters: dict[str, Any], time_limit: float
+) -> Result:
+    """Have a connection run a statement; the database ends it after `time_limit` seconds.
+
+    Raises pymysql.err.MySQLError.
+    """
+    compiled, json = _compile(statement, dialect)
+    sql = connection.cursor().mogrify(str(compiled), compiled.construct_params(parameters))
+    *before, last = limited(dialect, sql, time_limit)
+    for first in before:
+        connection.query(first)
+    return Result(connection, last, json)
+
+
+@lru_cache(maxsize=1024)
+def _compile(statement: Statement, dialect: Dialect) -> tuple[Compiled, Collection[str]]:
+    """A statement as PyMySQL wants it, and the names of its JSON columns."""
+    columns = statement.selected_columns if isinstance(statement, TextualSelect) else ()
+    return statement.compile(dialect=dialect), {column.name for column in columns if isinstance(column.type, JSON)}

@@ -16,6 +16,9 @@ from typing import Any
 from celery import Celery, Task
 from kombu import Queue
 
+from nowait.messages.encoded import Encoded
+from nowait.worker import ReaderLeft, Streaming
+
 environment = os.environ.get
 app = Celery(
     "tests",
@@ -43,6 +46,12 @@ app.conf.update(
 def echo(*args: Any, **kwargs: Any) -> Any:
     """What it was given."""
     return args[0] if args else kwargs
+
+
+@app.task(name="test.encoded")
+def encoded(value: Any) -> Encoded:
+    """What it was given, encoded by itself."""
+    return Encoded.of(value)
 
 
 @app.task(name="test.bad_result")
@@ -80,6 +89,27 @@ def progress(self: Task, steps: int) -> int:
     for step in range(steps):
         self.update_state(state="PROGRESS", meta={"step": step})
     return steps
+
+
+streaming = Streaming(app)
+
+
+@app.task(name="test.stream", bind=True, throws=(ReaderLeft,))
+def stream(self: Task, sizes: list[int], pause: float = 0.0, failure: str = "") -> Any:
+    """Answer with parts of these sizes, `pause` seconds behind each, and fail then if there is a reason given."""
+    note = Path(environment("NOWAIT_TEST_STREAMS", os.devnull))
+    try:
+        with streaming.open(self.request) as opened:
+            for number, size in enumerate(sizes):
+                opened.write(bytes([number % 256]) * size)
+                time.sleep(pause)
+            if failure:
+                raise LookupError(failure)
+            return opened.end()
+    except ReaderLeft:
+        with note.open("a") as file:
+            file.write(f"{self.request.id} left\n")
+        raise
 
 
 @app.task(name="test.record")

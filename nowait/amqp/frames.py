@@ -37,8 +37,8 @@ class FrameDecoder:
         self._buffer = bytearray()
         self._wanted = 0  # bytes of the frame that is arriving, as far as that is known
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
-        """Take bytes; yields type and payload of the frames that they complete, without heartbeats.
+    def feed(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
+        """Take bytes; yields type, channel and payload of the frames that they complete, without heartbeats.
 
         Raises ProtocolError; the connection is of no use afterwards.
         """
@@ -49,7 +49,7 @@ class FrameDecoder:
         start = self._wanted = 0
         try:
             while len(buffer) - start >= _HEAD.size:
-                kind, _channel, size = _HEAD.unpack_from(buffer, start)
+                kind, channel, size = _HEAD.unpack_from(buffer, start)
                 end = start + _HEAD.size + size
                 if kind not in _KINDS:
                     raise ProtocolError(f"frame of type {kind}")
@@ -63,6 +63,6 @@ class FrameDecoder:
                 payload = buffer[start + _HEAD.size : end]
                 start = end + 1
                 if kind != _HEARTBEAT:
-                    yield kind, payload
+                    yield kind, channel, payload
         finally:
             del self._buffer[:start]

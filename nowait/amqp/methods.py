@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from nowait.amqp.frames import BODY, HEADER, METHOD, OVERHEAD, FrameDecoder, ProtocolError, frame
 from nowait.amqp.properties import decode, encode_short_string, short_string
+from nowait.budget import Budget, Share
 
 _LONG_METHOD = struct.Struct(">HH")  # class, method
 _LONG_LONG = struct.Struct(">Q")
@@ -22,24 +23,34 @@ _SETTLEMENT = struct.Struct(">HHQB")  # class, method, delivery tag, bits
 _OF_THE_CLIENT = {501, 502, 503, 504, 505, 506, 530, 540}
 _DEFAULT_FRAME_MAX = 131072  # bytes of a frame, where there is no limit
 _HEADER_OVERHEAD = 12  # bytes in front of the properties
+_SMALL_BODY = 16 * 1024  # bytes of a body that is not counted
 NO_TABLE = b"\x00\x00\x00\x00"
 
 
 class Delivery(NamedTuple):
-    """basic.deliver with its content. `body` is None when it was larger than allowed.
+    """basic.deliver with its content. `parts` are those of its body, each of a frame at most; None when it was larger
+    than allowed, or found no room.
 
     `user_id` is the broker's user that sent it, verified by the broker; "" when it does not say. `properties` are all
-    of them, as nowait.amqp.properties.decode gives them. `envelope` is the method, see source().
+    of them, as nowait.amqp.properties.decode gives them. `envelope` is the method, see source(). `share` is held for a
+    body that is not small. `tag` is of the channel.
     """
 
     tag: int
     correlation_id: str
     content_type: str
     user_id: str
-    body: bytes | None
+    parts: tuple[bytes, ...] | None
     size: int = 0  # of the body, in bytes
     properties: Mapping[str, Any] = MappingProxyType({})
     envelope: bytes = b""
+    share: Share | None = None
+    channel: int = 1
+
+    @property
+    def body(self) -> bytes:
+        """All parts together; b"" for None. Of a large body it is a copy, which takes its time."""
+        return b"".join(self.parts or ())
 
     def source(self) -> "Source":
         """Where it comes from. Raises struct.error or IndexError where the envelope is cut short."""
@@ -87,22 +98,33 @@ class Unblocked:
 
 
 @dataclass(frozen=True)
+class Consuming:
+    """basic.consume-ok: what was sent on the channel before, the consumer included, has been done."""
+
+    channel: int
+    consumer_tag: str
+
+
+@dataclass(frozen=True)
 class Cancelled:
     """basic.cancel: the consumer's queue is gone."""
+
+    channel: int
+    consumer_tag: str
 
 
 @dataclass(frozen=True)
 class Closed:
-    """connection.close or channel.close by the broker; `channel` is True for the latter."""
+    """connection.close by the broker, with the channel 0, or channel.close."""
 
     code: int
     reason: str
-    channel: bool
+    channel: int
 
     @property
     def refused(self) -> bool:
         """True when something that was sent is the cause, such as a message to an exchange that is not there."""
-        return self.channel or self.code in _OF_THE_CLIENT
+        return self.channel != 0 or self.code in _OF_THE_CLIENT
 
 
 @dataclass(frozen=True)
@@ -110,7 +132,7 @@ class CloseOk:
     """connection.close-ok: the broker has read all that was written before."""
 
 
-Event = Delivery | Returned | Confirmed | Blocked | Unblocked | Cancelled | Closed | CloseOk
+Event = Delivery | Returned | Confirmed | Blocked | Unblocked | Consuming | Cancelled | Closed | CloseOk
 
 
 class PropertiesTooLarge(ValueError):
@@ -122,67 +144,73 @@ class Decoder:
 
     Args:
         frame_max: the largest frame that was agreed on, in bytes; 0 for no limit.
-        max_body: bytes above which a delivery's body is dropped while it arrives.
+        budget: of the bodies of deliveries; one for which it has no room is dropped while it arrives.
     """
 
-    def __init__(self, frame_max: int, max_body: int) -> None:
+    def __init__(self, frame_max: int, budget: Budget) -> None:
         self._frames = FrameDecoder(frame_max)
-        self._max_body = max_body
-        self._content: _Content | None = None
+        self._budget = budget
+        self._contents: dict[int, _Content] = {}  # by their channels
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Take bytes from the connection; yields the events that they complete.
 
         Raises ProtocolError; the connection is of no use afterwards.
         """
-        for kind, payload in self._frames.feed(data):
+        for kind, channel, payload in self._frames.feed(data):
             try:
-                event = self._method(payload) if kind == METHOD else self._part(kind, payload)
+                event = self._method(channel, payload) if kind == METHOD else self._part(kind, channel, payload)
             except (struct.error, IndexError) as error:
                 raise ProtocolError(f"frame cut short: {error}") from error
             if event is not None:
                 yield event
 
-    def _method(self, payload: bytes) -> Event | None:
+    def _method(self, channel: int, payload: bytes) -> Event | None:
         method = _LONG_METHOD.unpack_from(payload)
         if method == (60, 60):  # basic.deliver: consumer tag, delivery tag, …
             (tag,) = _LONG_LONG.unpack_from(payload, 5 + payload[4])
-            self._content = _Content(tag, envelope=payload)
+            self._contents[channel] = _Content(tag, envelope=payload)
         elif method == (60, 50):  # basic.return: code, text, …
             reason, _at = short_string(payload, 6)
-            self._content = _Content(0, reason=reason)
+            self._contents[channel] = _Content(0, reason=reason)
         elif method in ((60, 80), (60, 120)):  # basic.ack, basic.nack: tag, bits
             tag, bits = struct.unpack_from(">QB", payload, 4)
             return Confirmed(tag, bool(bits & 1), method == (60, 80))
+        elif method == (60, 21):
+            return Consuming(channel, short_string(payload, 4)[0])
         elif method == (60, 30):
-            return Cancelled()
+            return Cancelled(channel, short_string(payload, 4)[0])
         elif method in ((10, 50), (20, 40)):  # connection.close, channel.close: code, text
             (code,) = struct.unpack_from(">H", payload, 4)
-            return Closed(code, short_string(payload, 6)[0], method == (20, 40))
+            self._contents.pop(channel, None)
+            return Closed(code, short_string(payload, 6)[0], channel if method == (20, 40) else 0)
         elif method == (10, 51):
             return CloseOk()
         elif method == (10, 60):
             return Blocked(short_string(payload, 4)[0])
         elif method == (10, 61):
             return Unblocked()
-        # Everything else answers something that was sent without waiting, such as consume-ok.
+        # Everything else answers something that was sent without waiting, such as cancel-ok.
         return None
 
-    def _part(self, kind: int, payload: bytes) -> Event | None:
+    def _part(self, kind: int, channel: int, payload: bytes) -> Event | None:
         """A content header, or a part of a body."""
-        content = self._content
+        content = self._contents.get(channel)
         if content is None:
             raise ProtocolError("content without a method")
         if kind == HEADER:
             (content.size,) = _LONG_LONG.unpack_from(payload, 4)
             content.properties = decode(payload, _HEADER_OVERHEAD)
+            if content.size > min(_SMALL_BODY, self._budget.largest):
+                content.share = self._budget.take(content.size)
+                content.kept = content.share is not None
         else:
             content.received += len(payload)
-            if content.size <= self._max_body:
+            if content.kept:
                 content.body.append(payload)
         if content.received < content.size:
             return None
-        self._content = None
+        del self._contents[channel]
         get = content.properties.get
         if content.reason is not None:
             return Returned(get("correlation_id", ""), content.reason)
@@ -191,23 +219,27 @@ class Decoder:
             get("correlation_id", ""),
             get("content_type", ""),
             get("user_id", ""),
-            b"".join(content.body) if content.size <= self._max_body else None,
+            tuple(content.body) if content.kept else None,
             content.size,
             content.properties,
             content.envelope,
+            content.share,
+            channel,
         )
 
 
 class _Content:
     """A message that is arriving, for a delivery or, with a reason, for a return."""
 
-    __slots__ = ("tag", "envelope", "reason", "size", "received", "properties", "body")
+    __slots__ = ("tag", "envelope", "reason", "size", "kept", "share", "received", "properties", "body")
 
     def __init__(self, tag: int, envelope: bytes = b"", reason: str | None = None) -> None:
         self.tag = tag
         self.envelope = envelope
         self.reason = reason
         self.size = 0
+        self.kept = True
+        self.share: Share | None = None
         self.received = 0
         self.properties: dict[str, Any] = {}
         self.body: list[bytes] = []
@@ -285,6 +317,33 @@ def ack(channel: int, tag: int, multiple: bool) -> bytes:
 def reject(channel: int, tag: int, requeue: bool) -> bytes:
     """basic.reject of one delivery, which goes back to its queue or is dropped (to its dead-letter exchange)."""
     return frame(METHOD, channel, _SETTLEMENT.pack(60, 90, tag, requeue))
+
+
+def open_channel(channel: int) -> bytes:
+    """channel.open."""
+    return frame(METHOD, channel, b"\x00\x14\x00\x0a\x00")
+
+
+def confirm_closed(channel: int) -> bytes:
+    """channel.close-ok: the answer to a channel.close, after which the channel may be opened again."""
+    return frame(METHOD, channel, b"\x00\x14\x00\x29")
+
+
+def declare_queue(channel: int, queue: str, arguments: bytes = NO_TABLE) -> bytes:
+    """queue.declare of an exclusive queue, which ends with the connection.
+
+    Args:
+        channel: the channel's number.
+        queue: its name.
+        arguments: an encoded table.
+    """
+    return frame(METHOD, channel, b"\x00\x32\x00\x0a\x00\x00" + encode_short_string(queue) + b"\x04" + arguments)
+
+
+def bind_queue(channel: int, queue: str, exchange: str, routing_key: str) -> bytes:
+    """queue.bind."""
+    names = b"".join(map(encode_short_string, (queue, exchange, routing_key)))
+    return frame(METHOD, channel, b"\x00\x32\x00\x14\x00\x00" + names + b"\x00" + NO_TABLE)
 
 
 def delete_queue(channel: int, queue: str) -> bytes:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,17 +14,29 @@ from uuid import uuid4
 from celery import Celery
 
 from nowait.amqp import properties
-from nowait.amqp.methods import Confirmed, Delivery, Event, PropertiesTooLarge, Returned
+from nowait.amqp.methods import (
+    Cancelled,
+    Closed,
+    Confirmed,
+    Consuming,
+    Delivery,
+    Event,
+    PropertiesTooLarge,
+    Returned,
+)
 from nowait.bridge.call import Call, Progress, new_id
-from nowait.bridge.calls import Acknowledge, Calls, Complete, Effect, GiveUp, Report, Resend, SendProbe
+from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
 from nowait.bridge.reply_queue import ReplyQueue
+from nowait.bridge.streams import Streams
+from nowait.budget import Budget
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
 from nowait.link.link import Link
-from nowait.link.opener import HEARTBEAT, TIMEOUT, ConnectionLost, Opener
+from nowait.link.opener import HEARTBEAT, STREAMS, TIMEOUT, ConnectionLost, Opener
 from nowait.link.supervisor import Source, supervise
 from nowait.messages.encoder import Args, Kwargs, Options, TaskEncoder
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.messages.outbound import OutboundMessage
+from nowait.messages.reply import MalformedReply, Reply, read_large_reply
 from nowait.topology import Topology
 
 log = logging.getLogger(__name__)
@@ -39,7 +51,9 @@ class Statistics:
     Attributes:
         state: "stopped", "connecting", "connected" or "blocked".
         in_flight: calls without an answer.
+        streams: streams that are read.
         unconfirmed: messages that left and that the broker has not confirmed.
+        reply_bytes: bytes of replies that are held, small ones left out; see `max_reply_bytes`.
         connects: how often a connection was made.
         resent: messages that were sent again after a lost connection.
         late: replies to calls that had given up.
@@ -50,7 +64,9 @@ class Statistics:
 
     state: str
     in_flight: int
+    streams: int
     unconfirmed: int
+    reply_bytes: int
     connects: int
     resent: int
     late: int
@@ -69,9 +85,14 @@ class Bridge:
             options of a registered one would be merged into each message. Its result backend has to be
             `rpc://`, as its workers', or none, and each of its broker URLs readable; ValueError otherwise.
         max_in_flight: calls that may wait at once, 1 or more; above, Overloaded.
+        max_streams: streams that may be read at once; above, Overloaded. Each one's call counts as in flight, too.
         timeout: seconds that a call may take when it does not say.
         max_body: bytes that a task's arguments may have once they are serialised, as its workers take
             them; above, MessageTooLarge. None for what the broker takes.
+        max_reply_bytes: bytes of replies, and of parts of streams, that may be held at once: as they arrive, and as
+            the Encoded results of calls until they are released. A reply for which there is no room fails its call with
+            Overloaded, or with OutcomeUnknown where the task may not run twice; a part fails its stream. Then, until
+            there is room, new calls are refused.
         topology: where tasks are published to and who sends replies; None for a broker that was not
             provisioned. With an exchange for tasks, `queue=` alone says where a task goes.
         source: opens the connections; None for the application's broker.
@@ -82,8 +103,10 @@ class Bridge:
         app: Celery,
         *,
         max_in_flight: int = 1000,
+        max_streams: int = 100,
         timeout: float = 30.0,
         max_body: int | None = None,
+        max_reply_bytes: int = 256 * 1024 * 1024,
         topology: Topology | None = None,
         source: Source | None = None,
     ) -> None:
@@ -91,11 +114,14 @@ class Bridge:
         self._max_body = max_body
         self._topology = topology or Topology.declared()
         self._default_queue: str = app.conf.task_default_queue
-        self._calls: Calls[Call] = Calls(max_in_flight, self._topology.worker_user)
+        self._budget = Budget(MAX_RECEIVED_REPLY, max_reply_bytes)
+        self._calls: Calls[Call] = Calls(max_in_flight, self._budget, self._topology.worker_user)
         self._reply_queue = ReplyQueue(f"nowait.replies.{os.getpid()}.{uuid4().hex}", self._topology.replies)
+        self._streams = Streams(max_streams, self._topology)
         self._encoder = TaskEncoder(app, self._reply_queue.name)
         self._source = source or self._opener(app)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
+        self._decoding = ThreadPoolExecutor(1, thread_name_prefix="bridge-decode")
         self._link: Link | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -126,7 +152,9 @@ class Bridge:
     def statistics(self) -> Statistics:
         """The figures of this moment."""
         calls = self._calls
-        return Statistics(self.state, len(calls), calls.unconfirmed, self._connects, **vars(calls.counts))
+        held = self._budget.used
+        numbers = (len(calls), len(self._streams), calls.unconfirmed, held, self._connects)
+        return Statistics(self.state, *numbers, **vars(calls.counts))
 
     async def start(self) -> None:
         """Begin to connect; returns at once, whether or not there is a broker.
@@ -137,7 +165,7 @@ class Bridge:
             raise RuntimeError("a bridge is started once")
         self._loop = asyncio.get_running_loop()
         supervision = supervise(
-            self._source, self._executor, self._connected, self._received, self._disconnected, MAX_RECEIVED_REPLY
+            self._source, self._executor, self._connected, self._received, self._disconnected, self._budget
         )
         self._supervisor = self._loop.create_task(supervision, name="bridge")
 
@@ -155,6 +183,7 @@ class Bridge:
             await asyncio.wait(ends, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
             idle.cancel()
         self._carry_out(self._calls.stop())
+        self._streams.stop()
         if self._timer is not None:
             self._timer.cancel()
         if self._supervisor is not None:
@@ -166,7 +195,8 @@ class Bridge:
             link.delete_queue(self._reply_queue.name)
             await link.close(_CLOSE_TIMEOUT)
         # A connect that hangs in its thread ends by its own timeout; nobody waits for it here.
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._executor, self._decoding):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def send_task(
         self,
@@ -177,6 +207,7 @@ class Bridge:
         timeout: float | None = None,
         task_id: str | None = None,
         idempotent: bool = False,
+        encoded: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
         **options: Any,
     ) -> Call:
@@ -191,6 +222,8 @@ class Bridge:
             idempotent: the task may run twice: after a lost connection it is sent again when it may be
                 lost, under the same id and within its deadline. Otherwise the call fails with
                 OutcomeUnknown when the broker had not confirmed its message.
+            encoded: the result is to be an Encoded, JSON as text that is not decoded: to be passed on, and then
+                released. Where the worker sends one, that costs nothing, whatever its size.
             on_progress: is called, on the loop, with each Progress; None for nobody.
             options: `queue`, `priority`, `headers` and the other options of `Celery.send_task`.
 
@@ -215,6 +248,7 @@ class Bridge:
             call.set_exception(error)
             return call
         call.expects_reply = not options.get("ignore_result")
+        call.encoded = encoded
         if idempotent:
             call.original = (name, args, kwargs, options)
         if on_progress is not None:
@@ -225,6 +259,35 @@ class Bridge:
         if self._timer is None or deadline < self._timer.when():
             self._set_timer()
         return call
+
+    def stream(
+        self,
+        name: str,
+        args: Args = None,
+        kwargs: Kwargs = None,
+        *,
+        timeout: float | None = None,
+        **options: Any,
+    ) -> AsyncGenerator[bytes, None]:
+        """Send a task that answers in parts (`nowait.worker.Streaming`), and read them while it runs.
+
+        Nothing is sent before the first part is asked for. A reader that takes its time slows the task down: about
+        2 MiB are kept for it, most of them by the broker. One that leaves, by aclose() or cancelled, ends the task: it
+        finds its queue gone within a second. The generator ends once all parts were read and the task has succeeded;
+        in every other case it raises.
+
+        Args:
+            name, args, kwargs, options: as for send_task(), but for `task_id` and `ignore_result`.
+            timeout: seconds that the task may take, its reader's time included; None for the bridge's own.
+
+        Raises what a call fails with. What is lost, a connection, a part or the worker (nothing comes from it for
+        5 s), is Disconnected before the task was sent, and OutcomeUnknown from then on.
+        """
+
+        def send(task_id: str, left: float) -> Call:
+            return self.send_task(name, args, kwargs, timeout=left, task_id=task_id, **options)
+
+        return self._streams.read(self._usable_link, send, self._timeout if timeout is None else timeout)
 
     def _frames(
         self, link: Link, call: Call, now: float, name: str, args: Args, kwargs: Kwargs, options: Options
@@ -256,15 +319,19 @@ class Bridge:
         link.consume(self._reply_queue.name)
         self._link = link
         self._connects += 1
+        self._streams.connected(link)
         self._calls.connected(self._loop.time())
         self._tick()
 
     def _disconnected(self, reason: ConnectionLost) -> None:
         self._link = None
+        self._streams.disconnected(str(reason))
         self._carry_out(self._calls.disconnected(str(reason), reason.refused))
 
     def _received(self, event: Event) -> None:
-        if isinstance(event, Delivery):
+        if isinstance(event, (Delivery, Consuming, Cancelled, Closed)) and event.channel == STREAMS:
+            self._streams.received(event)
+        elif isinstance(event, Delivery):
             self._carry_out(self._calls.received(event, self._loop.time()))
         elif isinstance(event, Confirmed):
             self._carry_out(self._calls.confirmed(event))
@@ -293,6 +360,8 @@ class Bridge:
                 effect.call.complete(effect.outcome)
             elif isinstance(effect, Report):
                 effect.call.report(Progress(effect.state, effect.meta))
+            elif isinstance(effect, Decode):
+                self._decode(effect)
             elif self._link is None:
                 pass  # what remains is for the link
             elif isinstance(effect, Acknowledge):
@@ -305,6 +374,15 @@ class Bridge:
                 self._link.lose(ConnectionLost(effect.reason))
         if self._stopping and not self._calls:
             self._idle.set()
+
+    def _decode(self, effect: Decode[Call]) -> None:
+        def done(read: asyncio.Future[Reply | None]) -> None:
+            if not read.cancelled():
+                self._carry_out(self._calls.decoded(effect.call, read.result()))
+
+        with contextlib.suppress(RuntimeError):  # the bridge has stopped, and the call with it
+            reading = self._loop.run_in_executor(self._decoding, _read, effect.message, effect.call.encoded)
+            reading.add_done_callback(done)
 
     def _resend(self, link: Link, call: Call) -> None:
         assert call.original is not None  # it is idempotent
@@ -323,3 +401,11 @@ class Bridge:
         encoded = properties.encode({"delivery_mode": 1, "correlation_id": correlation_id})
         link.publish(link.frames(OutboundMessage(self._topology.replies, self._reply_queue.name, encoded, b"")))
         self._calls.published(None, self._loop.time())
+
+
+def _read(message: Delivery, encoded: bool) -> Reply | None:
+    """A large reply; None for one that is malformed."""
+    try:
+        return read_large_reply(message, encoded)
+    except MalformedReply:
+        return None

@@ -43,8 +43,8 @@ class Call(asyncio.Future[Any]):
     """
 
     __slots__ = (
-        "id", "runtime", "deadline", "idempotent", "expects_reply", "confirmed", "link", "original", "_listeners",
-        "_abandon",
+        "id", "runtime", "deadline", "idempotent", "expects_reply", "encoded", "confirmed", "link", "original",
+        "_listeners", "_abandon",
     )  # fmt: skip
 
     def __init__(self, call_id: str, deadline: float, idempotent: bool, abandon: Callable[["Call"], None]) -> None:
@@ -53,6 +53,7 @@ class Call(asyncio.Future[Any]):
         self.deadline = deadline
         self.idempotent = idempotent
         self.expects_reply = True
+        self.encoded = False
         self.confirmed = False
         self.link = 0
         self.runtime: float | None = None

@@ -16,17 +16,19 @@ from uuid import uuid4
 
 from nowait.amqp.methods import Confirmed, Delivery, Returned
 from nowait.bridge.probe import Probe
+from nowait.budget import Budget
 from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
     OutcomeUnknown,
     Overloaded,
     Refused,
+    ResultTooLarge,
     Stopped,
-    TaskFailed,
     Unroutable,
 )
-from nowait.messages.reply import MalformedReply, decode_reply
+from nowait.messages.limits import MAX_RECEIVED_REPLY
+from nowait.messages.reply import MalformedReply, Reply, read_reply
 
 _REMEMBERED = 10_000  # ended calls whose late replies are distinguished from unknown ones
 _CONFIRM_TIMEOUT = 5.0  # seconds
@@ -43,6 +45,7 @@ class PendingCall(Protocol):
     deadline: float
     idempotent: bool  # the task may run twice
     expects_reply: bool  # False when the broker's confirm is the answer
+    encoded: bool  # the result is to be an Encoded
     confirmed: bool  # the broker has the message that was published last
     link: int  # the number of the link that it was published on, or found to be safe on since
 
@@ -66,6 +69,14 @@ class Report(Generic[C]):
     call: C
     state: str
     meta: Any
+
+
+@dataclass(frozen=True)
+class Decode(Generic[C]):
+    """Read a large reply, see read_large_reply(), and call decoded() with it."""
+
+    call: C
+    message: Delivery
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ class GiveUp:
     reason: str
 
 
-Effect = Complete[C] | Report[C] | Resend[C] | SendProbe | Acknowledge | GiveUp
+Effect = Complete[C] | Report[C] | Decode[C] | Resend[C] | SendProbe | Acknowledge | GiveUp
 
 
 @dataclass
@@ -116,17 +127,19 @@ class Calls(Generic[C]):
 
     Args:
         limit: how many may be in flight at once, 1 or more.
+        budget: of their replies; None for one without a limit.
         reply_user: the user that replies have to come from; None for anybody.
 
     Attributes:
         counts: what has happened so far.
     """
 
-    def __init__(self, limit: int, reply_user: str | None = None) -> None:
+    def __init__(self, limit: int, budget: Budget | None = None, reply_user: str | None = None) -> None:
         if limit < 1:
             raise ValueError("limit: expected 1 or more")
         self.counts = Counts()
         self._limit = limit
+        self._budget = budget or Budget(MAX_RECEIVED_REPLY)
         self._reply_user = reply_user
         self._waiting: dict[str, C] = {}
         self._answered: OrderedDict[str, bool] = OrderedDict()  # of ended calls; the others have given up
@@ -171,6 +184,8 @@ class Calls(Generic[C]):
         """Raise Overloaded or DeadlineExceeded when a call with that deadline is not to be sent."""
         if len(self._waiting) >= self._limit:
             raise Overloaded(f"{self._limit} calls are in flight")
+        if self._budget.full:
+            raise Overloaded(f"{self._budget.used} bytes of replies are held")
         if deadline <= now:
             raise DeadlineExceeded("the deadline passed before the task was sent")
 
@@ -258,6 +273,16 @@ class Calls(Generic[C]):
             effects.append(effect)
         return effects
 
+    def decoded(self, call: C, reply: Reply | None) -> list[Effect[C]]:
+        """A large reply was read; None where it is malformed."""
+        if reply is None:
+            self.counts.malformed += 1
+        elif self._waiting.get(call.id) is call:
+            return [self._replied(call, reply)]
+        else:
+            self._count_unmatched(call.id)
+        return []
+
     def tick(self, now: float, last_received: float, unblocked_at: float | None) -> list[Effect[C]]:
         """Time has passed: to be called at `wakeup`, or before.
 
@@ -317,7 +342,7 @@ class Calls(Generic[C]):
 
     def _acknowledged_later(self, reply: Delivery) -> list[Effect[C]]:
         self._unacknowledged.append(reply.tag)
-        self._unacknowledged_bytes += len(reply.body or b"")
+        self._unacknowledged_bytes += reply.size if reply.parts else 0
         if self._unacknowledged_bytes < _MAX_UNACKNOWLEDGED:
             return []
         # One by one: an older probe is to stay.
@@ -339,14 +364,25 @@ class Calls(Generic[C]):
         if self._reply_user not in (None, message.user_id):
             self.counts.malformed += 1
             return None
-        if message.body is None:
-            self.counts.malformed += 1
-            return self._fail(call, TaskFailed("FAILURE", "ReplyTooLarge", "the reply is too large to be kept"))
+        if message.parts is None:
+            return self._fail(call, self._not_kept(call, message.size))
         try:
-            reply = decode_reply(message.body, message.content_type)
+            reply = read_reply(message, call.encoded)
         except MalformedReply:
             self.counts.malformed += 1
             return None
+        return Decode(call, message) if reply is None else self._replied(call, reply)
+
+    def _not_kept(self, call: C, size: int) -> BridgeError:
+        """What becomes of a call whose reply of so many bytes was not kept."""
+        if size > self._budget.largest:
+            self.counts.malformed += 1
+            return ResultTooLarge(self._budget.largest, "bytes")
+        if call.idempotent:
+            return Overloaded(f"there was no room for a reply of {size} bytes")
+        return OutcomeUnknown(f"the task was run; there was no room for its reply of {size} bytes")
+
+    def _replied(self, call: C, reply: Reply) -> Effect[C]:
         if not reply.final:
             return Report(call, reply.state, reply.result)
         self._end(call, answered=True)

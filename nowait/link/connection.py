@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from nowait.amqp import methods
 from nowait.amqp.frames import HEARTBEAT, ProtocolError
-from nowait.link.opener import ConnectionLost, OpenSocket
+from nowait.budget import Budget
+from nowait.link.opener import CHANNEL, ConnectionLost, OpenSocket
 from nowait.link.stream import Stream
 
 
@@ -16,7 +17,7 @@ class Connection:
         opened: its socket.
         on_event: called with each event.
         on_lost: called once, with the reason, when the connection ends without close().
-        max_body: bytes of a delivery's body that are kept.
+        budget: of the bodies of deliveries, see nowait.amqp.methods.Decoder.
 
     Attributes:
         frame_max: the largest frame, in bytes; 0 for no limit.
@@ -30,12 +31,12 @@ class Connection:
         opened: OpenSocket,
         on_event: Callable[[methods.Event], None],
         on_lost: Callable[[ConnectionLost], None],
-        max_body: int,
+        budget: Budget,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_event = on_event
         self._on_lost = on_lost
-        self._decoder = methods.Decoder(opened.frame_max, max_body)
+        self._decoder = methods.Decoder(opened.frame_max, budget)
         self._stream = Stream(opened.sock, self._data, lambda error: self._lose(str(error) or type(error).__name__))
         self.frame_max = opened.frame_max
         self._heartbeat = opened.heartbeat
@@ -80,7 +81,7 @@ class Connection:
         self.last_received = self._loop.time()
         try:
             for event in self._decoder.feed(data):
-                if isinstance(event, methods.Closed):
+                if isinstance(event, methods.Closed) and event.channel in (0, CHANNEL):
                     self._lose(f"closed by the broker: {event.code} {event.reason}", event.refused)
                     return
                 if isinstance(event, methods.CloseOk):

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from nowait.amqp import methods
+from nowait.budget import Budget
 from nowait.link.connection import Connection
 from nowait.link.opener import CHANNEL, ConnectionLost, Opened
 from nowait.messages.outbound import OutboundMessage
@@ -18,18 +19,18 @@ class Link:
 
     Args:
         opened: their sockets.
-        on_event: called with each Delivery, Confirmed and Returned.
-        max_body: bytes of a delivery's body that are kept.
+        on_event: called with each Delivery, Confirmed and Returned, and with all events of further channels.
+        budget: of the bodies of deliveries, see nowait.amqp.methods.Decoder.
 
     Attributes:
         lost: done, with the reason, when the link is down.
     """
 
-    def __init__(self, opened: Opened, on_event: Callable[[methods.Event], None], max_body: int) -> None:
+    def __init__(self, opened: Opened, on_event: Callable[[methods.Event], None], budget: Budget) -> None:
         self._on_event = on_event
         self.lost: asyncio.Future[ConnectionLost] = asyncio.get_running_loop().create_future()
-        self._consumer = Connection(opened.consumer, self._received, self._consumer_lost, max_body)
-        self._publisher = Connection(opened.publisher, on_event, self.lose, max_body)
+        self._consumer = Connection(opened.consumer, self._received, self._consumer_lost, budget)
+        self._publisher = Connection(opened.publisher, on_event, self.lose, budget)
 
     @property
     def blocked(self) -> str | None:
@@ -53,6 +54,10 @@ class Link:
     def publish(self, frames: bytes) -> None:
         """Send a message; Confirmed or Returned follows. Never blocks."""
         self._publisher.write(frames)
+
+    def write(self, frames: bytes) -> None:
+        """Send frames of a further channel by the connection that consumes. Never blocks."""
+        self._consumer.write(frames)
 
     def consume(self, queue: str, consumer_tag: str = "", arguments: bytes = methods.NO_TABLE) -> None:
         """Have the broker deliver what comes to a queue; see `nowait.amqp.methods.consume`."""
@@ -99,7 +104,7 @@ class Link:
         self.lose(ConnectionLost(str(reason)))
 
     def _received(self, event: methods.Event) -> None:
-        if isinstance(event, methods.Cancelled):
+        if isinstance(event, methods.Cancelled) and event.channel == CHANNEL:
             self.lose(ConnectionLost("a queue was deleted"))
         else:
             self._on_event(event)

@@ -17,6 +17,7 @@ from kombu.utils.url import parse_url
 from nowait.tls import verify_hostname
 
 CHANNEL = 1
+STREAMS = 2  # another channel of the consumer's, see nowait.bridge.streams; it is opened when it is needed
 HEARTBEAT = 4  # seconds between heartbeats, where nobody asks for another pause; a silence of twice that is the end
 TIMEOUT = 2.0  # seconds, for each step of connecting
 # Seconds for the channel, its queues and the confirms, each: less than the pause between two heartbeats of the broker,

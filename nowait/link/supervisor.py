@@ -9,6 +9,7 @@ from concurrent.futures import Executor, Future
 from typing import Protocol
 
 from nowait.amqp.methods import Event
+from nowait.budget import Budget
 from nowait.link.link import Link
 from nowait.link.opener import ConnectionLost, Opened
 
@@ -31,7 +32,7 @@ async def supervise(
     on_connected: Callable[[Link], None],
     on_event: Callable[[Event], None],
     on_disconnected: Callable[[ConnectionLost], None],
-    max_body: int,
+    budget: Budget,
 ) -> None:
     """Keep a link up for ever. Nothing but being cancelled ends it: what is unexpected is logged and tried again.
 
@@ -41,12 +42,12 @@ async def supervise(
         on_connected: called with each new link.
         on_event: called with what happens on the link, see Link.
         on_disconnected: called when the link is lost.
-        max_body: see Link.
+        budget: see Link.
     """
     delay = _FIRST_DELAY
     while True:
         try:
-            link = await _connect(source, executor, on_event, max_body)
+            link = await _connect(source, executor, on_event, budget)
         except Exception as error:
             unexpected = None if isinstance(error, ConnectionLost) else error
             log.warning("broker connection failed, retrying in %.1f s: %s", delay, error, exc_info=unexpected)
@@ -73,10 +74,10 @@ async def supervise(
             delay = min(delay * 2, _LAST_DELAY)
 
 
-async def _connect(source: Source, executor: Executor, on_event: Callable[[Event], None], max_body: int) -> Link:
+async def _connect(source: Source, executor: Executor, on_event: Callable[[Event], None], budget: Budget) -> Link:
     opening = executor.submit(source.open)
     try:
-        return Link(await asyncio.wrap_future(opening), on_event, max_body)
+        return Link(await asyncio.wrap_future(opening), on_event, budget)
     except BaseException:
         # Cancelled, perhaps, while the thread is still connecting: what it opens then is nobody's.
         opening.add_done_callback(_close)

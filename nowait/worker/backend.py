@@ -70,11 +70,11 @@ class Results(RPCBackend):
         if box is not None:
             try:
                 encode_short_string(routing_key)
-                properties = self._properties.encoded(correlation_id)
+                properties = self._properties.encoded(correlation_id, body)
             except ValueError as error:
                 log.error("task %s: result (state %s) not delivered: %s", task_id, state, error)
             else:
-                box.send(OutboundMessage(self._topology.replies, routing_key, properties, body))
+                box.send(OutboundMessage(self._topology.replies, routing_key, properties, body.text))
             return result
         message = reply_message(body, correlation_id, self._topology, self.persistent)
 

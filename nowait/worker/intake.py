@@ -14,6 +14,7 @@ from celery import Celery
 from kombu import Queue
 
 from nowait.amqp.methods import Confirmed, Delivery, Event
+from nowait.budget import Budget
 from nowait.link.link import Link
 from nowait.link.opener import ConnectionLost, Opener
 from nowait.link.supervisor import supervise
@@ -145,7 +146,7 @@ class Intake:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         supervision = supervise(
-            self._opener, self._connecting, self._connected, self._received, self._disconnected, MAX_TASK_BODY
+            self._opener, self._connecting, self._connected, self._received, self._disconnected, Budget(MAX_TASK_BODY)
         )
         self._supervisor = self._loop.create_task(supervision, name="intake")
         self._loop.run_forever()

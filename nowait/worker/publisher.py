@@ -23,6 +23,14 @@ class Undelivered(Exception):
     """A message was not confirmed in time, or was refused; the text says why."""
 
 
+class QueueFull(Undelivered):
+    """Its queue takes no more for now, and no part of it: the broker has refused it (nack)."""
+
+
+class NoQueue(Undelivered):
+    """There is no queue for a message that was published with `mandatory`."""
+
+
 class ConfirmedPublisher:
     """Publishes, and waits for the broker's confirm.
 
@@ -40,7 +48,9 @@ class ConfirmedPublisher:
         self._free = threading.Semaphore(MAX_CONNECTIONS)
         self._pid = os.getpid()
 
-    def publish(self, message: amqp.Message, exchange: str, routing_key: str, timeout: float) -> None:
+    def publish(
+        self, message: amqp.Message, exchange: str, routing_key: str, timeout: float, mandatory: bool = False
+    ) -> None:
         """Publish a message, and return once the broker has it.
 
         Args:
@@ -48,24 +58,28 @@ class ConfirmedPublisher:
             exchange: where to; "" for the default one.
             routing_key: with the default exchange, the queue's name.
             timeout: seconds for all of it: a lost connection is replaced within them.
+            mandatory: there has to be a queue for it.
 
-        Raises Undelivered. A message that was published and not confirmed may be there twice.
+        Raises Undelivered, QueueFull and NoQueue. A message that was published and not confirmed may be there twice.
         """
         deadline = Deadline.after(timeout)
         self._leave_parent()
         if not self._free.acquire(timeout=timeout):
             raise Undelivered("all connections were busy")
         try:
-            self._publish(message, exchange, routing_key, deadline)
+            self._publish(message, exchange, routing_key, deadline, mandatory)
         finally:
             self._free.release()
 
-    def _publish(self, message: amqp.Message, exchange: str, routing_key: str, deadline: Deadline) -> None:
+    def _publish(
+        self, message: amqp.Message, exchange: str, routing_key: str, deadline: Deadline, mandatory: bool
+    ) -> None:
         while True:
             channel: amqp.Channel | None = None
             try:
                 channel = self._take(deadline)
-                acked = _publish(channel, message, exchange, routing_key, max(0.001, deadline.remaining()))
+                timeout = max(0.001, deadline.remaining())
+                failure = _publish(channel, message, exchange, routing_key, timeout, mandatory)
             except amqp.ChannelError as error:
                 # No permission, no such exchange, too large: it would be so again.
                 _drop(channel)
@@ -79,8 +93,8 @@ class ConfirmedPublisher:
                 time.sleep(_RETRY_DELAY)
             else:
                 self._idle.append(channel)
-                if not acked:
-                    raise Undelivered("the broker refused it")
+                if failure is not None:
+                    raise failure
                 return
 
     def _take(self, deadline: Deadline) -> amqp.Channel:
@@ -131,14 +145,24 @@ class ConfirmedPublisher:
             _drop(channel)
 
 
-def _publish(channel: amqp.Channel, message: amqp.Message, exchange: str, routing_key: str, timeout: float) -> bool:
-    """Publish and wait for the confirm. Returns False for a nack; raises when the broker is silent for `timeout`."""
+def _publish(
+    channel: amqp.Channel, message: amqp.Message, exchange: str, routing_key: str, timeout: float, mandatory: bool
+) -> Undelivered | None:
+    """Publish and wait for the confirm. Returns what a nack or a return means, None for neither.
+
+    Raises when the broker is silent for `timeout`.
+    """
     answers: list[Any] = []
+    returned: list[Any] = []
+    raw: Any = channel
+    raw.events["basic_return"] = {lambda *_: returned.append(True)}
     channel.connection.transport.sock.settimeout(timeout)
     # As basic_publish, but for its look at what came meanwhile: wait() looks anyway.
-    channel.send_method(spec.Basic.Publish, "Bssbb", (0, exchange, routing_key, False, False), message)
+    channel.send_method(spec.Basic.Publish, "Bssbb", (0, exchange, routing_key, mandatory, False), message)
     channel.wait([spec.Basic.Ack, spec.Basic.Nack], callback=lambda method, *_: answers.append(method))
-    return answers == [spec.Basic.Ack]
+    if returned:
+        return NoQueue("there is no queue for it")
+    return None if answers == [spec.Basic.Ack] else QueueFull("the broker refused it")
 
 
 def _drop(channel: amqp.Channel | None) -> None:

@@ -130,7 +130,7 @@ class Reception:
             consumer.validate(delivered.message(consumer.accept))
             return None
         validate_headers(headers, self._tasks)
-        payload = _payload(delivery.body or b"")
+        payload = _payload(delivery.body)
         validate_body(payload, consumer.canvas)
         task = self._tasks[headers["task"]]
         return None if self._is_celerys(task, headers) else Request(task, delivered, payload, consumer)

@@ -48,7 +48,7 @@ class Delivered(NamedTuple):
         delivery, source = self.delivery, self.delivery.source()
         message: Any = Message
         made: Message = message(
-            body=delivery.body or b"",
+            body=delivery.body,
             delivery_tag=self.receipt.tag,
             content_type=delivery.content_type,
             content_encoding=delivery.properties.get("content_encoding"),

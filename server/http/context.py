@@ -1,6 +1,7 @@
 """What every handler is built with."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,9 +17,21 @@ class Tasks(Protocol):
         """ "connected" when calls are taken."""
 
     def send_task(
-        self, name: str, args: list[Any] | None = None, *, timeout: float | None, idempotent: bool, queue: str
+        self,
+        name: str,
+        args: list[Any] | None = None,
+        *,
+        timeout: float | None,
+        idempotent: bool,
+        encoded: bool = False,
+        queue: str,
     ) -> "asyncio.Future[Any]":
-        """Send a task; the future fails with a BridgeError."""
+        """Send a task; the future fails with a BridgeError. With `encoded` its result is an Encoded."""
+
+    def stream(
+        self, name: str, args: list[Any] | None = None, *, timeout: float | None, queue: str
+    ) -> AsyncGenerator[bytes, None]:
+        """Send a task that answers in parts, and read them; raises a BridgeError."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,7 @@ class Context:
         catalogue: the named queries.
         in_flight: the requests of this server.
         timeout: seconds that a request may take.
+        stream_timeout: seconds that a stream may take; its first part has to come within `timeout`.
         demo: True when the comparison routes and `delay` are on.
     """
 
@@ -37,4 +51,5 @@ class Context:
     catalogue: QueryCatalogue
     in_flight: InFlightRequests
     timeout: float
+    stream_timeout: float
     demo: bool

@@ -15,6 +15,7 @@ from tornado.web import Finish, HTTPError, RequestHandler
 
 from nowait.deadline import Deadline
 from nowait.errors import BridgeError, TaskFailed
+from nowait.messages.encoded import Encoded
 from server.http import prefer, problem
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
@@ -25,6 +26,8 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499  # no client sees it; the log does
 _MAX_LOGGED = 1000  # characters of a worker's text
+_PART = 256 * 1024  # bytes of a body that are written at a time
+_READ_TIMEOUT = 10.0  # seconds in which a client has to take a part, or the end, of an answer
 
 T = TypeVar("T")
 
@@ -94,7 +97,11 @@ class BaseHandler(RequestHandler):
             raise self._ended_by from None
 
     def abandon(self, error: Exception) -> None:
-        """End what the handler waits for; it raises `error` there."""
+        """End what the handler waits for; it raises `error` there. An answer that is being written goes on."""
+        if not self._headers_written:
+            self._end(error)
+
+    def _end(self, error: Exception) -> None:
         self._ended_by = self._ended_by or error
         if self._awaited is not None:
             self._awaited.cancel()
@@ -106,25 +113,69 @@ class BaseHandler(RequestHandler):
             await answer
 
     def finish(self, chunk: Any = None) -> "asyncio.Future[None]":
-        """End the answer; the request is in flight until its last byte is written."""
+        """End the answer; the request is in flight until its last byte is written, for which its client has a time."""
         written = super().finish(chunk)
         if written.done():
             self.context.in_flight.leave(self)
         else:
+            timer = asyncio.get_running_loop().call_later(_READ_TIMEOUT, self._close)
+            written.add_done_callback(lambda _: timer.cancel())
             written.add_done_callback(lambda _: self.context.in_flight.leave(self))
         return written
+
+    async def finish_encoded(self, start: bytes, value: Encoded, end: bytes) -> None:
+        """Finish with a JSON document, `value` between its other parts, and release that.
+
+        What is large is written in parts, each when the one before it has left: a slow reader holds up nobody, and
+        nothing is there twice. Raises Finish when the client leaves, or takes too long.
+        """
+        try:
+            self.set_header("Content-Type", "application/json")
+            size = len(value)
+            if size <= _PART:
+                await self._taken(self.finish(b"".join((start, *value.parts, end))))
+                return
+            self.set_header("Content-Length", str(len(start) + size + len(end)))
+            self.write(start)
+            for part in value.parts:
+                for at in range(0, len(part), _PART):
+                    self.write(bytes(memoryview(part)[at : at + _PART]))
+                    await self._taken(self.flush())
+            await self._taken(self.finish(end))
+        finally:
+            value.release()
+
+    async def _taken(self, written: "asyncio.Future[None]") -> None:
+        """Return once the client has taken what was written, and others on the loop had their turn."""
+        if written.done():
+            await asyncio.sleep(0)
+            self.check_wanted()
+            return
+        try:
+            await self.wait_for(asyncio.wait_for(written, _READ_TIMEOUT))
+        except (TimeoutError, asyncio.TimeoutError):
+            self._close()
+            raise Finish from None
+
+    def _close(self) -> None:
+        """Close the connection: its client does not read."""
+        connection: Any = self.request.connection
+        log.warning("request %s: its client does not read the answer", self.request_id)
+        connection.stream.close()
 
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.set_status(_CLIENT_LEFT, "Client left")
         self.context.in_flight.leave(self)
-        self.abandon(Finish())
+        self._end(Finish())
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write the problem document of what was raised."""
         error = kwargs.get("exc_info", (None, None, None))[1]
         if isinstance(error, BridgeError):
             answer = problem.of_bridge_error(error)
+        elif isinstance(error, problem.ProblemError):
+            answer = error.problem
         elif isinstance(error, HTTPError):
             detail = error.log_message
             answer = problem.of_status(status_code, detail % error.args if detail else None)

@@ -9,9 +9,13 @@ import math
 from dataclasses import dataclass, field
 from http.client import responses
 
+from tornado.web import HTTPError
+
 from nowait import errors
 
 CONTENT_TYPE = "application/problem+json"
+
+_STREAM = "A named query streams any number of rows, with the header Accept: application/x-ndjson."
 
 # By error: kind, title, detail.
 _OF_BRIDGE: dict[type[errors.BridgeError], tuple[str, str, str]] = {
@@ -25,6 +29,7 @@ _OF_BRIDGE: dict[type[errors.BridgeError], tuple[str, str, str]] = {
     errors.MessageTooLarge: ("message-too-large", "Message too large", "The task's arguments are too large."),
     errors.OutcomeUnknown: ("outcome-unknown", "Outcome unknown", "Nobody can say whether the task ran."),
     errors.DeadlineExceeded: ("deadline-exceeded", "Deadline exceeded", "There was no answer in time."),
+    errors.ResultTooLarge: ("answer-too-large", "Answer too large", f"The answer is larger than it may be. {_STREAM}"),
     errors.TaskFailed: ("task-failed", "Task failed", "The task failed; the log has the reason under the request id."),
 }
 
@@ -54,6 +59,27 @@ class Problem:
         return text.encode("utf-8", "backslashreplace")
 
 
+class ProblemError(HTTPError):
+    """A request that is answered with a problem of its own.
+
+    Attributes:
+        problem: the problem.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.status)
+        self.problem = problem
+
+
+QUERY_BROKEN = Problem(
+    503,
+    "Query broken",
+    "The query cannot work in its database at present; the workers' log has the reason.",
+    "urn:problem-type:nowait:query-broken",
+    {"Retry-After": "60"},
+)
+
+
 def of_status(status: int, detail: str | None = None) -> Problem:
     """The problem that a status alone describes; without `detail`, the title stands for it."""
     title = responses.get(status, "Unknown")
@@ -66,5 +92,7 @@ def of_bridge_error(error: errors.BridgeError) -> Problem:
         (_OF_BRIDGE[cls] for cls in type(error).__mro__ if cls in _OF_BRIDGE),
         ("failed", "Call failed", "The call failed; the log has the reason under the request id."),
     )
+    if isinstance(error, errors.ResultTooLarge) and error.limit is not None:
+        detail = f"The answer has more than {error.limit} {error.unit}. {_STREAM}"
     headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
     return Problem(error.status, title, detail, f"urn:problem-type:nowait:{kind}", headers)

@@ -3,14 +3,17 @@
 import time
 from typing import Any
 
+from nowait.errors import TaskFailed
+from nowait.messages.encoded import Encoded
 from server.http.handler import BaseHandler
+from server.http.problem import QUERY_BROKEN, ProblemError
 
 
 class TaskHandler(BaseHandler):
     """Base of the routes that a worker answers."""
 
-    async def run_task(self, name: str, args: list[Any], *, queue: str, idempotent: bool) -> Any:
-        """What the task returns.
+    async def run_task(self, name: str, args: list[Any], *, queue: str, idempotent: bool) -> Encoded:
+        """What the task returns: not decoded, and to be released.
 
         Args:
             name: the task's name.
@@ -18,15 +21,21 @@ class TaskHandler(BaseHandler):
             queue: the queue that its workers serve.
             idempotent: it may run twice, so it is sent again when the broker may have lost it.
 
-        Raises BridgeError, and Finish when the client leaves; the call is cancelled then.
+        Raises BridgeError, ProblemError for a query that cannot work in its database, and Finish when the client
+        leaves; the call is cancelled then.
         """
         self.check_wanted()
         started = time.perf_counter()
         call = self.context.tasks.send_task(
-            name, args, timeout=self.deadline.remaining(), idempotent=idempotent, queue=queue
+            name, args, timeout=self.deadline.remaining(), idempotent=idempotent, encoded=True, queue=queue
         )
         try:
-            return await self.wait_for(call)
+            result: Encoded = await self.wait_for(call)
+            return result
+        except TaskFailed as error:
+            if error.exception == "QueryBroken":
+                raise ProblemError(QUERY_BROKEN) from error
+            raise
         finally:
             took = time.perf_counter() - started
             # Milliseconds: https://www.w3.org/TR/server-timing/

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nowait.errors import DeadlineExceeded
-from server.comparison import Comparison, Rows
+from nowait.messages.encoded import Encoded
+from server.comparison import Comparison
 from server.http.context import Context
 from server.http.handler import BaseHandler
 from server.routes.users import FLAG, parse_delay, parse_flag, write_rows
@@ -14,7 +15,7 @@ from server.routes.users import FLAG, parse_delay, parse_flag, write_rows
 class ComparisonHandler(BaseHandler):
     """GET /blocking/mysql_query/{flag}, and the same for the other variants."""
 
-    def initialize(self, context: Context, query: Callable[[int, float], Awaitable[Rows]] | None = None) -> None:
+    def initialize(self, context: Context, query: Callable[[int, float], Awaitable[Encoded]] | None = None) -> None:
         super().initialize(context)
         assert query is not None
         self._query = query
@@ -26,7 +27,7 @@ class ComparisonHandler(BaseHandler):
             rows = await self.wait_for(asyncio.wait_for(self._query(number, delay), self.deadline.remaining()))
         except (TimeoutError, asyncio.TimeoutError) as error:
             raise DeadlineExceeded("the query took too long") from error
-        write_rows(self, number, rows)
+        await write_rows(self, number, rows)
 
 
 def routes(context: Context, comparison: Comparison) -> list[Any]:
@@ -37,5 +38,6 @@ def routes(context: Context, comparison: Comparison) -> list[Any]:
             ("blocking", comparison.blocking),
             ("threads", comparison.threads),
             ("aiomysql", comparison.aiomysql),
+            ("asyncmy", comparison.asyncmy),
         )
     ]

@@ -8,12 +8,20 @@ from tornado.web import HTTPError
 
 from nowait.errors import TaskFailed
 from server.catalogue import BadParameter, Query
+from server.http import accept
 from server.http.context import Context
 from server.http.handler import write_json
+from server.http.streams import StreamHandler
 from server.http.tasks import TaskHandler
 
 # Apart from all others: however many queries wait, the list of them can be had.
 CATALOGUE_QUEUE = "queries.catalogue"
+# Apart, too: a stream takes as long as its reader does.
+STREAMS_QUEUE = "queries.streams"
+
+_JSON = "application/json"
+# By media type: what the workers call it.
+_STREAMED = {"application/x-ndjson": "ndjson", "text/csv": "csv"}
 
 
 class QueriesHandler(TaskHandler):
@@ -24,8 +32,11 @@ class QueriesHandler(TaskHandler):
         write_json(self, {"queries": [query.document() for query in queries]})
 
 
-class QueryHandler(TaskHandler):
-    """GET /queries/{name}?parameter=… for queries that may run twice, POST /queries/{name} for all."""
+class QueryHandler(StreamHandler):
+    """GET /queries/{name}?parameter=… for queries that may run twice, POST /queries/{name} for all.
+
+    A client that would rather have lines of JSON, or CSV, gets a stream.
+    """
 
     _query: Query | None = None
 
@@ -39,7 +50,7 @@ class QueryHandler(TaskHandler):
 
     async def post(self, name: str) -> None:
         kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if kind != "application/json":
+        if kind != _JSON:
             raise HTTPError(415, "application/json is expected.")
         query = await self._find(name)
         try:
@@ -68,7 +79,14 @@ class QueryHandler(TaskHandler):
             parameters = parse(given)
         except BadParameter as error:
             raise HTTPError(400, str(error)) from error
+        wanted = accept.preferred(",".join(self.request.headers.get_list("Accept")), (_JSON, *_STREAMED))
+        self.set_sticky_header("Vary", "Accept")
         try:
+            if wanted in _STREAMED:
+                arguments = [query.name, parameters, _STREAMED[wanted]]
+                kind = f"{wanted}; charset=utf-8"
+                await self.stream_task("task.stream_query", arguments, queue=STREAMS_QUEUE, content_type=kind)
+                return
             rows = await self.run_task(
                 "task.run_query", [query.name, parameters], queue=query.queue, idempotent=query.idempotent
             )
@@ -79,7 +97,7 @@ class QueryHandler(TaskHandler):
             if error.exception == "BadParameters":
                 raise HTTPError(400, "The query takes other parameters now.") from error
             raise
-        write_json(self, {"query": query.name, "rows": rows})
+        await self.finish_encoded(b'{"query":"%s","rows":' % query.name.encode(), rows, b"}")
 
 
 def _refuse(constant: str) -> Any:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from nowait.amqp import methods
 from nowait.amqp.frames import HEARTBEAT, ProtocolError
 from nowait.amqp.methods import Decoder
+from nowait.budget import Budget
 
 FRAME_MAX = 4096
 
@@ -31,8 +32,10 @@ def content(body: bytes, **properties: Any) -> bytes:
 
 
 def delivered(event: methods.Event) -> Any:
-    """An event, a delivery without its source, size and other properties."""
-    return event[:5] if isinstance(event, methods.Delivery) else event
+    """An event, a delivery without its source, size and other properties, and with its body in one."""
+    if not isinstance(event, methods.Delivery):
+        return event
+    return (*event[:4], None if event.parts is None else event.body)
 
 
 def delivery(tag: int, body: bytes, **properties: Any) -> bytes:
@@ -69,12 +72,13 @@ EVENTS = [
     (3, "d", "", "server", b""),
     methods.Blocked("low on memory"),
     methods.Unblocked(),
-    methods.Cancelled(),
+    methods.Consuming(1, "consumer"),
+    methods.Cancelled(1, "consumer"),
 ]
 
 
 def decoder(max_body: int = 100_000) -> Decoder:
-    return Decoder(FRAME_MAX, max_body)
+    return Decoder(FRAME_MAX, Budget(max_body))
 
 
 def test_a_stream_is_cut_into_events() -> None:
@@ -103,6 +107,25 @@ def test_a_body_that_is_too_large_is_dropped_and_the_next_one_arrives() -> None:
     assert isinstance(large, methods.Delivery) and large.size == 9000
 
 
+def test_a_body_for_which_there_is_no_room_is_dropped_until_another_one_is_let_go() -> None:
+    budget = Budget(100_000, 100_000)
+    cutter = Decoder(FRAME_MAX, budget)
+
+    def arrive(tag: int, size: int) -> methods.Delivery:
+        (event,) = cutter.feed(delivery(tag, b"x" * size))
+        assert isinstance(event, methods.Delivery)
+        return event
+
+    first = arrive(1, 60_000)
+    assert (arrive(2, 60_000).parts, budget.full) == (None, True)
+    assert arrive(3, 1000).parts is not None
+    assert first.share is not None
+    first.share.release()
+    assert (budget.used, budget.full) == (0, False)
+    assert arrive(4, 60_000).parts is not None
+    assert budget.used == 0, "nobody knows of the last one any more"
+
+
 def test_a_delivery_has_its_source_and_all_its_properties() -> None:
     envelope = method(60, 60, "sLbss", "a consumer", 7, True, "an exchange", "a key")
     (event,) = decoder().feed(envelope + content(b"{}", reply_to="r", application_headers={"a": 1}))
@@ -114,8 +137,8 @@ def test_a_delivery_has_its_source_and_all_its_properties() -> None:
 @pytest.mark.parametrize(
     ("sent", "closed"),
     [
-        (method(10, 50, "BsBB", 320, "CONNECTION_FORCED", 0, 0), methods.Closed(320, "CONNECTION_FORCED", False)),
-        (method(20, 40, "BsBB", 404, "NOT_FOUND", 60, 40), methods.Closed(404, "NOT_FOUND", True)),
+        (method(10, 50, "BsBB", 320, "CONNECTION_FORCED", 0, 0), methods.Closed(320, "CONNECTION_FORCED", 0)),
+        (method(20, 40, "BsBB", 404, "NOT_FOUND", 60, 40), methods.Closed(404, "NOT_FOUND", 1)),
     ],
 )
 def test_a_close_tells_its_reason(sent: bytes, closed: methods.Closed) -> None:

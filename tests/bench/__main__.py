@@ -10,14 +10,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deploy.local.errors import LocalError
-from tests.bench import bridge, pair, report, variants, worker
+from tests.bench import bridge, pair, report, sizes, variants, worker
 from tests.bench.ratio import Ratio, Table
 from tests.bench.results import Results, Step, about
 from tests.bench.site import ROOT, Site
 from tests.bench.tools import LoadError
 
-_MEASUREMENTS = {measurement.__name__: measurement for measurement in bridge.MEASUREMENTS + worker.MEASUREMENTS}
-_SECTIONS = ("peers", "variants")
+MEASUREMENTS = {measurement.__name__: measurement for measurement in bridge.MEASUREMENTS + worker.MEASUREMENTS}
+SECTIONS = ("peers", "variants", "sizes")
 # How long the measurements take, roughly.
 _SECONDS = {
     "sending": 5.0, "serving": 34.0, "serving_echo": 34.0, "in_flight": 15.0, "isolation": 80.0, "tasks_threads": 23.0,
@@ -28,14 +28,14 @@ _OUTPUT = ROOT / "bench"
 
 def main() -> int:
     """Measure and write the report. Returns the exit status: 0 when all was measured, 1 otherwise."""
-    names = [*_SECTIONS, *_MEASUREMENTS]
+    names = [*SECTIONS, *MEASUREMENTS]
     sides = list(dict.fromkeys([*variants.TITLES, *pair.PEERS]))
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description="How ways to wait for a query compare, on this machine, now. Writes bench/report.md and .html.",
-        epilog="parts: peers, variants, or single figures:\n"
-        + "\n".join(f"  {name:12} {measurement.__doc__}" for name, measurement in _MEASUREMENTS.items())
-        + f"\nsides of the first two: {', '.join(sides)}",
+        epilog="parts: peers, variants, sizes, or single figures:\n"
+        + "\n".join(f"  {name:12} {measurement.__doc__}" for name, measurement in MEASUREMENTS.items())
+        + f"\nsides of the first three: {', '.join(sides)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="less of it, in shorter rounds: under 2 minutes")
@@ -45,8 +45,8 @@ def main() -> int:
     chosen = {name for name in options.only.split(",") if name}
     if unknown := chosen - {*names, *sides}:
         parser.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join([*names, *sides])}")
-    usual = {*_SECTIONS, "sending"} if options.quick else set(names)
-    parts = chosen & set(names) or (set(_SECTIONS) if chosen else usual)
+    usual = {"peers", "variants", "sending"} if options.quick else set(names)
+    parts = chosen & set(names) or (set(SECTIONS) if chosen else usual)
     only = chosen & set(sides) or set(sides)
     # A shell's background processes inherit SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -67,6 +67,10 @@ def main() -> int:
         print(report.cpu_table(results))
     if results.isolation:
         print(report.isolation_table(results))
+    if results.sizes:
+        print(report.sizes_table(results))
+    if results.beside:
+        print(report.beside_table(results))
     print(f"report: {report.write(results, options.output)}, and as HTML beside it")
     return status
 
@@ -79,15 +83,18 @@ def steps(site: Site, parts: set[str], only: set[str], quick: bool) -> list[Step
             if name in only:
                 found += pair.Pair(site, name, quick).steps()
     if "variants" in parts:
-        names = [name for name in variants.TITLES if name in only]
+        # asyncmy differs from aiomysql by the size of the answer.
+        names = [name for name in variants.TITLES if name in only and name != "asyncmy"]
         found += variants.Variants(site, names, quick).steps()
-    return found + [_figure_step(site, name, quick) for name in _MEASUREMENTS if name in parts]
+    if "sizes" in parts:
+        found += sizes.Sizes(site, [name for name in sizes.SIDES if name in only], quick).steps()
+    return found + [_figure_step(site, name, quick) for name in MEASUREMENTS if name in parts]
 
 
 def _figure_step(site: Site, name: str, quick: bool) -> Step:
     def run(results: Results) -> None:
         try:
-            results.figures += [figure.document() for figure in _MEASUREMENTS[name](site, quick)]
+            results.figures += [figure.document() for figure in MEASUREMENTS[name](site, quick)]
         finally:
             site.clear()
 

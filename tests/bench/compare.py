@@ -18,9 +18,15 @@ from deploy.local.errors import LocalError
 from deploy.local.process import Process
 from tests.bench.ratio import Ratio, turn
 from tests.bench.site import ROOT, Site, cpu
-from tests.bench.tools import NOW, LoadError, good, wrk
+from tests.bench.tools import LoadError, good, wrk
+from tests.http import fetch
 
-_PATHS = {"/i_want_you_now": NOW, "/mysql_query/77": '{"flag":77,"rows":[]}'}
+# Connections, and how much longer than the others it takes until a round has answers enough, by path; the answers
+# have 0, 10, 500 and 6,119 rows.
+_PATHS = {
+    "/i_want_you_now": (50, 1), "/mysql_query/77": (50, 1), "/mysql_query/1": (50, 1), "/mysql_query/6": (10, 2),
+    "/mysql_query/9": (2, 4),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -75,13 +81,16 @@ def _start(site: Site, tree: Path) -> Revision:
 def _measure(sides: tuple[Revision, Revision], base: str, quick: bool) -> list[Ratio]:
     rounds, seconds = (3, 2) if quick else (9, 4)
     found: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    expected = {path: fetch(sides[0].url + path).body.decode() for path in _PATHS}
 
     def one(side: Revision, path: str) -> dict[str, float]:
         parts: dict[str, Callable[[], float]] = {
             "CPU of the server": lambda: cpu(side.server), "CPU of the worker": lambda: cpu(side.worker),
         }  # fmt: skip
         before = {part: used() for part, used in parts.items()}
-        measured = good(wrk(side.url + path, connections=50, seconds=seconds, expected=_PATHS[path]))
+        connections, times = _PATHS[path]
+        url = side.url + path
+        measured = good(wrk(url, connections=connections, seconds=times * seconds, expected=expected[path]))
         each = {part: (used() - before[part]) / measured.requests * 1e6 for part, used in parts.items()}
         return {"requests/s": measured.per_second, **each}
 

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from tests.bench import pair, peer, variants
+from tests.bench import pair, peer, sizes, variants
 from tests.bench.results import Results
 
 # Colours of different brightness, told apart by all kinds of eyes (Okabe and Ito, 2008).
@@ -17,6 +17,7 @@ _STYLES: dict[str, dict[str, Any]] = {
     "blocking": {"color": "#d55e00", "linestyle": ":", "marker": "s"},
     "threads": {"color": "#e69f00", "linestyle": "-.", "marker": "^"},
     "aiomysql": {"color": "#56b4e9", "linestyle": "--", "marker": "D"},
+    "asyncmy": {"color": "#009e73", "linestyle": "--", "marker": "v"},
     "bridge": {"color": "#000000", "linestyle": "-", "marker": "o"},
 }
 _PARTS = {"server": ("#000000", ""), "worker": ("#56b4e9", "//"), "broker": ("#f0e442", "..")}
@@ -33,6 +34,7 @@ def draw(results: Results, folder: Path) -> list[tuple[str, str]]:
             ("cpu", "Where the CPU time of such a request goes", results.peers, _cpu),
             ("isolation", "Latency of /i_want_you_now around five slow queries", results.isolation, _isolation),
             ("throughput", "Requests per second of the same query", results.cells, _throughput),
+            ("sizes", "Requests per second by size of answer", results.sizes, _sizes),
             ("latency", "Latency of a 10 ms query, 50 requests a second", results.latency, _latency),
         ):
             if there:
@@ -133,6 +135,21 @@ def _latency(results: Results) -> None:
     axes.set_xticks(range(len(ticks)), [f"{tick} %" for tick in ticks])
     axes.set_xlabel("of the answers took at most")
     axes.set_ylabel("milliseconds")
+    axes.legend()
+
+
+def _sizes(results: Results) -> None:
+    _, axes = pyplot.subplots(figsize=(8, 4))
+    places = sorted(results.sizes, key=int)
+    for name in sizes.SIDES:
+        found = [(at, results.sizes[rows]["sides"].get(name)) for at, rows in enumerate(places)]
+        measured = [(at, max(0.1, statistics.median(rates))) for at, rates in found if rates]
+        if measured:
+            _line(axes, name, *zip(*measured))
+    labels = [f"{int(rows):,} rows\n{results.sizes[rows]['bytes']:,} bytes" for rows in places]
+    axes.set_xticks(range(len(places)), labels)
+    axes.set_yscale("log")
+    axes.set_ylabel("requests per second")
     axes.legend()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import markdown
 
-from tests.bench import pair, peer, plots, variants
+from tests.bench import pair, peer, plots, sizes, variants
 from tests.bench.ratio import Ratio
 from tests.bench.results import Results
 from tests.bench.site import OURS, STOCK, THREADS
@@ -79,6 +79,17 @@ def _parts(results: Results, pictures: Sequence[tuple[str, str]]) -> Iterable[st
         yield drawn["throughput.svg"]
         bad = [cell for cell in results.cells if cell["failed"] or cell["wrong"] or cell["timeouts"]]
         yield "Every answer was right." if not bad else _bad(bad)
+    if results.sizes:
+        yield "## By size of answer"
+        yield (
+            "Requests per second by wrk; all sides encode their rows alike. Ratios are those of the bridge to the "
+            "others, by the medians of the rounds."
+        )
+        yield sizes_table(results)
+        yield drawn["sizes.svg"]
+    if results.beside:
+        yield "`/i_want_you_now`, 100 times a second, while 4 connections fetch answers of a size; milliseconds:"
+        yield beside_table(results)
     if results.classic:
         tools = list(next(iter(results.classic.values())))
         yield "By the classic tools, with a query of 100 ms:"
@@ -171,6 +182,40 @@ def isolation_table(results: Results) -> str:
         figures = [_quantile(idle, 0.99), _quantile(busy, 0.99), max(busy, default=0.0)]
         rows.append([variants.TITLES[name], *(f"{figure:,.1f}" for figure in figures)])
     return table(["/i_want_you_now, ms", "p99 before", "p99 from then on", "slowest"], rows)
+
+
+def sizes_table(results: Results) -> str:
+    """One row for each size: the rate of each side, and how much faster the bridge is."""
+    others = [name for name in sizes.SIDES if name != "bridge"]
+    rows = []
+    for size in sorted(results.sizes, key=int):
+        found = results.sizes[size]
+        rates = {name: statistics.median(rounds) for name, rounds in found["sides"].items()}
+        cells = [f"{int(size):,}", f"{found['bytes']:,}", str(found["connections"])]
+        cells += [_rate(rates.get(name)) for name in sizes.SIDES]
+        for name in others:
+            if name not in rates or "bridge" not in rates:
+                cells.append("")
+                continue
+            bound = sizes.BOUNDS.get(name, {}).get(int(size))
+            ratio = Ratio("", ("", ""), "", [(rates["bridge"], rates[name])], bound and ("at least", bound))
+            cells.append(f"{ratio.median:.2f}" + (f", {ratio.wanted}" if ratio.wanted else ""))
+        rows.append(cells)
+    titles = [variants.TITLES[name] for name in sizes.SIDES]
+    return table(["rows", "bytes", "connections", *titles, *(f"bridge : {name}" for name in others)], rows)
+
+
+def beside_table(results: Results) -> str:
+    """One row for each side and size: how late /i_want_you_now came meanwhile."""
+    idle = next((found["p99"] for found in results.beside if found["side"] == "idle"), None)
+    rows = []
+    for found in results.beside:
+        bound = ("at most", sizes.LATE_BOUND) if found["side"] == "bridge" else None
+        ratio = Ratio("", ("", ""), "", [(found["p99"], idle or found["p99"])], bound)
+        against = f"{ratio.median:.2f}" + (f", {ratio.wanted}" if ratio.wanted else "")
+        figures = [f"{found[key]:,.1f}" for key in ("p50", "p99", "most")]
+        rows.append([variants.TITLES.get(found["side"], found["side"]), found["size"], *figures, against])
+    return table(["", "fetches", "p50", "p99", "most", "p99 beside idle"], rows)
 
 
 def _quantile(values: Sequence[float], q: float) -> float:

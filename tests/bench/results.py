@@ -33,6 +33,8 @@ class Results:
         classic: the same by ab and siege, for each variant.
         latency: percentiles of each variant at a constant rate, in milliseconds.
         isolation: seconds and milliseconds of each answer of /i_want_you_now, for each variant.
+        sizes: by number of rows: bytes of the answer, connections, and the requests per second of each side's rounds.
+        beside: percentiles of /i_want_you_now, in milliseconds, while each side fetches answers of each size.
         failed: what could not be measured, and why.
     """
 
@@ -45,6 +47,8 @@ class Results:
     classic: dict[str, dict[str, float]] = field(default_factory=dict)
     latency: dict[str, dict[str, float]] = field(default_factory=dict)
     isolation: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    beside: list[dict[str, Any]] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
     def write(self, file: Path) -> None:
@@ -69,7 +73,7 @@ class Step:
 
 def about(quick: bool) -> dict[str, Any]:
     """The machine, and the versions of all that counts."""
-    packages = ("celery", "kombu", "amqp", "tornado", "PyMySQL", "aiomysql", "SQLAlchemy", "k6")
+    packages = ("celery", "kombu", "amqp", "tornado", "PyMySQL", "aiomysql", "asyncmy", "SQLAlchemy", "k6")
     return {
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime()) + " UTC",
         "run": "quick" if quick else "full",

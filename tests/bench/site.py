@@ -61,10 +61,13 @@ class Site:
 
     Args:
         folder: for private services and for what the programs print.
+
+    Attributes:
+        folder: the same.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._stack = ExitStack()
         self._programs: list[Process] = []
         self._runs = 0
@@ -101,7 +104,7 @@ class Site:
             command,
             env={**os.environ, **self.services.environment(), **environment},
             cwd=folder,
-            output=self._folder / f"{self._runs}-{name}.log",
+            output=self.folder / f"{self._runs}-{name}.log",
         )
         self._programs.append(process)
         return process
@@ -127,9 +130,9 @@ class Site:
         options = kind.options(pool, concurrency)
         return self.worker("tests.celeryapp", queue, *options, "-Q", queue, **kind.settings)
 
-    def query_worker(self) -> Process:
-        """A worker of the queries, with threads for 100 of them at once."""
-        return self.worker("tasks", "queries", "-P", "threads", "-c", "100")
+    def query_worker(self, queries: Path = ROOT / "tasks/sql") -> Process:
+        """A worker of the queries in a folder, with threads for 100 of them at once."""
+        return self.worker("tasks", "queries", "-P", "threads", "-c", "100", queries=queries)
 
     def server(self, name: str, path: str, *command: str, root: Path = ROOT, **settings: Any) -> tuple[Process, str]:
         """A server, and its URL once it answers 200 at `path`; PORT in the command is its port."""

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from tests import marks, programs
-from tests.bench import pair, peer, report, tools, variants
-from tests.bench.__main__ import steps
+from tests.bench import pair, peer, report, sizes, tools, variants
+from tests.bench.__main__ import MEASUREMENTS, SECTIONS, steps
 from tests.bench.ratio import Ratio, Table, alternate
 from tests.bench.results import Results, about
 from tests.bench.site import Site
@@ -126,6 +126,11 @@ def found() -> Results:
         results.classic[name] = {"ab": 10.0, "siege": 11.0}
         results.latency[name] = {tick: 12.0 for tick in ("50", "75", "90", "95", "99", "99.9", "100", "failed")}
         results.isolation[name] = [(second / 10, 1.0) for second in range(100)]
+    for rows in sizes.SIZES:
+        sides = {name: [20.0, 30.0] for name in sizes.SIDES}
+        results.sizes[str(rows)] = {"bytes": 20 + rows, "connections": 50, "sides": sides}
+        for name in ("idle", *sizes.SIDES):
+            results.beside.append({"side": name, "size": f"{rows} rows", "p50": 1.0, "p99": 2.0, "most": 3.0})
     results.figures = [
         Ratio("CPU", ("a", "b"), "µs", [(1, 2)], ("at most", 1)).document(),
         Table("pools", ["short/s"], {"threads": [3.0]}).document(),
@@ -137,9 +142,10 @@ def test_a_report_has_every_table_and_picture(tmp_path: Path) -> None:
     file = report.write(found(), tmp_path)
     text = file.read_text()
     peers = [peer.TITLES[name] for name in pair.PEERS]
-    for title in (*peers, *variants.TITLES.values(), "no \\| network", "| threads | 3 |", "0.50"):
+    figures = ("no \\| network", "| threads | 3 |", "0.50", "1.00, at least 5: NO")
+    for title in (*peers, *variants.TITLES.values(), *figures):
         assert title in text, title
-    pictures = ["cpu", "isolation", "latency", "peers", "throughput"]
+    pictures = ["cpu", "isolation", "latency", "peers", "sizes", "throughput"]
     assert sorted(path.stem for path in tmp_path.glob("*.svg")) == pictures
     page = (tmp_path / "report.html").read_text()
     assert page.count("<table>") == text.count("| --- |\n") > 5
@@ -156,6 +162,26 @@ def test_only_some_sides_are_measured_when_that_is_asked_for() -> None:
     named = [step.name for step in steps(nowhere, {"peers", "variants"}, {"bridge", "threads"}, True)]
     assert any("threads" in name for name in named) and any("bridge" in name for name in named)
     assert not any(name.startswith(("blocking", "flower", "latency, blocking")) for name in named)
+
+
+def test_sides_take_turns_at_each_size() -> None:
+    nowhere: Any = None
+    named = [step.name for step in steps(nowhere, {"sizes"}, {"bridge", "asyncmy"}, False)]
+    begins = ["sizes: start", "0 rows, asyncmy", "0 rows, bridge", "0 rows, bridge", "0 rows, asyncmy"]
+    assert named[:5] == begins
+    assert named[-2:] == [f"latency, {sizes.LARGE}", "sizes: stop"]
+
+
+def test_a_run_takes_less_than_twenty_minutes() -> None:
+    nowhere: Any = None
+    sides = {*variants.TITLES, *pair.PEERS}
+    assert sum(step.seconds for step in steps(nowhere, {*SECTIONS, *MEASUREMENTS}, sides, False)) < 20 * 60
+
+
+def test_wrk_counts_large_answers_by_their_bytes(url: str) -> None:
+    assert not tools.wrk(f"{url}/right/1", connections=4, seconds=1, size=1).wrong
+    short = tools.wrk(f"{url}/right/1", connections=4, seconds=1, size=10_000)
+    assert short.wrong == short.requests > 0
 
 
 def test_each_pair_is_stopped_before_the_next_one_starts() -> None:
@@ -193,7 +219,7 @@ def test_a_name_that_is_unknown_is_an_error_that_lists_all() -> None:
     command = [sys.executable, "-m", "tests.bench", "--only", "nobody"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "there is no nobody; there are peers, variants, sending" in done.stderr
+    assert "there is no nobody; there are peers, variants, sizes, sending" in done.stderr
 
 
 def has_worker(main: psutil.Process) -> bool:

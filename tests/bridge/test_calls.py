@@ -9,17 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nowait.amqp.methods import Confirmed, Delivery, Returned
-from nowait.bridge.calls import Acknowledge, Calls, Complete, Effect, GiveUp, Report, Resend, SendProbe
+from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
+from nowait.budget import Budget
 from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
     OutcomeUnknown,
     Overloaded,
     Refused,
+    ResultTooLarge,
     Stopped,
-    TaskFailed,
     Unroutable,
 )
+from nowait.messages.reply import LARGE, Reply
 
 
 @dataclass(eq=False)
@@ -28,6 +30,7 @@ class SomeCall:
     deadline: float = 100.0
     idempotent: bool = False
     expects_reply: bool = True
+    encoded: bool = False
     confirmed: bool = False
     link: int = 0
 
@@ -44,7 +47,7 @@ def connected(*calls: SomeCall, limit: int = 10, **options: Any) -> Calls[SomeCa
 
 def reply(call_id: str, status: str = "SUCCESS", result: Any = None, tag: int = 1, user: str = "") -> Delivery:
     body = json.dumps({"status": status, "result": result}).encode()
-    return Delivery(tag, call_id, "application/json", user, body)
+    return Delivery(tag, call_id, "application/json", user, (body,), len(body))
 
 
 def outcome(effects: list[Effect[SomeCall]]) -> Any:
@@ -67,7 +70,7 @@ def probe(table: Calls[SomeCall], now: float) -> str:
 
 
 def probe_back(table: Calls[SomeCall], correlation_id: str, now: float, tag: int = 1) -> list[Effect[SomeCall]]:
-    return table.received(Delivery(tag, correlation_id, "", "", b""), now)
+    return table.received(Delivery(tag, correlation_id, "", "", ()), now)
 
 
 def test_a_call_is_answered_once_and_its_second_reply_is_a_duplicate() -> None:
@@ -124,9 +127,9 @@ def test_a_task_that_reports_is_still_in_flight() -> None:
 @pytest.mark.parametrize(
     "hostile",
     [
-        Delivery(1, "a", "application/json", "", b"not json"),
-        Delivery(1, "a", "text/plain", "", b"{}"),
-        Delivery(1, "a", "application/json", "", b'{"status": 5}'),
+        Delivery(1, "a", "application/json", "", (b"not json",)),
+        Delivery(1, "a", "text/plain", "", (b"{}",)),
+        Delivery(1, "a", "application/json", "", (b'{"status": 5}',)),
     ],
 )
 def test_a_malformed_reply_is_counted_and_answers_nobody(hostile: Delivery) -> None:
@@ -135,9 +138,49 @@ def test_a_malformed_reply_is_counted_and_answers_nobody(hostile: Delivery) -> N
     assert (len(table), table.counts.malformed) == (1, 1)
 
 
+def unkept(size: int) -> Delivery:
+    """A reply whose body was dropped."""
+    return Delivery(1, "a", "application/json", "", None, size)
+
+
 def test_a_reply_that_is_too_large_fails_its_call() -> None:
-    error = outcome(connected(SomeCall("a")).received(Delivery(1, "a", "application/json", "", None), 1.0))
-    assert isinstance(error, TaskFailed) and error.exception == "ReplyTooLarge"
+    table = connected(SomeCall("a"), budget=Budget(1000))
+    error = outcome(table.received(unkept(1001), 1.0))
+    assert isinstance(error, ResultTooLarge) and (error.limit, error.unit) == (1000, "bytes")
+
+
+@pytest.mark.parametrize(("idempotent", "error"), [(True, Overloaded), (False, OutcomeUnknown)])
+def test_a_reply_for_which_there_is_no_room_fails_its_call(idempotent: bool, error: type[BridgeError]) -> None:
+    table = connected(SomeCall("a", idempotent=idempotent), budget=Budget(1000, 1000))
+    assert type(outcome(table.received(unkept(1000), 1.0))) is error
+    assert table.counts.malformed == 0
+
+
+def test_calls_are_refused_from_a_reply_without_room_on_until_there_is_room() -> None:
+    budget = Budget(1000, 1000)
+    table = connected(budget=budget)
+    share = budget.take(600)
+    table.admit(10.0, 0.0)
+    assert budget.take(600) is None
+    with pytest.raises(Overloaded, match="600 bytes of replies"):
+        table.admit(10.0, 0.0)
+    assert share is not None
+    share.release()
+    table.admit(10.0, 0.0)
+
+
+def test_a_large_reply_is_decoded_elsewhere_while_its_call_waits() -> None:
+    table = connected(SomeCall("a"), SomeCall("b", deadline=5.0), SomeCall("c"))
+    waiting = []
+    for call_id in "abc":
+        (effect,) = [e for e in table.received(reply(call_id, result="x" * LARGE), 1.0) if isinstance(e, Decode)]
+        waiting.append(effect.call)
+    assert len(table) == 3
+    assert outcome(table.decoded(waiting[0], Reply("SUCCESS", 1))) == 1
+    assert kinds(table.tick(5.0, 5.0, 0.0)) == [("b", DeadlineExceeded)]
+    assert table.decoded(waiting[1], Reply("SUCCESS", 1)) == []
+    assert table.decoded(waiting[2], None) == []
+    assert (len(table), table.counts.late, table.counts.malformed) == (1, 1, 1)
 
 
 def test_a_reply_of_another_user_is_ignored() -> None:
@@ -387,9 +430,9 @@ def test_replies_are_acknowledged_when_the_next_probe_is_there_and_it_is_not() -
 
 def test_large_replies_are_acknowledged_at_once_and_one_by_one() -> None:
     table = connected()
-    large = Delivery(2, "nobody", "application/json", "", b"x" * 600_000)
+    large = Delivery(2, "nobody", "application/json", "", (b"x" * 600_000,), 600_000)
     assert table.received(large, 0.0) == []
-    assert table.received(Delivery(3, "nobody", "application/json", "", b"x" * 600_000), 0.0) == [
+    assert table.received(Delivery(3, "nobody", "application/json", "", (b"x" * 600_000,), 600_000), 0.0) == [
         Acknowledge(2, multiple=False),
         Acknowledge(3, multiple=False),
     ]

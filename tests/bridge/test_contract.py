@@ -9,6 +9,7 @@ from uuid import RFC_4122, UUID
 import pytest
 
 from nowait.errors import BridgeError, DeadlineExceeded, Overloaded, Stopped, TaskFailed, Unavailable, Unroutable
+from nowait.messages.encoded import Encoded
 from nowait.testing import FakeBridge
 from tests.bridge.conftest import running, until
 
@@ -26,7 +27,7 @@ def fake_fail(text: str) -> None:
 
 @asynccontextmanager
 async def faking(**options: Any) -> AsyncIterator[FakeBridge]:
-    tasks = {"test.echo": fake_echo, "test.fail": fake_fail, "test.sleep": asyncio.sleep}
+    tasks = {"test.echo": fake_echo, "test.fail": fake_fail, "test.sleep": asyncio.sleep, "test.encoded": Encoded.of}
     bridge = FakeBridge(tasks, queues=[QUEUE], **options)
     yield bridge
     await bridge.stop()
@@ -58,6 +59,20 @@ async def test_a_call_returns_what_the_task_returns(make: Make) -> None:
             assert await bridge.send_task("test.echo", [value], queue=QUEUE) == value
         assert await bridge.send_task("test.echo", kwargs={"a": 1}, queue=QUEUE) == {"a": 1}
         assert in_flight(bridge) == 0
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("task", ["test.echo", "test.encoded"])
+async def test_a_result_may_be_had_as_it_is_encoded(make: Make, task: str) -> None:
+    large = [{"text": "ü 🐇" * 10, "number": number} for number in range(10_000)]
+    async with make() as bridge:
+        for value in [None, 0, "ü 🐇", [1, [2]], large]:
+            assert await bridge.send_task(task, [value], queue=QUEUE) == value
+            result = await bridge.send_task(task, [value], encoded=True, queue=QUEUE)
+            assert isinstance(result, Encoded) and result.decode() == value
+            result.release()
+        error = await failure(bridge.send_task("test.fail", ["a reason"], encoded=True, queue=QUEUE))
+        assert isinstance(error, TaskFailed)
 
 
 @pytest.mark.gen_test

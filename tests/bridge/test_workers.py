@@ -7,6 +7,7 @@ import pytest
 
 from nowait.bridge import Progress
 from nowait.errors import TaskFailed
+from nowait.messages.encoded import Encoded
 from tests.bridge.conftest import running
 from tests.conftest import ROOT, Start, celery_worker
 
@@ -30,9 +31,14 @@ async def test_a_worker_serves_the_bridge(
         async with running(vhost) as bridge:
             calls = [bridge.send_task("test.echo", [{"number": number}], queue=QUEUE) for number in range(10)]
             assert await asyncio.gather(*calls) == [{"number": number} for number in range(10)]
+            encoded = await bridge.send_task("test.encoded", [{"a": [1.5]}], encoded=True, queue=QUEUE)
+            assert (type(encoded), encoded.decode()) == (Encoded, {"a": [1.5]})
             with pytest.raises(TaskFailed) as caught:
                 await bridge.send_task("test.fail", ["a reason"], queue=QUEUE)
             assert (caught.value.exception, caught.value.message) == ("LookupError", "a reason")
+
+            parts = [part async for part in bridge.stream("test.stream", [[5, 300_000, 7]], queue=QUEUE)]
+            assert b"".join(parts) == b"\0" * 5 + b"\1" * 300_000 + b"\2" * 7
 
             told: list[Progress] = []
             call = bridge.send_task("test.progress", [3], queue=QUEUE, on_progress=told.append)

@@ -17,7 +17,7 @@ from tests.docs.conftest import Launch
 from tests.docs.pages import files, fragments
 
 PAGE = "docs/bridge.md"
-PROGRAM, IDEMPOTENT, PROGRESS, FAKE = fragments(PAGE)
+PROGRAM, IDEMPOTENT, ENCODED, LINES, STREAM, NUMBERS, PROGRESS, FAKE = fragments(PAGE)
 
 
 async def run(fragment: str, **names: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ async def run(fragment: str, **names: Any) -> dict[str, Any]:
 @pytest.fixture
 def reports(vhost: str, launch: Launch, tmp_path: Path) -> None:
     """The worker of the page, a stock one."""
-    (tmp_path / "reports.py").write_text(files(PAGE)["reports.py"])
+    (tmp_path / "reports.py").write_text(f"{files(PAGE)['reports.py']}\n{LINES}\n{NUMBERS}")
     worker = launch(
         "worker", sys.executable, *"-m celery -A reports worker -P solo -l INFO".split(), cwd=tmp_path,
         PYTHONPATH=str(ROOT), NOWAIT_BROKER_URL=vhost,
@@ -58,6 +58,27 @@ async def test_progress_is_followed_and_idempotent_tasks_are_sent(
         await run(PROGRESS, bridge=bridge)
     steps = [f"PROGRESS {{'page': {page}}}" for page in range(3)]
     assert capsys.readouterr().out.splitlines() == [*steps, "3"]
+
+
+@pytest.mark.gen_test
+async def test_a_result_is_passed_on_as_it_is_encoded(
+    vhost: str, reports: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with running(vhost) as bridge:
+        result = (await run(ENCODED, bridge=bridge))["result"]
+    assert (tmp_path / "lines.json").read_text() == '[{"line":0},{"line":1},{"line":2}]'
+    assert result.parts == ()
+
+
+@pytest.mark.gen_test
+async def test_an_answer_in_parts_is_read(
+    vhost: str, reports: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    async with running(vhost) as bridge:
+        await run(STREAM, bridge=bridge)
+    assert (tmp_path / "numbers.txt").read_text() == "".join(f"{number}\n" for number in range(100_000))
 
 
 @pytest.mark.gen_test

@@ -23,6 +23,7 @@ from nowait.topology import Topology
 from tasks.database import make_engine
 from tests.bridge.conftest import until
 from tests.faults.deployment import Deployment
+from tests.http import fetch
 
 pytestmark = [
     pytest.mark.gen_test(timeout=300),
@@ -32,6 +33,7 @@ pytestmark = [
 
 PASSWORDS = {"server": "change-me-1", "worker": "change-me-2", "admin": "change-me-0"}
 REPLIES = "nowait.replies.test"
+STREAM = "nowait.streams.test"
 
 
 @contextmanager
@@ -70,6 +72,17 @@ def own_reply_queue(act: Callable[[amqp.Channel], object]) -> Callable[[amqp.Cha
     return both
 
 
+def own_stream(act: Callable[[amqp.Channel], object]) -> Callable[[amqp.Channel], object]:
+    """Does something with the queue of a stream."""
+
+    def both(channel: amqp.Channel) -> None:
+        channel.queue_declare(STREAM, exclusive=True, auto_delete=False)
+        channel.queue_bind(STREAM, "streams", routing_key=STREAM)
+        act(channel)
+
+    return both
+
+
 Act = Callable[[amqp.Channel], object]
 FORBIDDEN: dict[str, dict[str, Act]] = {
     "server": {
@@ -84,6 +97,10 @@ FORBIDDEN: dict[str, dict[str, Act]] = {
         "copy tasks into its reply queue": own_reply_queue(
             lambda channel: channel.queue_bind(REPLIES, "tasks", routing_key="queries")
         ),
+        "copy tasks into the queue of a stream": own_stream(
+            lambda channel: channel.queue_bind(STREAM, "tasks", routing_key="queries")
+        ),
+        "publish a part": publish("streams", STREAM),
         "unbind a task queue": lambda channel: channel.queue_unbind("queries", "tasks", "queries"),
         "publish straight to a queue": publish("", "queries"),
         "publish a dead letter": publish("dead", "queries.dead"),
@@ -97,6 +114,8 @@ FORBIDDEN: dict[str, dict[str, Act]] = {
         "get a dead letter": lambda channel: channel.basic_get("queries.dead"),
         "declare a queue": lambda channel: channel.queue_declare("queries.mine", durable=True),
         "declare a reply queue": lambda channel: channel.queue_declare("nowait.replies.mine", durable=True),
+        "declare the queue of a stream": lambda channel: channel.queue_declare(STREAM, exclusive=True),
+        "copy parts": lambda channel: channel.queue_bind("queries", "streams", routing_key=STREAM),
         "delete a task queue": lambda channel: channel.queue_delete("queries"),
         "declare an exchange": lambda channel: channel.exchange_declare("celeryev", "topic"),
         "delete an exchange": lambda channel: channel.exchange_delete("tasks"),
@@ -243,3 +262,21 @@ def test_workers_verify_the_names_of_broker_and_database(
         with pytest.raises(OperationalError, match="mismatch"):
             engine.connect()
     engine.dispose()
+
+
+async def test_parts_go_through_their_own_exchange_and_are_the_workers(deployment: Deployment) -> None:
+    with channel(deployment, "server") as reader, channel(deployment, "worker") as writer:
+        reader.queue_declare(STREAM, exclusive=True, auto_delete=False)
+        reader.queue_bind(STREAM, "streams", routing_key=STREAM)
+        publish("streams", STREAM, user_id="worker")(writer)
+        message = reader.basic_get(STREAM, no_ack=True)
+        assert message is not None and message.properties["user_id"] == "worker"
+        with pytest.raises(amqp.PreconditionFailed):
+            publish("streams", STREAM, user_id="server")(writer)
+
+
+async def test_a_query_is_streamed_with_least_privilege(deployment: Deployment) -> None:
+    with deployment.network.inside("balancer"):
+        answer = fetch("http://127.0.0.1/queries/count_users", headers={"Accept": "text/csv"})
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
+    assert answer.body.startswith(b'"flag","users"\r\n')

@@ -7,6 +7,7 @@ import struct
 import pytest
 from amqp.serialization import dumps
 
+from nowait.budget import Budget
 from nowait.link.link import Link
 from nowait.link.opener import Opened, OpenSocket
 
@@ -16,7 +17,7 @@ from nowait.link.opener import Opened, OpenSocket
 async def test_only_the_publishing_channel_can_have_been_refused_a_message(which: str, refused: bool) -> None:
     ends = {name: socket.socketpair() for name in ("consumer", "publisher")}
     opened = Opened(*[OpenSocket(own, 131072, 0) for own, _ in ends.values()])
-    link = Link(opened, lambda _event: None, 1000)
+    link = Link(opened, lambda _event: None, Budget(1000))
     payload = struct.pack(">HH", 20, 40) + bytes(dumps("BsBB", (403, "ACCESS_REFUSED", 60, 20)))
     ends[which][1].sendall(struct.pack(">BHI", 1, 1, len(payload)) + payload + b"\xce")
     reason = await asyncio.wait_for(asyncio.shield(link.lost), 30)

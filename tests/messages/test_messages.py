@@ -8,7 +8,15 @@ from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nowait import BridgeError, DeadlineExceeded, MessageTooLarge, OutcomeUnknown, TaskFailed, UnknownTask
+from nowait import (
+    BridgeError,
+    DeadlineExceeded,
+    MessageTooLarge,
+    OutcomeUnknown,
+    ResultTooLarge,
+    TaskFailed,
+    UnknownTask,
+)
 from nowait.messages.encoder import TaskEncoder
 from nowait.messages.outbound import OutboundMessage
 from nowait.messages.reply import MalformedReply, Reply, decode_reply
@@ -176,6 +184,28 @@ def test_what_a_worker_did_not_run_is_an_error_of_its_own(
     result = {"exc_type": kind, "exc_message": text}
     answer = decode_reply(reply(status=state, result=result), "application/json")
     assert type(answer.error()) is error
+
+
+@pytest.mark.parametrize(
+    ("message", "limit", "unit"),
+    [
+        ([10, "rows"], 10, "rows"),
+        ([16777216, "bytes"], 16777216, "bytes"),
+        (["10", "rows"], None, "bytes"),
+        ([10, "SELECT secret"], None, "bytes"),
+        ([True, "rows"], None, "bytes"),
+        ([-1, "rows"], None, "bytes"),
+        ([10], None, "bytes"),
+        ("10 rows", None, "bytes"),
+        (None, None, "bytes"),
+    ],
+)
+def test_a_result_that_is_too_large_comes_with_its_limit_if_that_is_one(
+    message: Any, limit: int | None, unit: str
+) -> None:
+    result = {"exc_type": "ResultTooLarge", "exc_message": message}
+    error = decode_reply(reply(status="FAILURE", result=result), "application/json").error()
+    assert isinstance(error, ResultTooLarge) and (error.limit, error.unit) == (limit, unit)
 
 
 def test_a_failure_says_when_its_task_was_not_run() -> None:

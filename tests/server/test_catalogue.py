@@ -14,6 +14,9 @@ SCHEMAS = {
     "share": {"type": "number", "multipleOf": 0.5, "default": 0},
     "name": {"type": "string", "maxLength": 5, "default": ""},
     "open": {"type": "boolean", "default": False},
+    "day": {"format": "date", "type": "string", "default": "2024-01-01"},
+    "since": {"format": "date-time", "type": "string", "default": "2024-01-01T00:00:00Z"},
+    "key": {"format": "uuid", "type": "string", "default": "123e4567-e89b-12d3-a456-426614174000"},
 }
 TOLD = [
     {
@@ -58,7 +61,7 @@ async def test_texts_become_values_of_the_parameters_types() -> None:
     [
         ({}, "flag: it is missing"),
         ({"flag": ["1", "2"]}, "flag: one value is expected, not 2"),
-        ({"flag": ["1"], "other": ["1"]}, "other: there is no such parameter; there is flag, share, name, open"),
+        ({"flag": ["1"], "other": ["1"]}, f"other: there is no such parameter; there is {', '.join(SCHEMAS)}"),
         ({"flag": ["10"]}, "flag: 10 is greater than the maximum of 9"),
         ({"flag": ["1.0"]}, "flag: an integer is expected"),
         ({"flag": ["1_0"]}, "flag: an integer is expected"),
@@ -68,6 +71,9 @@ async def test_texts_become_values_of_the_parameters_types() -> None:
         ({"flag": ["1"], "share": ["1e999"]}, "share: a number is expected"),
         ({"flag": ["1"], "name": ["too long"]}, "name: 'too long' is too long"),
         ({"flag": ["1"], "open": ["yes"]}, "open: true or false is expected"),
+        ({"flag": ["1"], "day": ["nonsense"]}, "day: 'nonsense' is not a 'date'"),
+        ({"flag": ["1"], "since": ["2024-01-01 00:00:00"]}, "since: '2024-01-01 00:00:00' is not a 'date-time'"),
+        ({"flag": ["1"], "key": ["1"]}, "key: '1' is not a 'uuid'"),
     ],
 )
 async def test_a_text_that_is_no_value_is_refused(given: dict[str, list[str]], says: str) -> None:
@@ -175,6 +181,7 @@ async def test_a_failure_is_told_and_not_kept() -> None:
         ({"flag": 1, "share": float("nan")}, "share: a number is expected"),
         ({"flag": 1, "share": 10**400}, "share: a number is expected"),
         ({"name": "x"}, "flag: it is missing"),
+        ({"flag": 1, "day": 20240101}, "day: 20240101 is not of type 'string'"),
     ],
 )
 async def test_json_values_are_checked_by_the_same_schemas(values: Any, reason: str) -> None:

@@ -13,6 +13,8 @@ def leaves(cls: type[errors.BridgeError]) -> set[type[errors.BridgeError]]:
 
 def make(cls: type[errors.BridgeError]) -> errors.BridgeError:
     secret = "SELECT secret FROM mysql://user:pw@host"
+    if cls is errors.ResultTooLarge:  # its limit is data, see nowait.messages.reply
+        return errors.ResultTooLarge(10, "rows")
     return errors.TaskFailed("FAILURE", secret, secret) if cls is errors.TaskFailed else cls(secret)
 
 

@@ -12,7 +12,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
-from nowait.errors import OutcomeUnknown
+from nowait.errors import OutcomeUnknown, ResultTooLarge
 from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
 from server.http.limits import SERVER_OPTIONS
@@ -36,7 +36,7 @@ def list_queries() -> list[dict[str, Any]]:
     query = {"parameters": parameters, "queue": "queries.fast"}
     return [
         {"name": name, "description": "Some users.", "repeatable": name != "once", **query}
-        for name in ("users", "gone", "changed", "broken", "once")
+        for name in ("users", "gone", "changed", "failing", "broken", "once")
     ]
 
 
@@ -48,8 +48,12 @@ class BadParameters(Exception):
     pass
 
 
+class QueryBroken(Exception):
+    pass
+
+
 def run_query(name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    errors = {"gone": UnknownQuery, "changed": BadParameters, "broken": LookupError}
+    errors = {"gone": UnknownQuery, "changed": BadParameters, "failing": LookupError, "broken": QueryBroken}
     if name in errors:
         raise errors[name]("SELECT secret FROM users")
     return ROWS
@@ -151,7 +155,7 @@ async def test_the_named_queries_are_listed_without_their_sql_and_queues(serve: 
     response = await serve().fetch("/queries")
     assert response.code == 200
     first, *_ = json.loads(response.body)["queries"]
-    assert first.keys() == {"name", "description", "parameters", "repeatable"}
+    assert first.keys() == {"name", "description", "parameters", "repeatable", "broken"}
     assert first["parameters"]["properties"] == {"flag": {"type": "integer", "minimum": 0}}
 
 
@@ -169,11 +173,58 @@ async def test_bad_parameters_are_refused_before_anything_is_sent(serve: Serve, 
     assert [name for name, _, _ in bridge.sent] == ["task.list_queries"]
 
 
+NO_ANSWERS = [("nobody", 404), ("gone", 404), ("changed", 400), ("failing", 500), ("broken", 503)]
+
+
 @pytest.mark.gen_test
-@pytest.mark.parametrize(("name", "status"), [("nobody", 404), ("gone", 404), ("changed", 400), ("broken", 500)])
+@pytest.mark.parametrize(("name", "status"), NO_ANSWERS)
 async def test_a_query_that_is_not_there_or_fails_is_a_problem(serve: Serve, name: str, status: int) -> None:
     document = problem(await serve().fetch(f"/queries/{name}?flag=1"), status)
     assert "SELECT" not in str(document)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/mysql_query/1", "/queries/users?flag=1"])
+async def test_a_query_that_is_broken_is_503_on_each_route(serve: Serve, path: str) -> None:
+    def refused(*_: Any) -> None:
+        raise QueryBroken("SELECT secret FROM users")
+
+    tasks = {"task.list_queries": list_queries, "task.run_query": refused, "task.query_users": refused}
+    response = await serve(make_app(FakeBridge(tasks, queues=QUEUES), Settings())).fetch(path)
+    assert problem(response, 503)["type"] == "urn:problem-type:nowait:query-broken"
+    assert response.headers["Retry-After"] == "60" and b"secret" not in response.body
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("path", ["/mysql_query/1", "/queries/users?flag=1"])
+@pytest.mark.parametrize(
+    ("error", "detail"),
+    [
+        (ResultTooLarge(10_000, "rows"), "The answer has more than 10000 rows. "),
+        (ResultTooLarge(16_777_216, "bytes"), "The answer has more than 16777216 bytes. "),
+        (ResultTooLarge(), "The answer is larger than it may be. "),
+    ],
+)
+async def test_an_answer_that_is_too_large_is_422_with_its_limit(
+    serve: Serve, path: str, error: ResultTooLarge, detail: str
+) -> None:
+    def too_large(*_: Any) -> None:
+        raise error
+
+    tasks = {"task.list_queries": list_queries, "task.run_query": too_large, "task.query_users": too_large}
+    document = problem(await serve(make_app(FakeBridge(tasks, queues=QUEUES), Settings())).fetch(path), 422)
+    assert document["type"] == "urn:problem-type:nowait:answer-too-large"
+    assert document["detail"].startswith(detail) and "Accept: application/x-ndjson" in document["detail"]
+
+
+@pytest.mark.gen_test
+async def test_broken_queries_are_listed_as_such(serve: Serve) -> None:
+    def listed() -> list[dict[str, Any]]:
+        return [{**document, "broken": document["name"] == "broken"} for document in list_queries()]
+
+    client = serve(make_app(FakeBridge({"task.list_queries": listed}, queues=QUEUES), Settings()))
+    queries = json.loads((await client.fetch("/queries")).body)["queries"]
+    assert [query["name"] for query in queries if query["broken"]] == ["broken"]
 
 
 JSON = {"Content-Type": "application/json"}
@@ -228,7 +279,7 @@ async def test_an_unknown_outcome_is_502_and_nobody_is_asked_to_try_again(serve:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("variant", ["", "/blocking", "/threads", "/aiomysql"])
+@pytest.mark.parametrize("variant", ["", "/blocking", "/threads", "/aiomysql", "/asyncmy"])
 @pytest.mark.parametrize("flag", ["2147483648", "99999999999", "9" * 5000])
 async def test_a_flag_that_is_too_large_is_a_bad_request(serve: Serve, variant: str, flag: str) -> None:
     assert "flag" in problem(await serve().fetch(f"{variant}/mysql_query/{flag}"), 400)["detail"]
@@ -244,7 +295,7 @@ DELAYS = ["-1", "-0.001", "nan", "inf", "-inf", "61", "60.0001", "text", "", "1_
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("variant", ["", "/blocking", "/threads", "/aiomysql"])
+@pytest.mark.parametrize("variant", ["", "/blocking", "/threads", "/aiomysql", "/asyncmy"])
 @pytest.mark.parametrize("delay", DELAYS)
 async def test_a_bad_delay_is_a_bad_request(serve: Serve, bridge: FakeBridge, variant: str, delay: str) -> None:
     problem(await serve().fetch(f"{variant}/mysql_query/1?delay={delay}"), 400)
@@ -367,12 +418,12 @@ async def test_the_text_of_a_worker_is_one_bounded_line_of_the_log(
 
 @pytest.mark.gen_test
 async def test_a_bug_of_the_server_is_500_without_a_traceback(
-    serve: Serve, caplog: pytest.LogCaptureFixture
+    serve: Serve, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = FakeBridge({"task.query_users": lambda flag, delay: object()}, queues=["queries"])
-    response = await serve(make_app(broken, Settings())).fetch("/mysql_query/1", headers={"X-Request-Id": "req-2"})
+    monkeypatch.setattr("server.routes.users.write_rows", None)
+    response = await serve().fetch("/mysql_query/1", headers={"X-Request-Id": "req-2"})
     problem(response, 500)
-    assert b"object" not in response.body
+    assert b"NoneType" not in response.body
     assert any("req-2" in record.getMessage() and record.exc_info for record in caplog.records)
 
 
@@ -462,7 +513,7 @@ async def test_a_client_that_leaves_while_the_queries_are_listed_sends_nothing_m
         await until(lambda: bridge.in_flight == 1)
     await until(lambda: not len(app.in_flight))
     listed.set()
-    assert len(json.loads((await client.fetch("/queries")).body)["queries"]) == 5
+    assert len(json.loads((await client.fetch("/queries")).body)["queries"]) == 6
     assert [name for name, _, _ in bridge.sent] == ["task.list_queries"]
 
 

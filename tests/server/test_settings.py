@@ -22,6 +22,9 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_PROCESSES": "4",
         "NOWAIT_TIMEOUT": "2.5",
         "NOWAIT_MAX_IN_FLIGHT": "7",
+        "NOWAIT_MAX_ANSWER_BYTES": "40000000",
+        "NOWAIT_MAX_STREAMS": "9",
+        "NOWAIT_STREAM_TIMEOUT": "90",
         "NOWAIT_SHUTDOWN_TIMEOUT": "0",
         "NOWAIT_SHUTDOWN_NOTICE": "1",
         "NOWAIT_TOPOLOGY": "provisioned",
@@ -31,7 +34,7 @@ def test_every_setting_is_read() -> None:
     settings = Settings.from_environment(given)
     assert dataclasses.astuple(settings) == (
         given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
-        "::", 81, 4, 2.5, 7, 0.0, 1.0, True, "error",
+        "::", 81, 4, 2.5, 7, 40_000_000, 9, 90.0, 0.0, 1.0, True, "error",
     )
     assert len(given) == len(dataclasses.fields(Settings))
 
@@ -56,6 +59,8 @@ BAD = [
     ("TIMEOUT", "soon"),
     ("MAX_IN_FLIGHT", "0"),
     ("MAX_IN_FLIGHT", "1e3"),
+    ("MAX_STREAMS", "0"),
+    ("STREAM_TIMEOUT", "0.5"),
     ("SHUTDOWN_TIMEOUT", "-0.5"),
     ("DEMO", "yes"),
     ("LOG_LEVEL", "loud"),

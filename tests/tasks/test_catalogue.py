@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tasks.catalogue import BadParameters, CatalogueError, load
+from tasks.catalogue import BadParameters, CatalogueError, Query, load
 from tasks.settings import Settings
 from tests.conftest import ROOT
 
@@ -71,6 +72,36 @@ def test_parameters_that_are_none_of_the_querys_are_refused(folder: Path, given:
         load(folder)["users"].bind(given)
 
 
+FORMATS = """
+SELECT :day AS day, :moment AS moment, :id AS id
+""", """
+[formats.parameters]
+day = {type = "string", format = "date", default = "2024-02-29"}
+moment = {type = "string", format = "date-time", default = "2024-02-29T12:00:00Z"}
+id = {type = "string", format = "uuid", default = "123e4567-e89b-12d3-a456-426614174000"}
+"""
+
+
+@pytest.fixture
+def formats(tmp_path: Path) -> Query:
+    for path, text in zip(("formats.sql", "formats.toml"), FORMATS):
+        (tmp_path / path).write_text(text)
+    return load(tmp_path)["formats"]
+
+
+@pytest.mark.parametrize("given", [{"day": "nonsense"}, {"day": 5}, {"moment": "2024-02-29"}, {"id": "1"}])
+def test_a_text_without_the_format_of_its_parameter_is_refused(formats: Query, given: dict[str, Any]) -> None:
+    (name,) = given
+    with pytest.raises(BadParameters, match=f"^formats: {name}: (format|type)"):
+        formats.bind(given)
+
+
+def test_a_date_and_time_is_bound_as_one_of_utc(formats: Query) -> None:
+    assert formats.bind({})["moment"] == datetime(2024, 2, 29, 12)
+    bound = formats.bind({"moment": "2024-03-01T01:00:00.5+02:00", "day": "2024-01-01"})
+    assert (bound["moment"], bound["day"]) == (datetime(2024, 2, 29, 23, 0, 0, 500_000), "2024-01-01")
+
+
 def test_a_refusal_says_what_is_expected_and_not_what_was_given(folder: Path) -> None:
     with pytest.raises(BadParameters, match="^users: flag: type 'integer' is expected$"):
         load(folder)["users"].bind({"flag": "a secret", "name": "x"})
@@ -83,6 +114,10 @@ def test_a_refusal_says_what_is_expected_and_not_what_was_given(folder: Path) ->
         ("SELECT 1", TABLE, "the statement has none, the table flag, name"),
         (USERS, TABLE.replace("minimum = 0", "minimum = 'x'"), "'x' is not"),
         (USERS, TABLE.replace('"integer"', '"date"'), "'date' is not one of"),
+        (USERS, TABLE.replace("maxLength", 'format = "ipv4"\nmaxLength'), "no ipv4; there is date, date-time, uuid"),
+        (USERS, TABLE.replace("maxLength = 5", 'anyOf = [{format = "x"}]'), "no x; there is date, date-time, uuid"),
+        (USERS, TABLE.replace("minimum = 0", 'format = "date"'), r"parameters.flag.type: 'string' was expected"),
+        (USERS, TABLE.replace("maxLength = 5", 'format = "date"'), "'%' is not a 'date'"),
         (USERS, TABLE.replace("1.5", "0"), "time_limit"),
         (USERS, TABLE.replace("row_limit", "rows_limit"), "rows_limit"),
         (USERS, TABLE.replace('"%"', "7"), "7 is not of type 'string'"),

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from deploy.local.broker import Broker
 from deploy.local.services import Services
 from nowait.bridge import Bridge
-from nowait.errors import TaskFailed
+from nowait.errors import ResultTooLarge, TaskFailed
 from nowait.messages.limits import MAX_REPLY
 from nowait.worker import Results
 from nowait.worker.replies import MAX_ERROR_TEXT, encode_reply
@@ -39,25 +39,25 @@ def document(result: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("result", [None, 1, 1.5, "ü 🐇", "\ud800", [1, {"a": None}], {"π": True}])
 def test_a_result_that_is_json_is_sent_as_it_is(result: Any) -> None:
-    assert json.loads(encode_reply(document(result))) == document(result)
+    assert json.loads(encode_reply(document(result)).text) == document(result)
 
 
 @pytest.mark.parametrize("result", [math.nan, math.inf, object(), [[math.nan]]])
 def test_a_result_that_is_no_json_becomes_a_failure(result: Any) -> None:
-    reply = json.loads(encode_reply(document(result)))
+    reply = json.loads(encode_reply(document(result)).text)
     assert (reply["status"], reply["result"]["exc_type"], reply["task_id"]) == ("FAILURE", "ResultNotSerializable", "1")
 
 
 def test_a_result_that_contains_itself_becomes_a_failure() -> None:
     result: list[Any] = []
     result.append(result)
-    assert json.loads(encode_reply(document(result)))["status"] == "FAILURE"
+    assert json.loads(encode_reply(document(result)).text)["status"] == "FAILURE"
 
 
 def test_a_result_that_is_too_large_becomes_a_failure_that_says_so() -> None:
-    reply = json.loads(encode_reply(document("x" * MAX_REPLY)))
+    reply = json.loads(encode_reply(document("x" * MAX_REPLY)).text)
     assert reply["result"]["exc_type"] == "ResultTooLarge"
-    assert str(MAX_REPLY) in reply["result"]["exc_message"][0]
+    assert reply["result"]["exc_message"] == [MAX_REPLY, "bytes"]
 
 
 class OperationalError(pymysql.err.OperationalError):
@@ -83,7 +83,7 @@ def test_an_exception_is_sent_without_what_a_database_may_have_put_into_it(error
         app = Celery("backend", broker="memory://", set_as_current=False)
         app.conf.update(settings)
         described = Results(app)._document("1", "FAILURE", error, "a traceback", Context())
-        return json.loads(encode_reply(described))
+        return json.loads(encode_reply(described).text)
 
     sent = document()
     assert sent["result"] == {
@@ -123,7 +123,7 @@ async def test_a_reply_of_a_failed_query_holds_neither_sql_nor_values(
             return bool(bodies)
 
         await until(answered)
-    assert json.loads(bodies[0])["result"]["exc_type"] == "QueryFailed"
+    assert json.loads(bodies[0])["result"]["exc_type"] == "QueryBroken"  # it is at the start
     assert "secret" not in bodies[0]
     # Whoever looks for the reason finds it in the worker's log.
     await until(lambda: "secret_column" in printed(worker))
@@ -154,11 +154,12 @@ async def test_results_that_cannot_be_sent_fail_clearly_and_harm_no_other(
             "not a number": "ResultNotSerializable",
             "no JSON": "ResultNotSerializable",
             "too deep": "ResultNotSerializable",
-            "too large": "ResultTooLarge",
         }.items():
             with pytest.raises(TaskFailed) as caught:
                 await bridge.send_task("test.bad_result", [kind], queue=QUEUE)
             assert caught.value.exception == name
+        with pytest.raises(ResultTooLarge, match=str(MAX_REPLY)):
+            await bridge.send_task("test.bad_result", ["too large"], queue=QUEUE)
         many = 100 if pool != "solo" else 10
         calls = [bridge.send_task("test.echo", [number], queue=QUEUE) for number in range(many)]
         assert await asyncio.gather(*calls) == list(range(many))

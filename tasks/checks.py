@@ -1,0 +1,135 @@
+"""Whether queries can work in their database: each is prepared there, and none is run."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymysql.err import MySQLError
+from sqlalchemy import Engine
+from sqlalchemy.dialects import mysql
+from sqlalchemy.exc import DBAPIError
+
+from tasks.catalogue import Query
+from tasks.database import connect
+from tasks.driver import until
+from tasks.statements import LOST, error_number
+
+log = logging.getLogger(__name__)
+
+_TIMEOUT = 5.0  # seconds that a check of all queries may take
+_PAUSE = 60.0  # seconds from one check to the next
+# Error numbers that say nothing of a statement: the database is busy, full, or about to stop, or it cannot prepare such
+# a statement. It does not take two `?` for the same value, and may not group, or order, by one of them.
+_INCONCLUSIVE = {1037, 1038, 1041, 1053, 1205, 1213, 1226, 1317, 1461, 1969, 3024, 1055, 1295, 3065}
+_PLACEHOLDERS = mysql.dialect(paramstyle="qmark")
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a check has found; the other queries are well.
+
+    Attributes:
+        broken: what the database has against a query, by the query's name: its error's number and text.
+        unchecked: why nothing is known of a query, by its name.
+    """
+
+    broken: dict[str, str] = field(default_factory=dict)
+    unchecked: dict[str, str] = field(default_factory=dict)
+
+
+def check(engine: Engine, queries: Iterable[Query]) -> Findings:
+    """Have the database prepare each query, within 5 seconds; never raises because of the database."""
+    findings, left = Findings(), list(queries)
+    try:
+        with until(time.monotonic() + _TIMEOUT), connect(engine) as connection:
+            try:
+                while left:
+                    _prepare(connection, left[0], findings)
+                    left.pop(0)
+            finally:
+                connection.close()  # what is set in its session goes with it
+    except (DBAPIError, MySQLError) as error:
+        findings.unchecked.update({query.name: _reason(error) for query in left})
+    return findings
+
+
+def _prepare(connection: Any, query: Query, findings: Findings) -> None:
+    """Have one query prepared. Raises MySQLError when the connection is lost."""
+    statement = str(query.statement.compile(dialect=_PLACEHOLDERS))
+    try:
+        # A table that is locked is not waited for; without the limit, MariaDB would wait for it without end.
+        connection.cursor().execute("SET lock_wait_timeout = 1, @nowait_check = %s", (statement,))
+        connection.query("PREPARE nowait_check FROM @nowait_check")
+        connection.query("DEALLOCATE PREPARE nowait_check")
+    except MySQLError as error:
+        if error_number(error) in LOST:
+            raise
+        found = findings.unchecked if error_number(error) in _INCONCLUSIVE else findings.broken
+        found[query.name] = _reason(error)
+
+
+def _reason(error: Exception) -> str:
+    """The number and the text of the database's own error, on one line."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    parts = original.args if original is not None else ()
+    return " ".join(" ".join(map(str, parts)).split())
+
+
+class Checks:
+    """What a worker's process knows of its queries.
+
+    A broken query is run all the same when it is called: the check does not decide, the database does.
+
+    Args:
+        engine: of the database.
+        queries: all of them, by name.
+    """
+
+    def __init__(self, engine: Engine, queries: Mapping[str, Query]) -> None:
+        self._engine = engine
+        self._open = dict(queries)  # not known to be well
+        self._broken: dict[str, str] = {}
+        self._running = threading.Lock()
+        self._last = -_PAUSE
+
+    def __repr__(self) -> str:
+        return f"<Checks {len(self._broken)} broken, {len(self._open)} not known to be well>"
+
+    def is_broken(self, name: str) -> bool:
+        """True when the query of that name was broken when it was last checked, or called."""
+        return name in self._broken
+
+    def run(self) -> None:
+        """Check all that are not known to be well, and log each that is found broken, or well again."""
+        if not self._running.acquire(blocking=False):
+            return
+        try:
+            self._last = time.monotonic()
+            self._note(check(self._engine, list(self._open.values())))
+        finally:
+            self._running.release()
+
+    def renew(self) -> None:
+        """The same in the background, at most once a minute, while one is not known to be well."""
+        if self._open and time.monotonic() - self._last >= _PAUSE:
+            threading.Thread(target=self.run, name="checks", daemon=True).start()
+
+    def succeeded(self, name: str) -> None:
+        """The query of that name has given its rows."""
+        self._open.pop(name, None)
+        if self._broken.pop(name, None) is not None:
+            log.info("query %s works again", name)
+
+    def _note(self, findings: Findings) -> None:
+        for name in self._open.keys() - findings.broken.keys() - findings.unchecked.keys():
+            self.succeeded(name)
+        for name, reason in findings.broken.items():
+            if self._broken.get(name) != reason:
+                log.error("query %s cannot work: %s", name, reason)
+            self._broken[name] = reason
+        if findings.unchecked:
+            names, reasons = ", ".join(findings.unchecked), "; ".join(dict.fromkeys(findings.unchecked.values()))
+            log.warning("not checked, %s: %s", reasons, names)

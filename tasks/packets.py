@@ -1,0 +1,60 @@
+"""The text protocol: packets to the values that are in them. No I/O.
+
+A packet is three bytes of length, a number, and its content. That of a row is for each column a length and as many
+bytes, see https://mariadb.com/kb/en/resultset-row/.
+"""
+
+import io
+from collections.abc import Callable
+
+_HEADER = 4  # bytes
+_LONGEST = 0xFFFFFF  # bytes of a packet; one of that length goes on in the next
+_NULL = 0xFB
+_WIDTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}  # bytes of a length, by the byte in front of it
+_END, _ERROR = 0xFE, 0xFF  # the first byte of the packets that are no rows
+_LONGEST_END = 8  # bytes; a longer packet with that first byte is a row
+
+Values = list[bytes | None]
+
+
+def take_packets(data: bytes, count: int) -> tuple[list[bytes], int]:
+    """The first so many packets of `data`, and where they end; fewer when not all of them are there, and whole."""
+    packets: list[bytes] = []
+    start, size = 0, len(data)
+    while len(packets) < count and start + _HEADER < size:
+        length = int.from_bytes(data[start : start + _HEADER], "little") & _LONGEST
+        end = start + _HEADER + length
+        if end > size or length == _LONGEST:
+            break
+        packets.append(data[start + _HEADER : end])
+        start = end
+    return packets, start
+
+
+def take_rows(data: bytes, columns: int) -> tuple[list[Values], int]:
+    """The rows at the beginning of `data`, and where they end.
+
+    That is in front of a packet that is no row, is not whole, or goes on in the next.
+    """
+    rows: list[Values] = []
+    start, size = 0, len(data)
+    # To read is faster than to cut.
+    read = io.BytesIO(data).read
+    while start + _HEADER < size:
+        length = int.from_bytes(read(_HEADER), "little") & _LONGEST
+        end = start + _HEADER + length
+        first = data[start + _HEADER]
+        if end > size or length == _LONGEST or first == _ERROR or first == _END and length <= _LONGEST_END:
+            break
+        rows.append(
+            [
+                read(n) if (n := ord(read(1))) < _NULL else None if n == _NULL else _read_long(read, n)
+                for _ in range(columns)
+            ]
+        )
+        start = end
+    return rows, start
+
+
+def _read_long(read: Callable[[int], bytes], first: int) -> bytes:
+    return read(int.from_bytes(read(_WIDTHS[first]), "little"))

@@ -1,0 +1,78 @@
+"""The rows of a statement, while the database sends them.
+
+PyMySQL calls a function for each part of a value. Here all rows that have arrived are taken at once, and what is no
+row, or not whole yet, is left to PyMySQL.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from pymysql.connections import MySQLResult
+from pymysql.constants import COMMAND
+
+from tasks.packets import Values, take_packets, take_rows
+from tasks.values import describe
+
+Columns = Sequence[Sequence[Any]]
+_Result: Any = MySQLResult
+
+
+class Result(_Result):  # type: ignore[misc]
+    """What a statement gives; no columns when it is no query.
+
+    Args:
+        connection: of `tasks.driver`.
+        statement: the SQL, with its values.
+        json: the names of the columns that are JSON.
+
+    Attributes:
+        names: of the columns.
+        count: rows so far.
+        size: bytes of the rows so far, as the database has sent them.
+    """
+
+    connection: Any
+
+    def __init__(self, connection: Any, statement: str, json: Collection[str]) -> None:
+        super().__init__(connection)
+        self._json = frozenset(json)
+        self.names: tuple[str, ...] = ()
+        self.count = self.size = 0
+        connection._execute_command(COMMAND.COM_QUERY, statement)
+        connection._result = self
+        self.init_unbuffered_query()
+
+    def _get_descriptions(self) -> None:
+        # A query that has been seen before is described as it was then.
+        packets, size = take_packets(self.connection.arrived(), self.field_count)
+        self.connection.skip(size, len(packets))
+        while len(packets) < self.field_count:
+            packets.append(self.connection._read_packet().get_all_data())
+        self.names, self._conversions = describe(tuple(packets), self._json)
+        self.connection._read_packet()  # their end
+
+    def batches(self) -> Iterator[Columns]:
+        """The rows, each time as many as have arrived: the values of each column, as encode_columns() takes them.
+
+        Raises pymysql.err.MySQLError.
+        """
+        while self.unbuffered_active:
+            rows, size = take_rows(self.connection.arrived(), self.field_count)
+            if rows:
+                self.connection.skip(size, len(rows))
+                self.size += size
+            elif (row := self._read_row()) is not None:
+                rows = [row]
+            else:
+                return
+            self.count += len(rows)
+            yield [convert(column) for convert, column in zip(self._conversions, zip(*rows))]
+
+    def _read_row(self) -> Values | None:
+        """One row, when all of it is there; None behind the last."""
+        packet = self.connection._read_packet()
+        if self._check_packet_is_eof(packet):
+            self.unbuffered_active, self.connection = False, None
+            return None
+        self.size += len(packet.get_all_data())
+        return [packet.read_length_coded_string() for _ in self.names]
