@@ -201,7 +201,7 @@ def sizes_table(results: Results) -> str:
             ratio = Ratio("", ("", ""), "", [(rates["bridge"], rates[name])], bound and ("at least", bound))
             cells.append(f"{ratio.median:.2f}" + (f", {ratio.wanted}" if ratio.wanted else ""))
         rows.append(cells)
-    titles = [variants.TITLES[name] for name in sizes.SIDES]
+    titles = list(sizes.TITLES.values())
     return table(["rows", "bytes", "connections", *titles, *(f"bridge : {name}" for name in others)], rows)
 
 
@@ -214,7 +214,7 @@ def beside_table(results: Results) -> str:
         ratio = Ratio("", ("", ""), "", [(found["p99"], idle or found["p99"])], bound)
         against = f"{ratio.median:.2f}" + (f", {ratio.wanted}" if ratio.wanted else "")
         figures = [f"{found[key]:,.1f}" for key in ("p50", "p99", "most")]
-        rows.append([variants.TITLES.get(found["side"], found["side"]), found["size"], *figures, against])
+        rows.append([sizes.TITLES.get(found["side"], found["side"]), found["size"], *figures, against])
     return table(["", "fetches", "p50", "p99", "most", "p99 beside idle"], rows)
 
 

@@ -130,9 +130,9 @@ class Site:
         options = kind.options(pool, concurrency)
         return self.worker("tests.celeryapp", queue, *options, "-Q", queue, **kind.settings)
 
-    def query_worker(self, queries: Path = ROOT / "tasks/sql") -> Process:
-        """A worker of the queries in a folder, with threads for 100 of them at once."""
-        return self.worker("tasks", "queries", "-P", "threads", "-c", "100", queries=queries)
+    def query_worker(self, queries: Path = ROOT / "tasks/sql", threads: int = 100) -> Process:
+        """A worker of the queries in a folder, with threads for so many of them at once."""
+        return self.worker("tasks", "queries", "-P", "threads", "-c", str(threads), queries=queries)
 
     def server(self, name: str, path: str, *command: str, root: Path = ROOT, **settings: Any) -> tuple[Process, str]:
         """A server, and its URL once it answers 200 at `path`; PORT in the command is its port."""

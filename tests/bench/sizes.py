@@ -25,6 +25,9 @@ LATE_BOUND = 1.5  # that p99 of /i_want_you_now should have at most, beside it i
 LARGE = "16 MB"  # of a query of its own, which only the workers have
 _FETCHING = 4  # connections that fetch while the latency is measured
 _RATE = 100  # requests of /i_want_you_now a second
+_WORKERS, _THREADS = 2, 16  # of short queries, more threads only wait for one another
+_BRIDGE = f"the bridge, {_WORKERS} workers with {_THREADS} threads"
+TITLES = {**{name: variants.TITLES[name] for name in SIDES}, "bridge": _BRIDGE}
 _HERE = Path(__file__).parent
 
 
@@ -72,12 +75,13 @@ class Sizes:
         return f"{variants.PATHS[name]}/mysql_query/{SIZES[rows][0]}"
 
     def _start(self, _: Results) -> None:
-        """A worker that has the query of the 16 MB besides, and a server."""
+        """A worker for each core, which have the query of the 16 MB besides, and a server."""
         folder = self._site.folder / "queries"
         folder.mkdir(exist_ok=True)
         for file in [*(ROOT / "tasks/sql").iterdir(), *(_HERE / "sql").iterdir()]:
             shutil.copy(file, folder)
-        self._site.query_worker(queries=folder)
+        for _worker in range(_WORKERS):
+            self._site.query_worker(folder, _THREADS)
         _, self._url = self._site.server("server-sizes", "/readyz", "server", demo=1, timeout=60)
 
     def _throughput(self, results: Results, name: str, rows: int) -> None:
