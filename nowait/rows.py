@@ -3,9 +3,10 @@
 import base64
 import datetime
 import json
+import math
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -57,7 +58,8 @@ def parse_json(column: Iterable[bytes]) -> list[Any]:
     try:
         return list(map(_decoder.decode, column))
     except (ValueError, msgspec.MsgspecError):  # such as lone surrogates, and NaN
-        return [msgspec.Raw(_text(json.loads(text))) for text in column]
+        read = partial(json.loads, parse_float=_finite, parse_constant=_finite)
+        return [msgspec.Raw(_text(read(text))) for text in column]
 
 
 def encode_lines(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> bytes:
@@ -71,8 +73,9 @@ def encode_lines(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> byte
 def encode_csv(rows: Iterable[Sequence[Any]]) -> bytes:
     """Rows as lines of CSV (RFC 4180), UTF-8.
 
-    All but numbers and NULL is in quotes: what is empty without them is NULL, with them an empty string. JSON columns
-    are JSON, all other values as in to_json(). Nothing is changed for programs that take text for formulas.
+    All but numbers and NULL is in quotes: what is empty without them is NULL, with them an empty string. Objects and
+    arrays of JSON columns are JSON, all other values as in to_json(). Nothing is changed for programs that take text
+    for formulas.
 
     Args:
         rows: the values of each row, as they are or as for encode_columns(), or the names of the columns.
@@ -87,7 +90,12 @@ def _csv_field(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, msgspec.Raw):
-        value = json.loads(bytes(value))
+        text = bytes(value).decode()
+        if text[0] not in '"[{':
+            return text
+        value = json.loads(text) if text[0] == '"' else text
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if not isinstance(value, str):
         value = to_json(value)
         if isinstance(value, (int, float)):
@@ -135,7 +143,18 @@ def _text(value: Any) -> bytes:
 def _number(text: str) -> Any:
     """A number of a JSON column that is no integer of 64 bits."""
     number = float(text)
-    return number if _LOW <= abs(number) < _HIGH or not number else msgspec.Raw(_text(json.loads(text)))
+    if _LOW <= abs(number) < _HIGH or not number:
+        return number
+    # What no float can hold is passed on.
+    return msgspec.Raw(text.encode() if math.isinf(number) else _text(json.loads(text)))
+
+
+def _finite(text: str) -> float:
+    """A number, or what Python takes for one, in JSON that msgspec does not read."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} has no form in JSON")
+    return number
 
 
 _decoder = msgspec.json.Decoder(float_hook=_number)

@@ -80,6 +80,7 @@ class Reading:
                 raise Broken(f"error {error_number(error)} of the database after {taken} rows") from error
             except BaseException:
                 self._kill()
+                connection.close()
                 raise
             self._end()
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from pymysql.connections import MySQLResult
 from pymysql.constants import COMMAND
+from pymysql.err import MySQLError
 
 from tasks.packets import Values, take_packets, take_rows
 from tasks.values import describe
@@ -38,9 +39,15 @@ class Result(_Result):  # type: ignore[misc]
         self._json = frozenset(json)
         self.names: tuple[str, ...] = ()
         self.count = self.size = 0
-        connection._execute_command(COMMAND.COM_QUERY, statement)
-        connection._result = self
-        self.init_unbuffered_query()
+        try:
+            connection._execute_command(COMMAND.COM_QUERY, statement)
+            connection._result = self
+            self.init_unbuffered_query()
+        except MySQLError:
+            raise
+        except BaseException:
+            connection.close()  # nobody knows what of the result is still to be read
+            raise
 
     def _get_descriptions(self) -> None:
         # A query that has been seen before is described as it was then.

@@ -50,7 +50,9 @@ def _conversion(field: Any, json: bool) -> Convert:
         return partial(_convert_texts, _same)
     if converter is int and not field.flags & FLAG.ZEROFILL:
         return partial(_convert, _integers)
-    return partial(_convert_texts, _OF_COLUMNS.get(converter) or partial(_each, converter))
+    # PyMySQL's values have no zeros in front.
+    by_column = None if field.flags & FLAG.ZEROFILL and converter is Decimal else _OF_COLUMNS.get(converter)
+    return partial(_convert_texts, by_column or partial(_each, converter))
 
 
 def _convert(convert: Callable[[Any], Sequence[Any]], column: Values) -> Sequence[Any]:

@@ -152,6 +152,10 @@ class Decoder:
         self._budget = budget
         self._contents: dict[int, _Content] = {}  # by their channels
 
+    def clear(self) -> None:
+        """Let go of what has not arrived whole: the rest will not come."""
+        self._contents.clear()
+
     def feed(self, data: bytes) -> Iterator[Event]:
         """Take bytes from the connection; yields the events that they complete.
 

@@ -114,7 +114,7 @@ class Bridge:
         self._max_body = max_body
         self._topology = topology or Topology.declared()
         self._default_queue: str = app.conf.task_default_queue
-        self._budget = Budget(MAX_RECEIVED_REPLY, max_reply_bytes)
+        self._budget = Budget(min(MAX_RECEIVED_REPLY, max_reply_bytes), max_reply_bytes)
         self._calls: Calls[Call] = Calls(max_in_flight, self._budget, self._topology.worker_user)
         self._reply_queue = ReplyQueue(f"nowait.replies.{os.getpid()}.{uuid4().hex}", self._topology.replies)
         self._streams = Streams(max_streams, self._topology)
@@ -408,4 +408,7 @@ def _read(message: Delivery, encoded: bool) -> Reply | None:
     try:
         return read_large_reply(message, encoded)
     except MalformedReply:
+        return None
+    except Exception:  # the call would wait until its deadline
+        log.exception("a reply could not be read")
         return None

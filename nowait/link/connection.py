@@ -69,6 +69,7 @@ class Connection:
         if self._heartbeat_timer is not None:
             self._heartbeat_timer.cancel()
         self._stream.close()
+        self._decoder.clear()
         if not self._closed.done():
             self._closed.set_result(None)
 

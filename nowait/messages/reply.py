@@ -168,4 +168,7 @@ def _encode(reply: Reply, message: Delivery) -> Reply:
     """The same with its result encoded, as compact JSON, if that is what the task has returned."""
     if reply.state != "SUCCESS":
         return reply
-    return reply._replace(result=Encoded.of(reply.result, message.share))
+    try:
+        return reply._replace(result=Encoded.of(reply.result, message.share))
+    except RecursionError as error:
+        raise MalformedReply("it is nested too deeply") from error

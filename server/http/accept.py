@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 
+_LONGEST = 512  # characters; a longer header decides nothing, as reading one could take its square
 # A media range, and the parameters behind it up to the next comma; commas in quotes do not count.
 _RANGE = re.compile(r'\s*([^\s;,/"]+)/([^\s;,/"]+)\s*((?:;(?:[^,"]|"(?:[^"\\]|\\.)*")*)?)(?:,|$)')
 _QUALITY = re.compile(r";\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
@@ -19,7 +20,7 @@ def preferred(header: str, offered: Sequence[str]) -> str:
     most specifically, and then the one that is offered first. Parameters other than the quality are ignored, as are
     ranges that cannot be read.
     """
-    ranges = list(_ranges(header))
+    ranges = list(_ranges(header)) if len(header) <= _LONGEST else []
     best, chosen = (0.0, 0), offered[0]
     for media_type in offered:
         matching = [(specific, quality) for name, specific, quality in ranges if _matches(name, media_type)]

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Iterable
+from copy import copy
 from secrets import token_hex
 from types import TracebackType
 from typing import Any, TypeVar
@@ -94,7 +95,8 @@ class BaseHandler(RequestHandler):
     def check_wanted(self) -> None:
         """Raise Finish when the client has left, and the error of abandon() after that."""
         if self._ended_by is not None:
-            raise self._ended_by from None
+            # Another one, as what has been raised knows all frames that it went through, and the handler would know it.
+            raise copy(self._ended_by) from None
 
     def abandon(self, error: Exception) -> None:
         """End what the handler waits for; it raises `error` there. An answer that is being written goes on."""

@@ -156,6 +156,11 @@ def test_a_reply_for_which_there_is_no_room_fails_its_call(idempotent: bool, err
     assert table.counts.malformed == 0
 
 
+def test_a_reply_that_would_never_find_room_refuses_no_other_call() -> None:
+    budget = Budget(1000, 1000)
+    assert budget.take(1001) is None and not budget.full
+
+
 def test_calls_are_refused_from_a_reply_without_room_on_until_there_is_room() -> None:
     budget = Budget(1000, 1000)
     table = connected(budget=budget)

@@ -41,3 +41,4 @@ def test_a_long_header_takes_no_time() -> None:
     assert preferred("text/csv;" + '"a;' * 20_000, OFFERED) in OFFERED
     assert preferred('a/b;"' * 12_000, OFFERED) == "application/json"
     assert preferred("a/b;q=0.1," * 6_000, OFFERED) == "application/json"
+    assert preferred("a" * 60_000, OFFERED) == preferred(f"x{' ' * 60_000}x", OFFERED) == "application/json"

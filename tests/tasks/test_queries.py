@@ -137,7 +137,7 @@ COLLECTIONS = {
     "json": ("JSON", ["'1'", "'null'", "'[1e5, 1.10, -0.0, 18446744073709551616]'", "'{\"a\": 1, \"a\": 2}'", "NULL"]),
     "json_texts": ("JSON", ["'\"\\\\u00e9\\\\/\"'", "'\"π\"'", "'[ ]'"]),
     # What MariaDB's JSON does not let in.
-    "json_of_text": ("LONGTEXT", ["'\"\\\\ud800\"'", "'[NaN, Infinity]'", "' 1 '"]),
+    "json_of_text": ("LONGTEXT", ["'\"\\\\ud800\"'", "' 1 '"]),
 }  # fmt: skip
 
 
