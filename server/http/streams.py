@@ -11,7 +11,7 @@ from typing import Any
 from tornado.web import Finish
 
 from nowait.errors import BridgeError, DeadlineExceeded
-from server.http.tasks import TaskHandler
+from server.http.tasks import TaskHandler, broken_queries
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +32,15 @@ class StreamHandler(TaskHandler):
             queue: the queue that its workers serve.
             content_type: of the answer.
 
-        Raises BridgeError, and Finish when the client leaves, or takes too long, or the stream breaks off.
+        Raises BridgeError, ProblemError for a query that cannot work in its database, and Finish when the client
+        leaves, or takes too long, or the stream breaks off.
         """
         self.check_wanted()
         parts = self.context.tasks.stream(name, args, timeout=self.context.stream_timeout, queue=queue)
         async with aclosing(parts):
             try:
-                part = await self.wait_for(asyncio.wait_for(_next(parts), self.deadline.remaining()))
+                with broken_queries():
+                    part = await self.wait_for(asyncio.wait_for(_next(parts), self.deadline.remaining()))
             except (TimeoutError, asyncio.TimeoutError) as error:
                 raise DeadlineExceeded("there was no part in time") from error
             self.set_header("Content-Type", content_type)

@@ -1,0 +1,75 @@
+"""Answers in parts over real HTTP, with a fake bridge behind them."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from nowait.testing import FakeBridge
+from server.app import WebApplication, make_app
+from server.http.limits import SERVER_OPTIONS
+from server.settings import Settings
+
+Parts = Callable[..., AsyncGenerator[bytes, None]]
+
+
+class QueryBroken(Exception):
+    pass
+
+
+def list_queries() -> list[dict[str, Any]]:
+    parameters = {"type": "object", "properties": {}}
+    return [
+        {"name": "rows", "description": "", "parameters": parameters, "queue": "queries.fast", "repeatable": True}
+    ]
+
+
+class Site:
+    """A server of one query, whose stream is `parts`."""
+
+    def __init__(self, parts: Parts, **settings: Any) -> None:
+        tasks = {"task.list_queries": list_queries, "task.stream_query": parts}
+        self.settings = Settings(**settings)
+        self.bridge = FakeBridge(tasks, queues=["queries.catalogue", "queries.streams"])
+        self.app: WebApplication = make_app(self.bridge, self.settings)
+        self.http = HTTPServer(self.app, **SERVER_OPTIONS)
+        sock, self.port = bind_unused_port()
+        self.http.add_socket(sock)
+
+    async def ask(self, version: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.connect(("127.0.0.1", self.port))
+        reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
+        head = f"GET /queries/rows HTTP/{version}\r\nHost: h\r\nAccept: text/csv\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode())
+        return reader, writer
+
+
+@asynccontextmanager
+async def serving(parts: Parts, **settings: Any) -> AsyncIterator[Site]:
+    site = Site(parts, **settings)
+    yield site
+    site.http.stop()
+    await site.http.close_all_connections()
+    await site.bridge.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_query_that_is_broken_is_503_before_its_first_row() -> None:
+    async def broken(*_: Any) -> AsyncGenerator[bytes, None]:
+        raise QueryBroken("SELECT secret FROM users")
+        yield b""
+
+    async with serving(broken) as site:
+        reader, writer = await site.ask("1.1")
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        assert head.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 60" in head
+        assert json.loads(body)["type"] == "urn:problem-type:nowait:query-broken"
