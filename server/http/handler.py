@@ -195,9 +195,7 @@ class BaseHandler(RequestHandler):
         """Log what is the server's or a worker's fault, under the request id."""
         summary = f"request {self.request_id}: {self.request.method} {self.request.path[:200]!r}"
         if isinstance(value, TaskFailed):
-            # The worker's text is not to be trusted: neither with lines of its own nor with any length.
-            text = ascii(str(value)[:_MAX_LOGGED])[1:-1]
-            log.error("%s: %s", summary, text)
+            log.error("%s: %s", summary, one_line(value))
         elif not isinstance(value, (HTTPError, BridgeError)):
             assert typ is not None and value is not None
             log.error("%s", summary, exc_info=(typ, value, tb))
@@ -225,6 +223,11 @@ class TooLargeHandler(BaseHandler):
     def prepare(self) -> None:
         super().prepare()
         raise HTTPError(413, f"A body has at most {MAX_BODY} bytes.")
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an error for the log: a worker's is trusted neither with lines of its own nor with any length."""
+    return ascii(str(error)[:_MAX_LOGGED])[1:-1]
 
 
 def write_json(handler: RequestHandler, document: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from tornado.web import Finish
 
 from nowait.errors import BridgeError, DeadlineExceeded
+from server.http.handler import one_line
 from server.http.tasks import TaskHandler, broken_queries
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class StreamHandler(TaskHandler):
 
     def _break_off(self, error: BridgeError) -> None:
         """End the connection in the middle of the answer."""
-        log.error("request %s: its stream broke off: %s: %s", self.request_id, type(error).__name__, error)
+        log.error("request %s: its stream broke off: %s: %s", self.request_id, type(error).__name__, one_line(error))
         self.set_status(error.status)  # for the log
         connection: Any = self.request.connection
         if self.request.version == "HTTP/1.0":

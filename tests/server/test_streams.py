@@ -73,3 +73,19 @@ async def test_a_query_that_is_broken_is_503_before_its_first_row() -> None:
         writer.close()
         assert head.startswith(b"HTTP/1.1 503 ") and b"Retry-After: 60" in head
         assert json.loads(body)["type"] == "urn:problem-type:nowait:query-broken"
+
+
+async def breaking(*_: Any) -> AsyncGenerator[bytes, None]:
+    """Fails behind its first part."""
+    yield b"1\r\n"
+    raise LookupError("first\nsecond " + 5000 * "x")
+
+
+@pytest.mark.gen_test
+async def test_what_broke_a_stream_off_is_one_bounded_line_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(breaking) as site:
+        reader, writer = await site.ask("1.1")
+        assert not (await reader.read()).endswith(b"0\r\n\r\n")
+        writer.close()
+    (line,) = [text for text in caplog.messages if "broke off" in text]
+    assert r"first\nsecond" in line and "\n" not in line and len(line) < 1200
