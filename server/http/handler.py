@@ -5,6 +5,8 @@ import inspect
 import json
 import logging
 import re
+import socket
+import struct
 from collections.abc import Awaitable, Iterable
 from secrets import token_hex
 from types import TracebackType
@@ -159,8 +161,15 @@ class BaseHandler(RequestHandler):
 
     def _close(self) -> None:
         """Close the connection: its client does not read."""
-        connection: Any = self.request.connection
         log.warning("request %s: its client does not read the answer", self.request_id)
+        self.break_off()
+
+    def break_off(self) -> None:
+        """End the connection in the middle of the answer, so that no client takes a part of it for the whole."""
+        connection: Any = self.request.connection
+        if self.request.version == "HTTP/1.0" and not connection.stream.closed():
+            # Where its end is that of the connection, only a reset shows that there was to be more.
+            connection.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.stream.close()
 
     def on_connection_close(self) -> None:
