@@ -174,22 +174,22 @@ class _Stream:
         """Return once the queue is there: the task is to be sent then. Raises DeadlineExceeded, and what has failed."""
         while not self._declared:
             left = deadline - asyncio.get_running_loop().time()
-            await self._wait(left, DeadlineExceeded("there was no queue in time"))
+            await self._wait(left, DeadlineExceeded, "there was no queue in time")
         self._sent = True
 
     async def next(self) -> Delivery | None:
         """The next part; None at the end. Raises what has failed."""
-        silence = OutcomeUnknown(f"nothing came from the worker for {_SILENCE:g} s")
+        silence = f"nothing came from the worker for {_SILENCE:g} s"
         while not self._waiting:
             if self._error is None and self._parts.complete:
                 return None
-            await self._wait(_SILENCE if self._parts.heard else None, silence)
+            await self._wait(_SILENCE if self._parts.heard else None, OutcomeUnknown, silence)
         return self._waiting.popleft()
 
-    async def _wait(self, timeout: float | None, error: BridgeError) -> None:
+    async def _wait(self, timeout: float | None, error: Callable[[str], BridgeError], reason: str) -> None:
         """Return when something has happened. Raises what has failed, `error` when nothing has happened in time."""
         loop = asyncio.get_running_loop()
-        timer = None if timeout is None else loop.call_later(timeout, self.fail, error)
+        timer = None if timeout is None else loop.call_later(timeout, self._expire, error, reason)
         try:
             # Not wait_for(): before Python 3.12 it loses a cancellation of the moment in which something happens.
             if not self._changed:
@@ -201,6 +201,11 @@ class _Stream:
         self._changed = False
         if self._error is not None:
             raise self._error
+
+    def _expire(self, error: Callable[[str], BridgeError], reason: str) -> None:
+        """The time to wait is over. After a loop that was held up, what came meanwhile is handled before its timers."""
+        if not self._changed:
+            self.fail(error(reason))
 
     # What the broker and the worker do.
 
