@@ -67,6 +67,7 @@ class Streams:
         queue = queue_of(task_id)
         stream = self._streams[queue] = _Stream(link, Parts(self._topology.worker_user))
         call: Call | None = None
+        message: Delivery | None = None
         try:
             self._declare(queue)
             # A task that is faster than the declaration would find no queue.
@@ -80,6 +81,9 @@ class Streams:
             if call is not None:
                 call.cancel()
             self._close(stream, queue)
+            # The traceback of an error leads here, and each of these to the error.
+            message = call = None
+            stream.release()
 
     def connected(self, link: Link) -> None:
         """A link came up."""
@@ -202,6 +206,11 @@ class _Stream:
         if self._error is not None:
             raise self._error
 
+    def release(self) -> None:
+        """Nobody reads any more: let go of what has come, and of the error."""
+        self._waiting.clear()
+        self._error = None
+
     def _expire(self, error: Callable[[str], BridgeError], reason: str) -> None:
         """The time to wait is over. After a loop that was held up, what came meanwhile is handled before its timers."""
         if not self._changed:
@@ -220,7 +229,8 @@ class _Stream:
         try:
             wanted = self._error is None and self._parts.received(message)
         except BridgeError as error:
-            self.fail(error)
+            # Its traceback would keep the message.
+            self.fail(error.with_traceback(None))
             return False
         if wanted:
             self._waiting.append(message)

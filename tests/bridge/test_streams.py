@@ -1,6 +1,7 @@
 """Answers in parts: the same tests over the bridge with real workers and over its fake."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any
@@ -242,3 +243,28 @@ async def test_a_connection_that_is_lost_fails_the_streams_at_once(private_broke
         channel.collect()
         await until(lambda: bridge.state == "connected")
         await until(lambda: not queues(private_broker, name))
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("end", ["failed", "deadline", "stopped", "left"])
+async def test_a_stream_that_broke_off_holds_no_bytes(broker_url: str, end: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with running(broker_url) as bridge:
+            pause, reason = (0.5, "the reason") if end == "failed" else (30.0, "")
+            timeout = 3.0 if end == "deadline" else 60.0
+            parts = bridge.stream("test.stream", [[LARGE] * 3, pause, reason], timeout=timeout, queue=QUEUE)
+            await anext(parts)
+            assert bridge.statistics().reply_bytes >= LARGE
+            if end == "left":
+                await parts.aclose()
+            else:
+                if end == "stopped":
+                    await bridge.stop(drain=0)
+                # The error is held, and what leads from it.
+                _, error = await failure(parts)
+                assert isinstance(error, BridgeError)
+            assert bridge.statistics().reply_bytes == 0
+    finally:
+        gc.enable()
