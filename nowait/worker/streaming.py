@@ -24,7 +24,7 @@ from celery import Celery
 
 from nowait.deadline import Deadline
 from nowait.messages.limits import MAX_PART
-from nowait.messages.part import PartId, queue_of, summary
+from nowait.messages.part import PartId, Summary, queue_of
 from nowait.topology import Topology
 from nowait.worker.publisher import ConfirmedPublisher, NoQueue, QueueFull, Undelivered
 
@@ -134,7 +134,7 @@ class Stream:
                 self._send(len(self._buffer))
             if self._failure is not None:
                 raise self._failure
-            return summary(self._sent)
+            return Summary(self._run, self._sent).document()
 
     def _send(self, size: int) -> None:
         """Send the next part, of so many bytes of the buffer. With the lock."""
