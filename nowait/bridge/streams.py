@@ -37,11 +37,13 @@ class Streams:
     Args:
         limit: how many may be read at once.
         topology: where their parts come from.
+        on_close: is called when one of them is read no more.
     """
 
-    def __init__(self, limit: int, topology: Topology) -> None:
+    def __init__(self, limit: int, topology: Topology, on_close: Callable[[], None]) -> None:
         self._limit = limit
         self._topology = topology
+        self._on_close = on_close
         self._streams: dict[str, _Stream] = {}  # by their queues
         self._link: Link | None = None
         self._open = False  # the channel of the link
@@ -144,6 +146,7 @@ class Streams:
             self._write(
                 b"".join([methods.cancel(STREAMS, queue), *settled, methods.delete_queue(STREAMS, queue)])
             )
+        self._on_close()
 
     def _write(self, frames: bytes) -> None:
         if self._link is not None:
