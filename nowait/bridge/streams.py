@@ -24,7 +24,7 @@ from nowait.topology import Topology
 
 log = logging.getLogger(__name__)
 
-# Bytes in a queue from which on it takes no more; enough for a worker that waits a tenth of a second to look again.
+# Bytes in a queue from which on it takes no more; enough for a worker that waits as long again as it has waited.
 _MAX_QUEUED = 1024 * 1024
 _ARGUMENTS = bytes(dumps("F", ({"x-max-length-bytes": _MAX_QUEUED, "x-overflow": "reject-publish"},)))
 _PREFETCH = 2  # parts at hand: one that is read, and the next

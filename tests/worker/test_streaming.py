@@ -12,7 +12,10 @@ from celery import Celery
 
 from nowait.messages.limits import MAX_PART
 from nowait.messages.part import PartId, Summary, queue_of
+from nowait.topology import Topology
 from nowait.worker import ReaderLeft, Streaming
+from nowait.worker import streaming as streaming_module
+from nowait.worker.publisher import NoQueue, QueueFull
 from nowait.worker.streaming import Stream
 
 ARGUMENTS = {"x-max-length-bytes": 1024 * 1024, "x-overflow": "reject-publish"}
@@ -156,3 +159,31 @@ def test_the_time_of_the_task_ends_its_waiting(streaming: Streaming, queue: Read
 def test_an_error_of_the_task_is_its_own_while_somebody_reads(streaming: Streaming, queue: Reading) -> None:
     with pytest.raises(LookupError), streaming.open(REQUEST):
         raise LookupError
+
+
+class FullQueue:
+    """In place of a publisher: a queue without room for a part, whose reader leaves after some looks.
+
+    Attributes:
+        refused: how many parts it did not take.
+    """
+
+    def __init__(self, looks: int) -> None:
+        self.refused = 0
+        self._looks = looks
+
+    def publish(self, message: Any, *_: Any, **__: Any) -> None:
+        if message.body:
+            self.refused += 1
+            raise QueueFull
+        self._looks -= 1
+        if not self._looks:
+            raise NoQueue
+
+
+def test_a_part_is_sent_to_a_full_queue_again_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming_module, "_LAST_LOOK", 0.01)
+    publisher: Any = FullQueue(looks=100)
+    with pytest.raises(ReaderLeft), Stream(publisher, Topology.declared(), "some-task", None, None) as stream:
+        stream.write(b"x" * MAX_PART)
+    assert 2 <= publisher.refused < 20
