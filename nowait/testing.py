@@ -21,7 +21,7 @@ from nowait.errors import (
     Unroutable,
 )
 from nowait.messages.encoded import Encoded
-from nowait.messages.part import count_of, summary
+from nowait.messages.part import Summary
 
 
 class FakeBridge:
@@ -141,7 +141,7 @@ class FakeBridge:
                 try:
                     await asyncio.wait([part, call], return_when=asyncio.FIRST_COMPLETED)
                     if not part.done():
-                        if count_of(call.result()) is None:
+                        if Summary.parse(call.result()) is None:
                             raise TaskFailed("FAILURE", "NoStream", "the task does not answer in parts")
                         return
                 finally:
@@ -181,7 +181,7 @@ class FakeBridge:
             async for part in parts:
                 await self._parts[call_id].put(part)
                 sent += 1
-        return summary(sent)
+        return Summary(call_id, sent).document()
 
     def _complete(self, call: Call, outcome: Any) -> None:
         self._calls.abandon(call)

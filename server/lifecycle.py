@@ -1,7 +1,7 @@
 """The life of one server process: it listens, serves until a signal, and stops in one order.
 
     signal ─▶ /readyz is 503 ─▶ no new connections ─▶ requests in flight end ─▶ those left are answered 503
-           ─▶ answers are written to their end ─▶ connections, bridge and drivers are closed
+           ─▶ answers are written to their end, streams broken off ─▶ connections, bridge and drivers are closed
 """
 
 import asyncio
@@ -84,6 +84,8 @@ async def shut_down(http: HTTPServer, app: WebApplication, bridge: Bridge, setti
         requests.abandon(Stopped("the server is stopping"))
         if not await requests.drain(_WRITE_TIMEOUT):
             log.warning("%d answers were not written after %g s", len(requests), _WRITE_TIMEOUT)
+            # Closed as all others are, what has come of them would be whole to a client of HTTP/1.0.
+            requests.break_off()
     await http.close_all_connections()
     await bridge.stop(drain=0)
     await app.close()

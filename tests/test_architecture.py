@@ -149,7 +149,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.limits": {"tornado"},
     "server.http.prefer": set(),
     "server.http.problem": {"tornado", "nowait"},
-    "server.http.streams": {"tornado", "nowait.errors", "server.http.tasks"},
+    "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server.app", "server.http.limits",

@@ -117,7 +117,7 @@ class Bridge:
         self._budget = Budget(min(MAX_RECEIVED_REPLY, max_reply_bytes), max_reply_bytes)
         self._calls: Calls[Call] = Calls(max_in_flight, self._budget, self._topology.worker_user)
         self._reply_queue = ReplyQueue(f"nowait.replies.{os.getpid()}.{uuid4().hex}", self._topology.replies)
-        self._streams = Streams(max_streams, self._topology)
+        self._streams = Streams(max_streams, self._topology, self._check_idle)
         self._encoder = TaskEncoder(app, self._reply_queue.name)
         self._source = source or self._opener(app)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
@@ -170,14 +170,14 @@ class Bridge:
         self._supervisor = self._loop.create_task(supervision, name="bridge")
 
     async def stop(self, drain: float = 10.0) -> None:
-        """Take no more calls, let those in flight end, and close.
+        """Take no more calls, let those in flight end and streams be read, and close.
 
         Args:
-            drain: seconds to wait for the calls in flight; those left then fail with Stopped, at once
+            drain: seconds to wait for the calls and streams in flight; those left then fail with Stopped, at once
                 when there is no connection. 0 does not wait.
         """
         self._stopping = True
-        if self._calls and self._link is not None and drain > 0:
+        if not self._is_idle and self._link is not None and drain > 0:
             idle = asyncio.ensure_future(self._idle.wait())
             ends: list[asyncio.Future[Any]] = [idle, self._link.lost]
             await asyncio.wait(ends, timeout=drain, return_when=asyncio.FIRST_COMPLETED)
@@ -239,7 +239,7 @@ class Bridge:
         """
         now = asyncio.get_running_loop().time()
         deadline = now + (self._timeout if timeout is None else timeout)
-        call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)
+        call = Call(task_id or new_id(), deadline, idempotent, self._abandon)
         try:
             link = self._usable_link()
             self._calls.admit(deadline, now)
@@ -372,7 +372,19 @@ class Bridge:
                 self._send_probe(self._link, effect.correlation_id)
             elif isinstance(effect, GiveUp):
                 self._link.lose(ConnectionLost(effect.reason))
-        if self._stopping and not self._calls:
+        self._check_idle()
+
+    def _abandon(self, call: Call) -> None:
+        self._calls.abandon(call)
+        self._check_idle()
+
+    @property
+    def _is_idle(self) -> bool:
+        return not self._calls and not self._streams
+
+    def _check_idle(self) -> None:
+        """Have stop() go on once there is nothing to wait for."""
+        if self._stopping and self._is_idle:
             self._idle.set()
 
     def _decode(self, effect: Decode[Call]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from nowait.amqp.methods import Delivery
 from nowait.errors import OutcomeUnknown, Overloaded, TaskFailed
-from nowait.messages.part import PartId, count_of
+from nowait.messages.part import PartId, Summary
 
 
 class Parts:
@@ -44,9 +44,7 @@ class Parts:
         self.heard = True
         if part.number == 0:
             return False
-        if self._run not in (None, part.run):
-            raise OutcomeUnknown("the task was run a second time, as a worker was lost")
-        self._run = part.run
+        self._check_run(part.run)
         if part.number <= self._last:
             return False  # sent twice, as its confirm was lost
         if part.number > self._last + 1:
@@ -58,12 +56,22 @@ class Parts:
         return True
 
     def ended(self, result: Any) -> None:
-        """The task has succeeded. Raises TaskFailed when it has not answered in parts."""
+        """The task has succeeded.
+
+        Raises TaskFailed when it has not answered in parts, and OutcomeUnknown when the parts are not those of its run.
+        """
         self.heard = True
-        self._count = count_of(result)
-        if self._count is None:
+        summary = Summary.parse(result)
+        if summary is None:
             raise TaskFailed("FAILURE", "NoStream", "the task does not answer in parts")
+        self._check_run(summary.run)
+        self._count = summary.parts
         self._check()
+
+    def _check_run(self, run: str) -> None:
+        if self._run not in (None, run):
+            raise OutcomeUnknown("the task was run a second time, as a worker was lost")
+        self._run = run
 
     def _check(self) -> None:
         if self._count is not None and self._last > self._count:

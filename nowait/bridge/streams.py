@@ -24,7 +24,7 @@ from nowait.topology import Topology
 
 log = logging.getLogger(__name__)
 
-# Bytes in a queue from which on it takes no more; enough for a worker that waits a tenth of a second to look again.
+# Bytes in a queue from which on it takes no more; enough for a worker that waits as long again as it has waited.
 _MAX_QUEUED = 1024 * 1024
 _ARGUMENTS = bytes(dumps("F", ({"x-max-length-bytes": _MAX_QUEUED, "x-overflow": "reject-publish"},)))
 _PREFETCH = 2  # parts at hand: one that is read, and the next
@@ -37,11 +37,13 @@ class Streams:
     Args:
         limit: how many may be read at once.
         topology: where their parts come from.
+        on_close: is called when one of them is read no more.
     """
 
-    def __init__(self, limit: int, topology: Topology) -> None:
+    def __init__(self, limit: int, topology: Topology, on_close: Callable[[], None]) -> None:
         self._limit = limit
         self._topology = topology
+        self._on_close = on_close
         self._streams: dict[str, _Stream] = {}  # by their queues
         self._link: Link | None = None
         self._open = False  # the channel of the link
@@ -67,6 +69,7 @@ class Streams:
         queue = queue_of(task_id)
         stream = self._streams[queue] = _Stream(link, Parts(self._topology.worker_user))
         call: Call | None = None
+        message: Delivery | None = None
         try:
             self._declare(queue)
             # A task that is faster than the declaration would find no queue.
@@ -80,6 +83,9 @@ class Streams:
             if call is not None:
                 call.cancel()
             self._close(stream, queue)
+            # The traceback of an error leads here, and each of these to the error.
+            message = call = None
+            stream.release()
 
     def connected(self, link: Link) -> None:
         """A link came up."""
@@ -140,6 +146,7 @@ class Streams:
             self._write(
                 b"".join([methods.cancel(STREAMS, queue), *settled, methods.delete_queue(STREAMS, queue)])
             )
+        self._on_close()
 
     def _write(self, frames: bytes) -> None:
         if self._link is not None:
@@ -174,22 +181,22 @@ class _Stream:
         """Return once the queue is there: the task is to be sent then. Raises DeadlineExceeded, and what has failed."""
         while not self._declared:
             left = deadline - asyncio.get_running_loop().time()
-            await self._wait(left, DeadlineExceeded("there was no queue in time"))
+            await self._wait(left, DeadlineExceeded, "there was no queue in time")
         self._sent = True
 
     async def next(self) -> Delivery | None:
         """The next part; None at the end. Raises what has failed."""
-        silence = OutcomeUnknown(f"nothing came from the worker for {_SILENCE:g} s")
+        silence = f"nothing came from the worker for {_SILENCE:g} s"
         while not self._waiting:
             if self._error is None and self._parts.complete:
                 return None
-            await self._wait(_SILENCE if self._parts.heard else None, silence)
+            await self._wait(_SILENCE if self._parts.heard else None, OutcomeUnknown, silence)
         return self._waiting.popleft()
 
-    async def _wait(self, timeout: float | None, error: BridgeError) -> None:
+    async def _wait(self, timeout: float | None, error: Callable[[str], BridgeError], reason: str) -> None:
         """Return when something has happened. Raises what has failed, `error` when nothing has happened in time."""
         loop = asyncio.get_running_loop()
-        timer = None if timeout is None else loop.call_later(timeout, self.fail, error)
+        timer = None if timeout is None else loop.call_later(timeout, self._expire, error, reason)
         try:
             # Not wait_for(): before Python 3.12 it loses a cancellation of the moment in which something happens.
             if not self._changed:
@@ -201,6 +208,16 @@ class _Stream:
         self._changed = False
         if self._error is not None:
             raise self._error
+
+    def release(self) -> None:
+        """Nobody reads any more: let go of what has come, and of the error."""
+        self._waiting.clear()
+        self._error = None
+
+    def _expire(self, error: Callable[[str], BridgeError], reason: str) -> None:
+        """The time to wait is over. After a loop that was held up, what came meanwhile is handled before its timers."""
+        if not self._changed:
+            self.fail(error(reason))
 
     # What the broker and the worker do.
 
@@ -215,7 +232,8 @@ class _Stream:
         try:
             wanted = self._error is None and self._parts.received(message)
         except BridgeError as error:
-            self.fail(error)
+            # Its traceback would keep the message.
+            self.fail(error.with_traceback(None))
             return False
         if wanted:
             self._waiting.append(message)

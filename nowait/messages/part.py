@@ -3,13 +3,13 @@
 A part is a message whose body is a piece of the stream and whose `message_id` is `RUN.NUMBER`: the run of the task,
 which differs if its message is run a second time, and the number of the part in it, from 1 on. The number 0 is no part:
 the worker looks whether its reader is still there, who hears by it that the worker is. The task's reply, which has the
-number of all parts, is the end.
+run and the number of all its parts, is the end.
 """
 
 from typing import Any, NamedTuple
 
 _QUEUE = "nowait.streams."
-_COUNT = "parts"
+_RUN, _COUNT = "run", "parts"
 
 
 class PartId(NamedTuple):
@@ -28,17 +28,23 @@ class PartId(NamedTuple):
         return cls(run, int(number)) if run and number.isascii() and number.isdigit() and len(number) < 16 else None
 
 
+class Summary(NamedTuple):
+    """What a task has sent: how many parts, in which run."""
+
+    run: str
+    parts: int
+
+    def document(self) -> dict[str, Any]:
+        """What the task returns, a JSON value."""
+        return {_RUN: self.run, _COUNT: self.parts}
+
+    @classmethod
+    def parse(cls, result: Any) -> "Summary | None":
+        """That of a task that has returned `result`; None when it is none."""
+        run, parts = (result.get(_RUN), result.get(_COUNT)) if isinstance(result, dict) else (None, None)
+        return cls(run, parts) if isinstance(run, str) and isinstance(parts, int) and parts >= 0 else None
+
+
 def queue_of(task_id: str) -> str:
     """The queue of the stream that a task answers with."""
     return _QUEUE + task_id
-
-
-def summary(parts: int) -> dict[str, Any]:
-    """What a task returns that has sent so many parts."""
-    return {_COUNT: parts}
-
-
-def count_of(result: Any) -> int | None:
-    """How many parts a task has sent, by what it has returned; None when that is no summary."""
-    count = result.get(_COUNT) if isinstance(result, dict) else None
-    return count if isinstance(count, int) and count >= 0 else None

@@ -24,7 +24,7 @@ from celery import Celery
 
 from nowait.deadline import Deadline
 from nowait.messages.limits import MAX_PART
-from nowait.messages.part import PartId, queue_of, summary
+from nowait.messages.part import PartId, Summary, queue_of
 from nowait.topology import Topology
 from nowait.worker.publisher import ConfirmedPublisher, NoQueue, QueueFull, Undelivered
 
@@ -33,7 +33,9 @@ log = logging.getLogger(__name__)
 _TIMEOUT = 10.0  # seconds that the broker may take for one part
 _PATIENCE = 0.1  # seconds that bytes wait for more of them
 _PULSE = 0.75  # seconds from one look for the reader to the next
-_FIRST_PAUSE, _LAST_PAUSE = 0.002, 0.1  # seconds until a full queue is looked at again
+_FIRST_PAUSE = 0.002  # seconds until a full queue is tried again; doubled from try to try
+_LAST_PAUSE = 1.0  # seconds at most, for a part
+_LAST_LOOK = 0.1  # seconds at most, for a look
 
 
 class ReaderLeft(Exception):
@@ -134,7 +136,7 @@ class Stream:
                 self._send(len(self._buffer))
             if self._failure is not None:
                 raise self._failure
-            return summary(self._sent)
+            return Summary(self._run, self._sent).document()
 
     def _send(self, size: int) -> None:
         """Send the next part, of so many bytes of the buffer. With the lock."""
@@ -148,12 +150,15 @@ class Stream:
         if self._failure is not None:
             raise self._failure
         try:
-            pause = _FIRST_PAUSE
+            pause = look = _FIRST_PAUSE
             while not self._is_taken(number, body):
-                # A part that a full queue refuses has travelled for nothing: what is tried meanwhile is empty.
-                while not self._closed.wait(pause):
-                    pause = min(2 * pause, _LAST_PAUSE)
-                    if self._is_taken(0, b""):
+                # A part that a full queue refuses has travelled for nothing: what is tried meanwhile is empty. It
+                # may fit where a part does not.
+                again = time.monotonic() + pause
+                pause = min(2 * pause, _LAST_PAUSE)
+                while not self._closed.wait(look):
+                    look = min(2 * look, _LAST_LOOK)
+                    if self._is_taken(0, b"") and time.monotonic() >= again:
                         break
                 else:
                     raise ReaderLeft("the task has ended")

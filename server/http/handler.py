@@ -5,6 +5,8 @@ import inspect
 import json
 import logging
 import re
+import socket
+import struct
 from collections.abc import Awaitable, Iterable
 from copy import copy
 from secrets import token_hex
@@ -161,8 +163,15 @@ class BaseHandler(RequestHandler):
 
     def _close(self) -> None:
         """Close the connection: its client does not read."""
-        connection: Any = self.request.connection
         log.warning("request %s: its client does not read the answer", self.request_id)
+        self.break_off()
+
+    def break_off(self) -> None:
+        """End the connection in the middle of the answer, so that no client takes a part of it for the whole."""
+        connection: Any = self.request.connection
+        if self.request.version == "HTTP/1.0" and not connection.stream.closed():
+            # Where its end is that of the connection, only a reset shows that there was to be more.
+            connection.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.stream.close()
 
     def on_connection_close(self) -> None:
@@ -197,9 +206,7 @@ class BaseHandler(RequestHandler):
         """Log what is the server's or a worker's fault, under the request id."""
         summary = f"request {self.request_id}: {self.request.method} {self.request.path[:200]!r}"
         if isinstance(value, TaskFailed):
-            # The worker's text is not to be trusted: neither with lines of its own nor with any length.
-            text = ascii(str(value)[:_MAX_LOGGED])[1:-1]
-            log.error("%s: %s", summary, text)
+            log.error("%s: %s", summary, one_line(value))
         elif not isinstance(value, (HTTPError, BridgeError)):
             assert typ is not None and value is not None
             log.error("%s", summary, exc_info=(typ, value, tb))
@@ -227,6 +234,11 @@ class TooLargeHandler(BaseHandler):
     def prepare(self) -> None:
         super().prepare()
         raise HTTPError(413, f"A body has at most {MAX_BODY} bytes.")
+
+
+def one_line(error: BaseException) -> str:
+    """The text of an error for the log: a worker's is trusted neither with lines of its own nor with any length."""
+    return ascii(str(error)[:_MAX_LOGGED])[1:-1]
 
 
 def write_json(handler: RequestHandler, document: dict[str, Any]) -> None:

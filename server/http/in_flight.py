@@ -13,6 +13,9 @@ class Abandonable(Protocol):
     def abandon(self, error: BridgeError) -> None:
         """End what it waits for; it is answered with the problem of `error`."""
 
+    def break_off(self) -> None:
+        """End its connection, in whatever it is."""
+
 
 class InFlightRequests:
     """The requests of one server that have come, and whose answers have not left yet.
@@ -51,3 +54,8 @@ class InFlightRequests:
         """End all that are still waiting for something."""
         for request in list(self._requests):
             request.abandon(error)
+
+    def break_off(self) -> None:
+        """End the connections of all that are left."""
+        for request in list(self._requests):
+            request.break_off()

@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import socket
-import struct
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 from tornado.web import Finish
 
 from nowait.errors import BridgeError, DeadlineExceeded
-from server.http.tasks import TaskHandler
+from server.http.handler import one_line
+from server.http.tasks import TaskHandler, broken_queries
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +31,15 @@ class StreamHandler(TaskHandler):
             queue: the queue that its workers serve.
             content_type: of the answer.
 
-        Raises BridgeError, and Finish when the client leaves, or takes too long, or the stream breaks off.
+        Raises BridgeError, ProblemError for a query that cannot work in its database, and Finish when the client
+        leaves, or takes too long, or the stream breaks off.
         """
         self.check_wanted()
         parts = self.context.tasks.stream(name, args, timeout=self.context.stream_timeout, queue=queue)
         async with aclosing(parts):
             try:
-                part = await self.wait_for(asyncio.wait_for(_next(parts), self.deadline.remaining()))
+                with broken_queries():
+                    part = await self.wait_for(asyncio.wait_for(_next(parts), self.deadline.remaining()))
             except (TimeoutError, asyncio.TimeoutError) as error:
                 raise DeadlineExceeded("there was no part in time") from error
             self.set_header("Content-Type", content_type)
@@ -48,24 +49,33 @@ class StreamHandler(TaskHandler):
                 while part is not None and self.request.method != "HEAD":
                     part = await self.wait_for(_next(parts))
                     await self._write(part or b"")
-            except BridgeError as error:
-                self._break_off(error)
+            except Finish:
+                raise
+            except Exception as error:
+                # Tornado would write the end of the answer, whatever it was.
+                self._broke_off(error)
                 raise Finish() from None
+            except asyncio.CancelledError:
+                self.break_off()
+                raise
         await self._taken(self.finish())
+
+    def abandon(self, error: Exception) -> None:
+        """End the stream, wherever it is; an answer whose end is being written goes on."""
+        if not self._finished:
+            self._end(error)
 
     async def _write(self, part: bytes) -> None:
         self.write(part)
         await self._taken(self.flush())
 
-    def _break_off(self, error: BridgeError) -> None:
-        """End the connection in the middle of the answer."""
-        log.error("request %s: its stream broke off: %s: %s", self.request_id, type(error).__name__, error)
-        self.set_status(error.status)  # for the log
-        connection: Any = self.request.connection
-        if self.request.version == "HTTP/1.0":
-            # Its end is that of the connection: only a reset shows that there was to be more.
-            connection.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.stream.close()
+    def _broke_off(self, error: Exception) -> None:
+        """Break the answer off, and log why."""
+        expected = isinstance(error, BridgeError)
+        text = f"request {self.request_id}: its stream broke off: {type(error).__name__}: {one_line(error)}"
+        log.error("%s", text, exc_info=None if expected else error)
+        self.set_status(error.status if isinstance(error, BridgeError) else 500)  # for the log
+        self.break_off()
 
 
 async def _next(parts: AsyncGenerator[bytes, None]) -> bytes | None:

@@ -1,6 +1,8 @@
 """The handlers that a worker answers."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from nowait.errors import TaskFailed
@@ -30,12 +32,9 @@ class TaskHandler(BaseHandler):
             name, args, timeout=self.deadline.remaining(), idempotent=idempotent, encoded=True, queue=queue
         )
         try:
-            result: Encoded = await self.wait_for(call)
-            return result
-        except TaskFailed as error:
-            if error.exception == "QueryBroken":
-                raise ProblemError(QUERY_BROKEN) from error
-            raise
+            with broken_queries():
+                result: Encoded = await self.wait_for(call)
+                return result
         finally:
             took = time.perf_counter() - started
             # Milliseconds: https://www.w3.org/TR/server-timing/
@@ -44,3 +43,14 @@ class TaskHandler(BaseHandler):
             if (ran := getattr(call, "runtime", None)) is not None:
                 timing += f", queue;dur={max(0.0, took - ran) * 1000:.1f}, run;dur={ran * 1000:.1f}"
             self.set_sticky_header("Server-Timing", timing)
+
+
+@contextlib.contextmanager
+def broken_queries() -> Iterator[None]:
+    """Raises ProblemError for the TaskFailed of a query that cannot work in its database."""
+    try:
+        yield
+    except TaskFailed as error:
+        if error.exception == "QueryBroken":
+            raise ProblemError(QUERY_BROKEN) from error
+        raise

@@ -1,6 +1,7 @@
 """Answers in parts: the same tests over the bridge with real workers and over its fake."""
 
 import asyncio
+import gc
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from typing import Any
@@ -242,3 +243,60 @@ async def test_a_connection_that_is_lost_fails_the_streams_at_once(private_broke
         channel.collect()
         await until(lambda: bridge.state == "connected")
         await until(lambda: not queues(private_broker, name))
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("end", ["failed", "deadline", "stopped", "left"])
+async def test_a_stream_that_broke_off_holds_no_bytes(broker_url: str, end: str) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        async with running(broker_url) as bridge:
+            pause, reason = (0.5, "the reason") if end == "failed" else (30.0, "")
+            timeout = 3.0 if end == "deadline" else 60.0
+            parts = bridge.stream("test.stream", [[LARGE] * 3, pause, reason], timeout=timeout, queue=QUEUE)
+            await anext(parts)
+            assert bridge.statistics().reply_bytes >= LARGE
+            if end == "left":
+                await parts.aclose()
+            else:
+                if end == "stopped":
+                    await bridge.stop(drain=0)
+                # The error is held, and what leads from it.
+                _, error = await failure(parts)
+                assert isinstance(error, BridgeError)
+            assert bridge.statistics().reply_bytes == 0
+    finally:
+        gc.enable()
+
+
+@pytest.mark.gen_test
+async def test_a_bridge_that_stops_has_its_streams_read_to_their_ends(broker_url: str) -> None:
+    sizes = [LARGE] * 12
+    async with running(broker_url) as bridge:
+        parts = bridge.stream("test.stream", [sizes], queue=QUEUE)
+        came = await anext(parts)
+        for _ in range(3):
+            came += await anext(parts)
+        # Its call ends while the last parts still wait in the queue.
+        stopping = asyncio.ensure_future(bridge.stop(drain=60.0))
+        while len(came) < sum(sizes):
+            await asyncio.sleep(0.05)
+            came += await anext(parts)
+        assert came == expected(sizes)
+        assert not stopping.done()
+        assert await read(parts) == b""
+        await stopping
+
+
+@pytest.mark.gen_test
+async def test_a_bridge_that_stops_does_not_wait_for_what_nobody_waits_for(broker_url: str) -> None:
+    async with running(broker_url) as bridge:
+        parts = bridge.stream("test.stream", [[1, 1], 30.0], queue=QUEUE)
+        await anext(parts)
+        call = bridge.send_task("test.sleep", [30.0], queue=QUEUE)
+        stopping = asyncio.ensure_future(bridge.stop(drain=3600.0))
+        await asyncio.sleep(0)
+        await parts.aclose()
+        call.cancel()
+        await stopping

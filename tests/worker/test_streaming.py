@@ -11,8 +11,12 @@ import pytest
 from celery import Celery
 
 from nowait.messages.limits import MAX_PART
-from nowait.messages.part import PartId, queue_of, summary
+from nowait.messages.part import PartId, Summary, queue_of
+from nowait.topology import Topology
 from nowait.worker import ReaderLeft, Streaming
+from nowait.worker import streaming as streaming_module
+from nowait.worker.publisher import NoQueue, QueueFull
+from nowait.worker.streaming import Stream
 
 ARGUMENTS = {"x-max-length-bytes": 1024 * 1024, "x-overflow": "reject-publish"}
 
@@ -69,6 +73,13 @@ def queue(app: Celery) -> Iterator[Reading]:
         yield Reading(connection.default_channel, "some-task")
 
 
+def sent(stream: Stream) -> int:
+    """How many parts a stream has that is at its end."""
+    summary = Summary.parse(stream.end())
+    assert summary is not None
+    return summary.parts
+
+
 REQUEST = SimpleNamespace(id="some-task", expires=None)
 
 
@@ -76,7 +87,7 @@ def test_what_was_written_arrives_in_parts_and_is_counted(streaming: Streaming, 
     with streaming.open(REQUEST) as stream:
         stream.write(b"first")
         stream.write(b"x" * (MAX_PART + 10))
-        assert stream.end() == summary(3)
+        assert sent(stream) == 3
     assert [queue.part() for _ in range(3)] == [(1, b"first"), (2, b"x" * MAX_PART), (3, b"x" * 10)]
 
 
@@ -85,7 +96,7 @@ def test_what_waits_for_more_leaves_by_itself(streaming: Streaming, queue: Readi
         stream.write(b"first")
         stream.write(b"second")
         assert [queue.part(), queue.part()] == [(1, b"first"), (2, b"second")]
-        assert stream.end() == summary(2)
+        assert sent(stream) == 2
 
 
 def test_a_task_that_is_busy_is_heard_of(streaming: Streaming, queue: Reading) -> None:
@@ -105,7 +116,7 @@ def test_a_full_queue_has_the_task_wait_and_nothing_is_lost(streaming: Streaming
         with streaming.open(REQUEST) as stream:
             for number in range(20):
                 stream.write(bytes([number]) * MAX_PART)
-            assert stream.end() == summary(20)
+            assert sent(stream) == 20
         written.set()
 
     writer = threading.Thread(target=write)
@@ -148,3 +159,31 @@ def test_the_time_of_the_task_ends_its_waiting(streaming: Streaming, queue: Read
 def test_an_error_of_the_task_is_its_own_while_somebody_reads(streaming: Streaming, queue: Reading) -> None:
     with pytest.raises(LookupError), streaming.open(REQUEST):
         raise LookupError
+
+
+class FullQueue:
+    """In place of a publisher: a queue without room for a part, whose reader leaves after some looks.
+
+    Attributes:
+        refused: how many parts it did not take.
+    """
+
+    def __init__(self, looks: int) -> None:
+        self.refused = 0
+        self._looks = looks
+
+    def publish(self, message: Any, *_: Any, **__: Any) -> None:
+        if message.body:
+            self.refused += 1
+            raise QueueFull
+        self._looks -= 1
+        if not self._looks:
+            raise NoQueue
+
+
+def test_a_part_is_sent_to_a_full_queue_again_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streaming_module, "_LAST_LOOK", 0.01)
+    publisher: Any = FullQueue(looks=100)
+    with pytest.raises(ReaderLeft), Stream(publisher, Topology.declared(), "some-task", None, None) as stream:
+        stream.write(b"x" * MAX_PART)
+    assert 2 <= publisher.refused < 20
