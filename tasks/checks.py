@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from tasks.catalogue import Query
 from tasks.database import connect
 from tasks.driver import until
-from tasks.statements import LOST, error_number
+from tasks.statements import LOST, error_arguments, error_number
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +73,7 @@ def _prepare(connection: Any, query: Query, findings: Findings) -> None:
 
 def _reason(error: Exception) -> str:
     """The number and the text of the database's own error, on one line."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    parts = original.args if original is not None else ()
-    return " ".join(" ".join(map(str, parts)).split())
+    return " ".join(" ".join(map(str, error_arguments(error))).split())
 
 
 class Checks:

@@ -17,6 +17,7 @@ from tasks.catalogue import Query
 from tasks.checks import Checks
 from tasks.database import make_engine
 from tasks.reading import Reading
+from tasks.result import Columns
 from tasks.statements import ConnectionLost, QueryFailed, fetch
 
 # Seconds behind the deadline: whoever waits has given up by then, and knows why. A database that is silent is
@@ -83,7 +84,7 @@ def stream_query(self: Any, name: str, parameters: dict[str, Any] | None = None,
     with streaming.open(self.request, reading.kill) as stream:
         header = form == "csv"
 
-        def take(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> None:
+        def take(names: Sequence[str], columns: Columns) -> None:
             nonlocal header
             if form == "csv":
                 stream.write((encode_csv([names]) if header else b"") + encode_csv(zip(*columns)))

@@ -13,13 +13,13 @@ from sqlalchemy.exc import DBAPIError
 from nowait.errors import ResultTooLarge
 from tasks.database import connect
 from tasks.driver import until
+from tasks.result import Columns
 from tasks.statements import QueryFailed, Statement, begin, error_number, run
 
 log = logging.getLogger(__name__)
 
 _KILL_TIMEOUT = 2.0  # seconds
-
-Columns = Sequence[Sequence[Any]]
+_ENDED = 1094  # the database's error: there is no such connection any more
 
 
 class Broken(QueryFailed):
@@ -51,9 +51,10 @@ class Reading:
         repeatable: bool,
         row_limit: int,
     ) -> None:
-        """Call `take` with the names of the columns and each batch of rows, the last of which may be empty.
+        """Call `take` with the names of the columns, and with their values in the rows that have come.
 
-        The first row is taken as soon as it is there. Until then the statement may be tried again; see
+        The first row is taken as soon as it is there; where there is none, `take` is called once with no columns. Until
+        then the statement may be tried again; see
         `tasks.statements.run` for `deadline` and `repeatable`. Whatever ends the reading before the last row, ends the
         statement in the database, too.
 
@@ -111,6 +112,6 @@ class Reading:
                 with until(time.monotonic() + _KILL_TIMEOUT), connect(self._engine) as connection:
                     connection.query(f"KILL {self._id}")
             except (DBAPIError, MySQLError) as error:
-                if error_number(error) != 1094:  # it has ended already
+                if error_number(error) != _ENDED:
                     log.warning("a statement could not be ended: error %s", error_number(error))
             self._id = None

@@ -25,11 +25,10 @@ _REPEATED = {1213, 1205, 3572}
 # client), full, or about to stop.
 _AWAY = {2003, 2006, 2013, 1040, 1053}
 LOST = {1927, 2006, 2013, 4031}  # the connection has ended, as one of both knows
-Statement = TextClause | TextualSelect
 _GRACE = 0.1  # seconds behind the deadline, at which the database itself ends a statement, that its error is awaited
 _PAUSE = 0.05  # seconds before another try, with jitter
 
-
+Statement = TextClause | TextualSelect
 T = TypeVar("T")
 
 
@@ -82,9 +81,7 @@ def fetch(
     return run(engine, attempt, deadline=deadline, repeatable=repeatable)
 
 
-def run(
-    engine: Engine, attempt: Callable[[Any, float], T], *, deadline: float, repeatable: bool = False
-) -> T:
+def run(engine: Engine, attempt: Callable[[Any, float], T], *, deadline: float, repeatable: bool = False) -> T:
     """What a statement gives, in as many attempts as it may have.
 
     Args:
@@ -129,9 +126,14 @@ def run(
 
 
 def error_number(error: Exception) -> Any:
-    """The server's number, or PyMySQL's own; SQLAlchemy wraps the errors of the first connection."""
+    """The server's number, or PyMySQL's own; None where there is none."""
+    return next(iter(error_arguments(error)), None)
+
+
+def error_arguments(error: Exception) -> tuple[Any, ...]:
+    """The number and the text of the database's own error: SQLAlchemy wraps those of the first connection."""
     original = error.orig if isinstance(error, DBAPIError) else error
-    return original.args[0] if original is not None and original.args else None
+    return () if original is None else original.args
 
 
 def begin(

@@ -180,9 +180,12 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.packets": set(),
     "tasks.queries": {
         "celery", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "nowait.worker",
-        "tasks.app", "tasks.catalogue", "tasks.checks", "tasks.database", "tasks.reading", "tasks.statements",
+        "tasks.app", "tasks.catalogue", "tasks.checks", "tasks.database", "tasks.reading", "tasks.result",
+        "tasks.statements",
     },
-    "tasks.reading": {"pymysql", "sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver", "tasks.statements"},
+    "tasks.reading": {
+        "pymysql", "sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver", "tasks.result", "tasks.statements",
+    },
     "tasks.result": {"pymysql", "tasks.packets", "tasks.values"},
     "tasks.settings": {"nowait", "nowait.settings"},
     "tasks.statements": {
