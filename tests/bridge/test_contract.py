@@ -1,8 +1,6 @@
 """What handlers rely on: the same tests over the bridge with real workers and over its fake."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 from uuid import RFC_4122, UUID
 
@@ -11,10 +9,7 @@ import pytest
 from nowait.errors import BridgeError, DeadlineExceeded, Overloaded, Stopped, TaskFailed, Unavailable, Unroutable
 from nowait.messages.encoded import Encoded
 from nowait.testing import FakeBridge
-from tests.bridge.conftest import running, until
-
-Make = Callable[..., AbstractAsyncContextManager[Any]]
-QUEUE = "tests"
+from tests.bridge.conftest import QUEUE, Make, until
 
 
 def fake_echo(value: Any = None, **kwargs: Any) -> Any:
@@ -25,21 +20,7 @@ def fake_fail(text: str) -> None:
     raise LookupError(text)
 
 
-@asynccontextmanager
-async def faking(**options: Any) -> AsyncIterator[FakeBridge]:
-    tasks = {"test.echo": fake_echo, "test.fail": fake_fail, "test.sleep": asyncio.sleep, "test.encoded": Encoded.of}
-    bridge = FakeBridge(tasks, queues=[QUEUE], **options)
-    yield bridge
-    await bridge.stop()
-
-
-@pytest.fixture(params=["fake", "real"])
-def make(request: pytest.FixtureRequest) -> Make:
-    """Makes a bridge that is connected."""
-    if request.param == "fake":
-        return faking
-    url = request.getfixturevalue("broker_url")
-    return lambda **options: running(url, **options)
+FAKES = {"test.echo": fake_echo, "test.fail": fake_fail, "test.sleep": asyncio.sleep, "test.encoded": Encoded.of}
 
 
 def in_flight(bridge: Any) -> int:

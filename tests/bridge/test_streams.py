@@ -2,8 +2,8 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -22,10 +22,8 @@ from nowait.errors import (
     Unroutable,
 )
 from nowait.testing import FakeBridge
-from tests.bridge.conftest import running, until
+from tests.bridge.conftest import QUEUE, Make, running, until
 
-Make = Callable[..., AbstractAsyncContextManager[Any]]
-QUEUE = "tests"
 LARGE = 256 * 1024
 
 
@@ -41,20 +39,7 @@ async def fake_echo(value: Any) -> Any:
     return value
 
 
-@asynccontextmanager
-async def faking(**options: Any) -> AsyncGenerator[FakeBridge, None]:
-    bridge = FakeBridge({"test.stream": fake_stream, "test.echo": fake_echo}, queues=[QUEUE], **options)
-    yield bridge
-    await bridge.stop()
-
-
-@pytest.fixture(params=["fake", "real"])
-def make(request: pytest.FixtureRequest) -> Make:
-    """Makes a bridge that is connected."""
-    if request.param == "fake":
-        return faking
-    url = request.getfixturevalue("broker_url")
-    return lambda **options: running(url, **options)
+FAKES = {"test.stream": fake_stream, "test.echo": fake_echo}
 
 
 def streams(bridge: Any) -> tuple[int, int]:

@@ -136,16 +136,21 @@ async def test_a_client_that_does_not_read_finds_a_part_of_the_answer(
         writer.close()
 
 
+async def assert_broken_off_by_the_stop(site: Site, version: str) -> None:
+    """A stream that is under way ends with its server, and does not look whole."""
+    reader, writer = await site.ask(version)
+    await reader.readuntil(b"\r\n\r\n")
+    await shut_down(site.http, site.app, site.bridge, site.settings)
+    await assert_broken_off(reader, version)
+    writer.close()
+
+
 @pytest.mark.gen_test
 @pytest.mark.parametrize("parts", [endless, hanging])
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_server_that_stops_breaks_its_streams_off(parts: Parts, version: str) -> None:
     async with serving(parts, shutdown_timeout=0.0) as site:
-        reader, writer = await site.ask(version)
-        await reader.readuntil(b"\r\n\r\n")
-        await shut_down(site.http, site.app, site.bridge, site.settings)
-        await assert_broken_off(reader, version)
-        writer.close()
+        await assert_broken_off_by_the_stop(site, version)
 
 
 @pytest.mark.gen_test
@@ -158,11 +163,7 @@ async def test_the_last_bytes_of_a_stream_that_nobody_takes_are_broken_off_at_th
 
     monkeypatch.setattr(lifecycle, "_WRITE_TIMEOUT", 0.2)
     async with serving(large, shutdown_timeout=0.0) as site:
-        reader, writer = await site.ask(version)
-        await reader.readuntil(b"\r\n\r\n")
-        await shut_down(site.http, site.app, site.bridge, site.settings)
-        await assert_broken_off(reader, version)
-        writer.close()
+        await assert_broken_off_by_the_stop(site, version)
 
 
 @pytest.mark.gen_test
