@@ -15,6 +15,7 @@ import msgspec
 # alike; what it writes otherwise it gets as text that is passed on, and what it refuses, it does not get.
 _standard = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _encoder = msgspec.json.Encoder()
+_compact = partial(msgspec.json.format, indent=-1)
 _ALIKE = {type(None), bool, int, str, bytes, Decimal, datetime.date, msgspec.Raw}
 _LOW, _HIGH = 1e-4, 1e16  # from, to: floats that repr() writes without an exponent, as msgspec does
 
@@ -36,7 +37,7 @@ def encode_rows(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
 
 
 def encode_columns(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> bytes:
-    """As encode_rows(), of the values of each column, which are alike(), or parse_json() has given."""
+    """As encode_rows(), of the values of each column, which are alike(), or compact_json() has given."""
     return _encoder.encode(_objects(names, columns))
 
 
@@ -52,14 +53,16 @@ def alike(column: Sequence[Any]) -> Sequence[Any]:
     return [value if type(value) in _ALIKE else msgspec.Raw(_text(to_json(value))) for value in column]
 
 
-def parse_json(column: Iterable[bytes]) -> list[Any]:
-    """The values of a JSON column, for encode_columns(). Raises ValueError when one is no JSON."""
-    column = list(column)
+def compact_json(column: Sequence[bytes]) -> Sequence[msgspec.Raw]:
+    """The texts of a JSON column, for encode_columns(): as they are, without the blanks between their parts.
+
+    Raises ValueError when one is no JSON.
+    """
     try:
-        return list(map(_decoder.decode, column))
-    except (ValueError, msgspec.MsgspecError):  # such as lone surrogates, and NaN
-        read = partial(json.loads, parse_float=_finite, parse_constant=_finite)
-        return [msgspec.Raw(_text(read(text))) for text in column]
+        b"".join(column).decode()
+        return list(map(msgspec.Raw, map(_compact, column)))
+    except (ValueError, msgspec.MsgspecError):
+        return list(map(_compact_slowly, column))
 
 
 def encode_lines(names: Sequence[str], columns: Sequence[Sequence[Any]]) -> bytes:
@@ -109,13 +112,15 @@ def to_json(value: Any) -> Any:
     """One column's value in the form that JSON carries exactly.
 
     Decimal becomes a string, date and datetime ISO 8601, TIME `[-]HH:MM:SS[.ffffff]` (MariaDB's
-    goes from -838:59:59 to 838:59:59, the part within a day is ISO 8601), bytes base64; lists and
-    dicts are JSON columns, None is NULL.
+    goes from -838:59:59 to 838:59:59, the part within a day is ISO 8601), bytes base64; lists,
+    dicts and what compact_json() has given are JSON columns, None is NULL.
 
     Raises TypeError for anything else.
     """
     if value is None or isinstance(value, (str, int, float, list, dict)):
         return value
+    if isinstance(value, msgspec.Raw):
+        return json.loads(bytes(value))
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, datetime.date):
@@ -140,24 +145,20 @@ def _text(value: Any) -> bytes:
     return _standard(value).encode("utf-8", "backslashreplace")
 
 
-def _number(text: str) -> Any:
-    """A number of a JSON column that is no integer of 64 bits."""
-    number = float(text)
-    if _LOW <= abs(number) < _HIGH or not number:
-        return number
-    # What no float can hold is passed on.
-    return msgspec.Raw(text.encode() if math.isinf(number) else _text(json.loads(text)))
+def _compact_slowly(text: bytes) -> msgspec.Raw:
+    try:
+        text.decode()
+        return msgspec.Raw(_compact(text))
+    except (ValueError, msgspec.MsgspecError):  # such as lone surrogates, which are written in one way
+        return msgspec.Raw(_text(json.loads(text, parse_float=_float, parse_constant=_float)))
 
 
-def _finite(text: str) -> float:
+def _float(text: str) -> float:
     """A number, or what Python takes for one, in JSON that msgspec does not read."""
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(f"{text[:40]} has no form in JSON")
     return number
-
-
-_decoder = msgspec.json.Decoder(float_hook=_number)
 
 
 @lru_cache(maxsize=256)

@@ -9,6 +9,7 @@ time, and a test holds the answers equal byte by byte.
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from sqlalchemy import JSON, create_engine, text
 from sqlalchemy.engine import Connection
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from nowait.database_url import DatabaseUrl
 from nowait.messages.encoded import Encoded
-from nowait.rows import encode_rows
+from nowait.rows import compact_json, encode_rows
 
 _THREADS = 32
 _CONNECT_TIMEOUT = 5  # seconds
@@ -43,12 +44,21 @@ class Comparison:
         }
         # As many connections as threads ask for: _THREADS, and the loop itself.
         self._engine = create_engine(
-            "mysql+pymysql://", pool_size=_THREADS + 1, pool_pre_ping=True, connect_args=dict(options)
+            "mysql+pymysql://",
+            pool_size=_THREADS + 1,
+            pool_pre_ping=True,
+            json_deserializer=_json,
+            connect_args=dict(options),
         )
         options["db"] = options.pop("database")
         self._aiomysql, self._asyncmy = (
             create_async_engine(
-                f"mysql+{driver}://", pool_size=connections, max_overflow=0, pool_pre_ping=True, connect_args=options
+                f"mysql+{driver}://",
+                pool_size=connections,
+                max_overflow=0,
+                pool_pre_ping=True,
+                json_deserializer=_json,
+                connect_args=options,
             )
             for driver in ("aiomysql", "asyncmy")
         )
@@ -84,6 +94,10 @@ class Comparison:
     def _query(self, flag: int, delay: float) -> Encoded:
         with self._engine.connect() as connection:
             return _rows(connection, flag, delay)
+
+
+def _json(text: str) -> Any:
+    return compact_json([text.encode()])[0]
 
 
 def _rows(connection: Connection, flag: int, delay: float) -> Encoded:

@@ -5,7 +5,17 @@ bytes, see https://mariadb.com/kb/en/resultset-row/.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from pymysql.err import InternalError
+
+try:
+    from asyncmy.errors import InternalError as _Malformed
+    from asyncmy.protocol import parse_rows_from_buffer
+
+    _IN_C = True
+except ImportError:  # there is no wheel of it, or one without that function
+    _IN_C = False
 
 _HEADER = 4  # bytes
 _LONGEST = 0xFFFFFF  # bytes of a packet; one of that length goes on in the next
@@ -14,7 +24,9 @@ _WIDTHS = {0xFC: 2, 0xFD: 3, 0xFE: 8}  # bytes of a length, by the byte in front
 _END, _ERROR = 0xFE, 0xFF  # the first byte of the packets that are no rows
 _LONGEST_END = 8  # bytes; a longer packet with that first byte is a row
 
-Values = list[bytes | None]
+_AS_BYTES = (0, "", None)  # what asyncmy makes of a value
+
+Values = Sequence[bytes | None]
 
 
 def take_packets(data: bytes, count: int) -> tuple[list[bytes], int]:
@@ -34,8 +46,24 @@ def take_packets(data: bytes, count: int) -> tuple[list[bytes], int]:
 def take_rows(data: bytes, columns: int) -> tuple[list[Values], int]:
     """The rows at the beginning of `data`, and where they end.
 
-    That is in front of a packet that is no row, is not whole, or goes on in the next.
+    That is in front of a packet that is no row, is not whole, is not the next one, or goes on in another. asyncmy reads
+    them in C, where it is installed.
+
+    Raises pymysql.err.InternalError when a row ends before its last value.
     """
+    if not _IN_C or len(data) < _HEADER:
+        return take_rows_in_python(data, columns)
+    rows: list[Values] = []
+    try:
+        number = data[_HEADER - 1]
+        end, _ = parse_rows_from_buffer(bytearray(data), 0, len(data), (_AS_BYTES,) * columns, number, rows)
+    except _Malformed as error:
+        raise InternalError(str(error)) from error
+    return rows, end
+
+
+def take_rows_in_python(data: bytes, columns: int) -> tuple[list[Values], int]:
+    """The same as take_rows(), without asyncmy, of rows that have all their values."""
     rows: list[Values] = []
     start, size = 0, len(data)
     # To read is faster than to cut.

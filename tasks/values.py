@@ -16,7 +16,7 @@ from pymysql.connections import TEXT_TYPES
 from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.protocol import FieldDescriptorPacket
 
-from nowait.rows import alike, parse_json
+from nowait.rows import alike, compact_json
 
 Values = Sequence[bytes | None]
 Convert = Callable[[Values], Sequence[Any]]
@@ -40,7 +40,7 @@ def describe(packets: tuple[bytes, ...], json: frozenset[str]) -> tuple[tuple[st
 
 def _conversion(field: Any, json: bool) -> Convert:
     if json:
-        return partial(_convert, parse_json)
+        return partial(_convert, compact_json)
     if field.type_code == FIELD_TYPE.GEOMETRY:
         return partial(_convert, _geometries)
     converter: Callable[[Any], Any] = converters.decoders.get(field.type_code, converters.through)

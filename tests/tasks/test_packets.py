@@ -1,9 +1,17 @@
 """The text protocol, without a database."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pymysql.err import InternalError
 
-from tasks.packets import take_packets, take_rows
+from tasks.packets import take_packets, take_rows, take_rows_in_python
+
+Row = Sequence[bytes | None]
+Take = Callable[[bytes, int], tuple[Sequence[Row], int]]
 
 
 def length(number: int) -> bytes:
@@ -16,32 +24,52 @@ def packet(content: bytes, number: int = 0) -> bytes:
     return len(content).to_bytes(3, "little") + bytes([number % 256]) + content
 
 
-def row(values: tuple[bytes | None, ...]) -> bytes:
-    return packet(b"".join(b"\xfb" if value is None else length(len(value)) + value for value in values))
+def row(values: Row, number: int = 0) -> bytes:
+    return packet(b"".join(b"\xfb" if value is None else length(len(value)) + value for value in values), number)
+
+
+def written(table: Sequence[Row]) -> bytes:
+    return b"".join(row(values, number) for number, values in enumerate(table, 250))
+
+
+def tuples(rows: Sequence[Row]) -> list[tuple[bytes | None, ...]]:
+    return list(map(tuple, rows))
 
 
 values = st.none() | st.binary() | st.sampled_from([b"x" * 250, b"x" * 251, b"\xfb" * 300, b"\xff", b"\xfe"])
 tables = st.integers(1, 4).flatmap(lambda columns: st.lists(st.tuples(*[values] * columns), min_size=1))
 LAST = {"end": packet(b"\xfe\x00\x00\x02\x00"), "error": packet(b"\xff\x15\x04#28000no"), "huge": b"\xff\xff\xff\x00a"}
+both_ways = pytest.mark.parametrize("take", [take_rows, take_rows_in_python])
 
 
+@both_ways
 @given(tables, st.sampled_from([b"", *LAST.values()]))
-def test_rows_are_taken_up_to_what_is_none(table: list[tuple[bytes | None, ...]], last: bytes) -> None:
-    data = b"".join(map(row, table))
-    assert take_rows(data + last, len(table[0])) == (list(map(list, table)), len(data))
+def test_rows_are_taken_up_to_what_is_none(take: Take, table: list[Row], last: bytes) -> None:
+    rows, end = take(written(table) + last, len(table[0]))
+    assert (tuples(rows), end) == (table, len(written(table)))
 
 
+@both_ways
 @given(tables, st.data())
-def test_what_is_not_whole_is_left(table: list[tuple[bytes | None, ...]], drawn: st.DataObject) -> None:
-    data = b"".join(map(row, table))
+def test_what_is_not_whole_is_left(take: Take, table: list[Row], drawn: Any) -> None:
+    data = written(table)
     cut = drawn.draw(st.integers(0, len(data) - 1))
-    rows, end = take_rows(data[:cut], len(table[0]))
-    assert rows == list(map(list, table))[: len(rows)]
-    assert end == sum(len(row(values)) for values in table[: len(rows)])
-    assert cut < end + len(row(table[len(rows)]))
-    more, rest = take_rows(data[end:], len(table[0]))
-    assert rows + more == list(map(list, table))
+    rows, end = take(data[:cut], len(table[0]))
+    assert tuples(rows) == table[: len(rows)]
+    assert end == len(written(table[: len(rows)]))
+    assert cut < len(written(table[: len(rows) + 1]))
+    more, rest = take(data[end:], len(table[0]))
+    assert tuples(rows) + tuples(more) == table
     assert end + rest == len(data)
+
+
+def test_a_packet_out_of_its_order_is_left() -> None:
+    assert take_rows(row([b"a"], 1) + row([b"b"], 3), 1) == ([(b"a",)], len(row([b"a"])))
+
+
+def test_a_row_with_too_few_values_is_an_error() -> None:
+    with pytest.raises(InternalError):
+        take_rows(row([b"a"]), 2)
 
 
 @given(st.lists(st.binary(min_size=1)), st.integers(0, 5), st.integers(0, 50))
