@@ -9,15 +9,20 @@ from urllib.parse import urlsplit
 
 import pymysql
 
+from tests.sequence import sequence
+
+_ROWS = f"{sequence(8)} AS s"
+_NUMBER = "@row \\:= @row + 1 AS number"
+_NUMBERED = f"(SELECT @row \\:= 0) AS start, {_ROWS}"
 # Some kilobytes of `text` a row; a row that takes `pause` seconds; an error behind some rows; no row for a long time.
 QUERIES = {
-    "numbers": "SELECT seq AS number, REPEAT('é', :width) AS text, NULL AS nothing FROM seq_1_to_99999999 LIMIT :total",
-    "slow": "SELECT seq AS number, SLEEP(:pause) AS slept FROM seq_1_to_100000000 LIMIT :total",
+    "numbers": f"SELECT {_NUMBER}, REPEAT('é', :width) AS text, NULL AS nothing FROM {_NUMBERED} LIMIT :total",
+    "slow": f"SELECT seq AS number, SLEEP(:pause) AS slept FROM {_ROWS} LIMIT :total",
     "breaks": (
-        "SELECT n.seq AS number, (SELECT t.seq FROM seq_1_to_2 AS t WHERE t.seq = 1 OR n.seq > :fine) AS one"
-        " FROM seq_1_to_100000000 AS n LIMIT 1000000"
+        f"SELECT {_NUMBER}, (SELECT t.seq FROM {sequence(1)} AS t WHERE t.seq = 1 OR @row > :fine) AS one"
+        f" FROM {_NUMBERED} LIMIT 1000000"
     ),
-    "once": "SELECT seq AS number, SLEEP(:pause) AS slept FROM seq_1_to_100000000 LIMIT :total",
+    "once": f"SELECT seq AS number, SLEEP(:pause) AS slept FROM {_ROWS} LIMIT :total",
 }
 _SETTINGS = """\
 [numbers.parameters]
