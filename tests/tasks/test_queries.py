@@ -5,7 +5,7 @@ import json
 import os
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -180,7 +180,9 @@ def test_values_are_written_as_those_of_pymysql(engine: Engine, name: str) -> No
     kind, literals = COLLECTIONS[name]
     with table(engine, f"collection_{name}", kind, literals):
         ours, theirs = both(engine, f"collection_{name}", name.startswith("json"))
-    assert ours == theirs
+    # JSON columns are passed on as they are, which is the same document.
+    read: Callable[[bytes], Any] = json.loads if name.startswith("json") else bytes
+    assert read(ours) == read(theirs)
     assert ours.count(b'"value":') == len(literals)
 
 
@@ -202,13 +204,13 @@ def test_generated_columns_come_back_as_all_others(engine: Engine) -> None:
     net = "DECIMAL(8, 2), tax DECIMAL(8, 2) GENERATED ALWAYS AS (value / 5) VIRTUAL"
     label = "label VARCHAR(20) GENERATED ALWAYS AS (CONCAT('€ ', value)) STORED"
     with engine.connect() as connection:
-        connection.exec_driver_sql(f"CREATE TABLE generated (value {net}, {label}) CHARACTER SET utf8mb4")
+        connection.exec_driver_sql(f"CREATE TABLE prices (value {net}, {label}) CHARACTER SET utf8mb4")
         try:
-            connection.exec_driver_sql("INSERT INTO generated (value) VALUES (12.50)")
-            rows = fetch(engine, text("SELECT * FROM generated"), {}, deadline=time.monotonic() + 60)
+            connection.exec_driver_sql("INSERT INTO prices (value) VALUES (12.50)")
+            rows = fetch(engine, text("SELECT * FROM prices"), {}, deadline=time.monotonic() + 60)
             assert json.loads(rows) == [{"value": "12.50", "tax": "2.50", "label": "€ 12.50"}]
         finally:
-            connection.exec_driver_sql("DROP TABLE generated")
+            connection.exec_driver_sql("DROP TABLE prices")
 
 
 def test_geojson_is_json_where_its_column_is_listed(engine: Engine) -> None:

@@ -204,7 +204,7 @@ def test_a_connection_that_is_lost_in_the_middle_of_a_result_is_an_error_of_its_
         thread = threading.Thread(target=run)
         thread.start()
         time.sleep(2)
-        running = "SELECT id FROM information_schema.processlist WHERE info LIKE '%SELECT REPEAT%'"
+        running = "SELECT id FROM information_schema.processlist WHERE info LIKE '%REPEAT%0.02%'"
         (victim,) = connection.execute(text(f"{running} AND id != CONNECTION_ID()")).scalars()
         connection.execute(text(f"KILL {victim}"))
         thread.join()
