@@ -90,12 +90,14 @@ class FakeBridge:
         kwargs: dict[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        lifetime: float | None = None,
         task_id: str | None = None,
         idempotent: bool = False,
         encoded: bool = False,
+        ignore_result: bool = False,
         queue: str,
     ) -> Call:
-        """As `Bridge.send_task`."""
+        """As `Bridge.send_task`; the task runs at once, whatever its `lifetime`."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._timeout if timeout is None else timeout)
         call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)
@@ -113,9 +115,12 @@ class FakeBridge:
         self.idempotent.append(idempotent)
         timer = loop.call_at(deadline, self._complete, call, DeadlineExceeded("no answer before the deadline"))
         call.add_done_callback(lambda _: timer.cancel())
+        call.confirmed = True
         if name in self._tasks:
             self._running[call.id] = task = loop.create_task(self._run(call, name, args or (), kwargs or {}))
             task.add_done_callback(lambda _: self._running.pop(call.id))
+        if ignore_result:
+            self._complete(call, None)
         return call
 
     async def stream(

@@ -42,6 +42,10 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.deadline": {"celery"},
     "nowait.errors": set(),
     "nowait.formats": set(),
+    "nowait.jobs": set(),
+    "nowait.jobs.protocol": {"sqlalchemy", "nowait.jobs.table"},
+    "nowait.jobs.retry": set(),
+    "nowait.jobs.table": {"sqlalchemy"},
     "nowait.link": set(),
     "nowait.link.connection": {
         "nowait.amqp", "nowait.amqp.frames", "nowait.budget", "nowait.link.opener", "nowait.link.stream",
@@ -177,7 +181,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.checks": {"pymysql", "sqlalchemy", "tasks.catalogue", "tasks.database", "tasks.driver", "tasks.statements"},
     "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
-    "tasks.packets": set(),
+    "tasks.packets": {"asyncmy", "pymysql"},
     "tasks.queries": {
         "celery", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "nowait.worker",
         "tasks.app", "tasks.catalogue", "tasks.checks", "tasks.database", "tasks.reading", "tasks.result",
@@ -202,6 +206,9 @@ PURE = (
     "nowait.bridge.calls",
     "nowait.bridge.probe",
     "nowait.errors",
+    "nowait.jobs.protocol",
+    "nowait.jobs.retry",
+    "nowait.jobs.table",
     "nowait.messages.encoder",
     "nowait.messages.limits",
     "nowait.messages.reply",
@@ -214,6 +221,9 @@ PURE = (
 )
 IMPURE = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
 
+# What `pip install nowait` is for; jobs need a database, and what it takes to reach one.
+LIBRARY = ("amqp", "bridge", "link", "messages", "testing", "worker")
+
 # Who never imports whom, directly or by way of others.
 NEVER = [
     ("server", "tasks"),
@@ -222,7 +232,10 @@ NEVER = [
     ("nowait", "tasks"),
     ("nowait", "tornado"),
     ("nowait", "http"),
-    ("nowait", "sqlalchemy"),
+    *((f"nowait.{part}", other) for part in LIBRARY for other in ("sqlalchemy", "nowait.jobs")),
+    ("nowait.jobs", "celery"),
+    ("nowait.jobs", "nowait.bridge"),
+    ("nowait.jobs", "nowait.worker"),
     ("nowait.bridge", "nowait.worker"),
     ("nowait.worker", "nowait.bridge"),
     ("nowait.link", "nowait.bridge"),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nowait.rows import alike, encode_columns, encode_csv, encode_lines, encode_rows, compact_json, to_json
+from nowait.rows import alike, compact_json, encode_columns, encode_csv, encode_lines, encode_rows, to_json
 
 
 @pytest.mark.parametrize(

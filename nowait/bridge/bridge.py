@@ -34,7 +34,7 @@ from nowait.link.link import Link
 from nowait.link.opener import HEARTBEAT, STREAMS, TIMEOUT, ConnectionLost, Opener
 from nowait.link.supervisor import Source, supervise
 from nowait.messages.encoder import Args, Kwargs, Options, TaskEncoder
-from nowait.messages.limits import MAX_RECEIVED_REPLY
+from nowait.messages.limits import MAX_LIFETIME, MAX_RECEIVED_REPLY
 from nowait.messages.outbound import OutboundMessage
 from nowait.messages.reply import MalformedReply, Reply, read_large_reply
 from nowait.topology import Topology
@@ -205,6 +205,7 @@ class Bridge:
         kwargs: Kwargs = None,
         *,
         timeout: float | None = None,
+        lifetime: float | None = None,
         task_id: str | None = None,
         idempotent: bool = False,
         encoded: bool = False,
@@ -216,8 +217,10 @@ class Bridge:
         Args:
             name: the task's name.
             args, kwargs: its positional and keyword arguments, JSON values; None for none.
-            timeout: seconds until the call fails with DeadlineExceeded; also the time after which no worker starts the
-                task any more. None for the bridge's own; 0 or less fails at once.
+            timeout: seconds until the call fails with DeadlineExceeded. None for the bridge's own; 0 or less fails at
+                once.
+            lifetime: seconds after which no worker starts the task any more, at most 49 days; longer than `timeout` for
+                a task that is to run whether or not anybody waits for it. None for `timeout`.
             task_id: the task's id; None for a new one.
             idempotent: the task may run twice: after a lost connection it is sent again when it may be
                 lost, under the same id and within its deadline. Otherwise the call fails with
@@ -235,11 +238,15 @@ class Bridge:
 
         Raises:
             TypeError: an option that is not supported, or arguments that JSON cannot carry.
-            ValueError: the task id is in flight already, or a name is too long for AMQP.
+            ValueError: the task id is in flight already, a name is too long for AMQP, or the lifetime is not above 0
+                and below 49 days.
         """
         now = asyncio.get_running_loop().time()
         deadline = now + (self._timeout if timeout is None else timeout)
+        if lifetime is not None and not 0 < lifetime <= MAX_LIFETIME:
+            raise ValueError(f"lifetime: expected seconds, above 0 and at most {MAX_LIFETIME}")
         call = Call(task_id or new_id(), deadline, idempotent, self._abandon)
+        call.lifetime = None if lifetime is None else now + lifetime
         try:
             link = self._usable_link()
             self._calls.admit(deadline, now)
@@ -295,7 +302,7 @@ class Bridge:
         """The message of a call, for the wire. Raises as send_task(), and MessageTooLarge."""
         if self._topology.tasks:
             options = self._topology.routed(options, self._default_queue)
-        clock, left = datetime.now(timezone.utc), call.deadline - now
+        clock, left = datetime.now(timezone.utc), (call.lifetime or call.deadline) - now
         message = self._encoder.encode(name, args, kwargs, task_id=call.id, timeout=left, now=clock, options=options)
         if self._max_body is not None and len(message.body) > self._max_body:
             raise MessageTooLarge(f"{len(message.body)} bytes of arguments, {self._max_body} are allowed")

@@ -39,12 +39,13 @@ class Call(asyncio.Future[Any]):
         id: the task's id.
         runtime: seconds that the task ran; None when the worker did not say, or not yet.
         deadline, idempotent, expects_reply, confirmed, link: as in `nowait.bridge.calls.PendingCall`.
+        lifetime: until when a worker may start the task, by the loop's clock; None for `deadline`.
         original: name, args, kwargs and options of an idempotent task, to send it again.
     """
 
     __slots__ = (
-        "id", "runtime", "deadline", "idempotent", "expects_reply", "encoded", "confirmed", "link", "original",
-        "_listeners", "_abandon",
+        "id", "runtime", "deadline", "idempotent", "expects_reply", "encoded", "confirmed", "link", "lifetime",
+        "original", "_listeners", "_abandon",
     )  # fmt: skip
 
     def __init__(self, call_id: str, deadline: float, idempotent: bool, abandon: Callable[["Call"], None]) -> None:
@@ -57,6 +58,7 @@ class Call(asyncio.Future[Any]):
         self.confirmed = False
         self.link = 0
         self.runtime: float | None = None
+        self.lifetime: float | None = None
         self.original: tuple[str, Args, Kwargs, Options] | None = None
         self._listeners: tuple[Callable[[Progress], None], ...] = ()
         self._abandon = abandon

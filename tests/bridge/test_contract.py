@@ -57,6 +57,13 @@ async def test_a_result_may_be_had_as_it_is_encoded(make: Make, task: str) -> No
 
 
 @pytest.mark.gen_test
+async def test_a_call_whose_result_is_ignored_ends_with_the_brokers_confirm(make: Make) -> None:
+    async with make() as bridge:
+        call = bridge.send_task("test.sleep", [0.5], ignore_result=True, lifetime=60.0, queue=QUEUE)
+        assert (await call, call.confirmed, in_flight(bridge)) == (None, True, 0)
+
+
+@pytest.mark.gen_test
 async def test_each_caller_gets_its_own_answer(make: Make) -> None:
     async with make() as bridge:
         calls = [bridge.send_task("test.echo", [number], queue=QUEUE) for number in range(300)]

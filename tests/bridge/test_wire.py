@@ -1,6 +1,7 @@
 """The bridge puts the same message on the wire as Celery: both are captured at a real broker."""
 
 import asyncio
+import math
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from deploy.local.services import Services
 from nowait.bridge import Bridge
+from nowait.errors import DeadlineExceeded
 from nowait.messages.encoder import TaskEncoder
 from tests.bridge.conftest import running, until
 
@@ -140,6 +142,20 @@ async def test_the_message_is_celerys_field_by_field(app: Celery, case: str) -> 
         assert message["properties"]["reply_to"].startswith("nowait.replies.")
         assert message["headers"]["origin"]
     app.close()
+
+
+@pytest.mark.gen_test
+async def test_a_message_may_live_longer_than_its_call(app: Celery) -> None:
+    loop = asyncio.get_running_loop()
+    async with running(app.conf.broker_url) as bridge:
+        call = bridge.send_task("test.echo", [1], timeout=0.5, lifetime=600.0, queue="wire")
+        with pytest.raises(DeadlineExceeded):
+            await call
+        message = await loop.run_in_executor(None, take, app)
+        assert 599_000 <= int(message["properties"]["expiration"]) <= 600_000
+        for lifetime in (0.0, -1.0, 1e7, math.nan):
+            with pytest.raises(ValueError, match="lifetime"):
+                bridge.send_task("test.echo", [1], lifetime=lifetime, queue="wire")
 
 
 @pytest.mark.gen_test

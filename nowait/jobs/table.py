@@ -1,0 +1,89 @@
+"""The table of jobs, as `nowait.jobs.migrations` makes it. No I/O.
+
+One row is a job, the outbox of its messages, the lease of its worker and the timer of its retries, by one column:
+`due`, the moment at which a server has to look at it again.
+"""
+
+from enum import Enum
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects import mysql
+
+
+class State(str, Enum):
+    """Where a job is in its life; `nowait.jobs.protocol` has the ways from one to another."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+
+    @property
+    def final(self) -> bool:
+        """True when nothing comes behind it."""
+        return self not in (State.QUEUED, State.RUNNING)
+
+
+_ascii = {"charset": "ascii", "collation": "ascii_bin"}
+_id = mysql.CHAR(36, **_ascii)
+_moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+_long = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+_json = JSON(none_as_null=True)
+_count = Integer().with_variant(mysql.INTEGER(unsigned=True), "mysql", "mariadb")
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _id, primary_key=True),  # UUID version 7: the order of the ids is that of their creation
+    Column("owner", String(100), nullable=False, server_default=""),
+    Column("name", String(100), nullable=False),
+    Column("queue", String(100), nullable=False),
+    Column("parameters", _json, nullable=False),
+    Column("retry", _json, nullable=False),  # see nowait.jobs.retry
+    Column("state", mysql.ENUM(*(state.value for state in State)), nullable=False),
+    Column("due", _moment, nullable=False),  # publish | the lease ends | delete
+    Column("attempt", _count, nullable=False, server_default="0"),  # the fencing token: one more with each claim
+    Column("failures", _count, nullable=False, server_default="0"),  # attempts that raised
+    Column("version", _count, nullable=False, server_default="0"),  # one more with each change that a client sees
+    Column("progress", _json),
+    Column("result", _long),  # JSON
+    Column("error", _json),
+    Column("worker", String(255)),
+    Column("created", _moment, nullable=False),
+    Column("eta", _moment),
+    Column("expires", _moment),
+    Column("started", _moment),
+    Column("finished", _moment),
+    Column("idempotency_key", mysql.VARCHAR(255, **_ascii)),
+    Column("fingerprint", LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")),
+    UniqueConstraint("owner", "idempotency_key", name="idempotency"),
+    Index("due", "due"),
+    Index("state", "state", "id"),
+    mysql_engine="InnoDB",
+    mysql_charset="utf8mb4",
+)
+"""All moments are UTC, by the database's clock. `attempt` - `failures` are the attempts whose worker was lost, and the
+one that runs."""
+
+# For every connection that touches the table. Under REPEATABLE READ a server that holds due rows blocks those who add
+# jobs, and MariaDB from 11.6 fails a transaction that outlives a heartbeat (error 1020, innodb_snapshot_isolation).
+ISOLATION_LEVEL = "READ COMMITTED"
+# Both databases take the same text: each reads the comments that are meant for it.
+# https://mariadb.com/kb/en/comment-syntax/#executable-comment-syntax
+INIT_COMMAND = "SET time_zone = '+00:00', innodb_lock_wait_timeout = 2"
