@@ -155,6 +155,8 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.problem": {"tornado", "nowait"},
     "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
+    "server.jobs": set(),
+    "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server.app", "server.http.limits",
         "server.settings",

@@ -63,7 +63,7 @@ def succeed(job_id: str, attempt: int, result: str) -> Update:
 def retry(job_id: str, attempt: int, seconds: float) -> Update:
     """Wait for another attempt, as this one has failed."""
     return _step(*_running(job_id, attempt)).values(
-        state=State.QUEUED.value, failures=jobs.c.failures + 1, worker=None, due=later(seconds)
+        state=State.QUEUED.value, failures=jobs.c.failures + 1, worker=None, eta=later(seconds), due=later(seconds)
     )
 
 
@@ -109,7 +109,9 @@ def expire(job_ids: Collection[str]) -> Update:
 
 def recall(job_id: str, seconds: float) -> Update:
     """Wait for another attempt of a job, locked by due(), whose worker is lost."""
-    return _step(jobs.c.id == job_id).values(state=State.QUEUED.value, worker=None, due=later(seconds))
+    return _step(jobs.c.id == job_id).values(
+        state=State.QUEUED.value, worker=None, eta=later(seconds), due=later(seconds)
+    )
 
 
 def give_up(job_id: str, error: dict[str, Any]) -> Update:

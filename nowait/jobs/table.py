@@ -66,7 +66,7 @@ jobs = Table(
     Column("error", _json),
     Column("worker", String(255)),
     Column("created", _moment, nullable=False),
-    Column("eta", _moment),
+    Column("eta", _moment),  # not begun before, the first time or again
     Column("expires", _moment),
     Column("started", _moment),
     Column("finished", _moment),

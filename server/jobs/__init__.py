@@ -1,0 +1,1 @@
+"""Durable jobs: kept in the database, run by workers, read by clients."""

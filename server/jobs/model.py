@@ -1,0 +1,134 @@
+"""A job as the server knows it, and where jobs are kept. No I/O."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from nowait.jobs.retry import Retry
+from nowait.jobs.table import State
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """What is asked for.
+
+    Attributes:
+        id: UUID version 7, as text.
+        owner: who asks; "" as long as there is one owner alone.
+        name: of the job, as the catalogue lists it.
+        queue: that its workers serve.
+        parameters: its parameters, JSON values that the catalogue has found good.
+        retry: when it is tried again.
+        countdown: seconds before which it is not begun; None for none. Not with `eta`.
+        eta: the moment before which it is not begun, UTC without a zone; None for none.
+        expires_in: seconds after which it is not begun any more; None for none. Not with `expires`.
+        expires: the moment after which it is not begun, UTC without a zone; None for none.
+        key: what makes a repeated request the same one; None for none.
+        fingerprint: SHA-256 of the canonical request, 32 bytes; None without a key.
+    """
+
+    id: str
+    owner: str
+    name: str
+    queue: str
+    parameters: dict[str, Any]
+    retry: Retry
+    countdown: float | None = None
+    eta: datetime | None = None
+    expires_in: float | None = None
+    expires: datetime | None = None
+    key: str | None = None
+    fingerprint: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A row of the table; moments are UTC without a zone, by the database's clock.
+
+    Attributes:
+        attempt: attempts that were begun.
+        failures: of these, that raised.
+        version: one more with each change that a client sees.
+        result: JSON text; None as long as there is none, and where it was not asked for.
+        error: what a client may know of its failure, a problem document; None for none.
+        eta: before which it is not begun (again); None for none.
+    """
+
+    id: str
+    owner: str
+    name: str
+    queue: str
+    parameters: dict[str, Any]
+    retry: Retry
+    state: State
+    attempt: int
+    failures: int
+    version: int
+    progress: Any
+    result: str | None
+    error: dict[str, Any] | None
+    created: datetime
+    eta: datetime | None
+    expires: datetime | None
+    started: datetime | None
+    finished: datetime | None
+
+
+class StoreUnavailable(Exception):
+    """The database did not answer in time: whoever has asked knows nothing. `str()` has the reason, for the log."""
+
+
+class SchemaMissing(StoreUnavailable):
+    """The database has no table of jobs, or one that is too old."""
+
+
+class KeyReused(Exception):
+    """The key was used with another request."""
+
+
+class KeyInUse(Exception):
+    """A first request with the key has not ended yet."""
+
+
+class TooManyJobs(Exception):
+    """The owner has as many unfinished jobs as allowed."""
+
+
+class AlreadyEnded(Exception):
+    """The job cannot be cancelled any more.
+
+    Attributes:
+        job: as it has ended.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"the job has ended: {job.state.value}")
+        self.job = job
+
+
+class Store(Protocol):
+    """Where jobs are kept. Each call ends within `timeout` seconds, and raises StoreUnavailable then."""
+
+    async def add(self, job: NewJob, timeout: float) -> tuple[Job, bool]:
+        """Keep a job, once it is committed; its message is sent soon.
+
+        Returns the job, and True when a request with its key had made it before.
+
+        Raises KeyReused, KeyInUse, TooManyJobs and StoreUnavailable; nothing was kept then, or the same call again
+        with the key finds it.
+        """
+
+    async def get(self, job_id: str, owner: str, timeout: float) -> Job | None:
+        """The job, with its result; None when there is none."""
+
+    async def list(
+        self, owner: str, timeout: float, *, limit: int, before: str | None, state: State | None, name: str | None
+    ) -> list[Job]:
+        """Up to `limit` jobs without their results, newest first: older than the id `before`, of a state, of a name."""
+
+    async def cancel(self, job_id: str, owner: str, timeout: float) -> Job | None:
+        """Cancel it, also one that is cancelled; None when there is none. Raises AlreadyEnded."""
+
+    async def versions(self, job_ids: Collection[str], timeout: float) -> dict[str, int]:
+        """The versions of those that are there."""
