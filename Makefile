@@ -60,7 +60,7 @@ beat: $(VENV)/run ## Celery's scheduler alone, from the settings
 	$(EXEC) $(BIN)/celery -A tasks beat --schedule .local/beat-schedule $(ARGS)
 
 lock: $(VENV)/lock ## Pin the newest allowed versions of all dependencies, with their hashes
-	@for set in server worker 'run server worker demo' 'test server worker demo test bench'; do \
+	@for set in server worker migrate 'run server worker migrate demo' 'test server worker migrate demo test bench'; do \
 	    set -- $$set; name=$$1; [ $$# -eq 1 ] || shift; \
 	    $(VENV)/lock/bin/uv pip compile setup.cfg $$(printf -- '--extra %s ' "$$@") --upgrade --universal \
 	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
