@@ -13,7 +13,7 @@ EXEC := @exec setpriv --pdeathsig TERM
 PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 2 --dist loadgroup --max-worker-restart 0)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults bench bench-compare platforms check lint types sample server worker beat lock clean
+.PHONY: help run test faults bench bench-compare platforms check lint types sample migrate server worker beat lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -49,6 +49,9 @@ types: $(VENV)/test ## Types, strictly
 
 sample: $(VENV)/run ## The sample data into the database of the settings; an existing table is never touched
 	$(EXEC) $(BIN)/python -m deploy.local.sample
+
+migrate: $(VENV)/run ## The schema of jobs in the database of the settings: made, or brought to the newest revision
+	$(EXEC) $(BIN)/python -m nowait.jobs $(ARGS)
 
 server: $(VENV)/run ## One server alone, from the settings (python -m server --help)
 	$(EXEC) $(BIN)/python -m server

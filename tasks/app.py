@@ -22,7 +22,7 @@ except CatalogueError as error:
 _CATALOGUE_QUEUE = "queries.catalogue"
 _STREAMS_QUEUE = "queries.streams"
 # A query that names no queue goes to the first.
-_QUEUES = {"queries", "queries.fast", "queries.slow", _STREAMS_QUEUE, _CATALOGUE_QUEUE}
+_QUEUES = {"queries", "queries.fast", "queries.slow", "queries.jobs", _STREAMS_QUEUE, _CATALOGUE_QUEUE}
 _QUEUES |= {query.queue for query in catalogue.values()}
 
 topology = Topology.named(settings.topology)
