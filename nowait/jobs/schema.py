@@ -1,5 +1,7 @@
 """Which schema of the database the code needs, and what is missing where there is another. No I/O."""
 
+from typing import Any
+
 from sqlalchemy import Select, String, column, select, table
 
 REVISION = "0001"
@@ -15,7 +17,7 @@ _DENIED = (1142, 1044)  # a table, a database; also of a table that is not there
 _MISSING = "the table of jobs is missing: run `make migrate`"
 
 
-def installed() -> Select[tuple[str]]:
+def installed() -> Select[Any]:
     """The database's revision, in one row; no row when it has none yet."""
     return select(column("version_num", String)).select_from(table(VERSIONS))
 

@@ -91,7 +91,7 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _config(output: TextIO | None = None, **attributes: Any) -> Config:
-    config = Config(attributes=attributes, **({} if output is None else {"output_buffer": output}))
+    config = Config(attributes=attributes, output_buffer=output)
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     return config
 
