@@ -187,11 +187,12 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": {"tasks.app"},
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
     "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},
-    "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.formats"},
+    "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.jobs.retry", "tasks.parameters"},
     "tasks.checks": {"pymysql", "sqlalchemy", "tasks.catalogue", "tasks.database", "tasks.driver", "tasks.statements"},
     "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
     "tasks.packets": {"asyncmy", "pymysql"},
+    "tasks.parameters": {"jsonschema", "nowait.formats"},
     "tasks.queries": {
         "celery", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "nowait.worker",
         "tasks.app", "tasks.catalogue", "tasks.checks", "tasks.database", "tasks.reading", "tasks.result",
@@ -229,6 +230,7 @@ PURE = (
     "nowait.messages.validation",
     "nowait.topology",
     "nowait.rows",
+    "tasks.parameters",
 )
 IMPURE = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
 
