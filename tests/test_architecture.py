@@ -189,7 +189,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},
     "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.jobs.retry", "tasks.parameters"},
     "tasks.checks": {"pymysql", "sqlalchemy", "tasks.catalogue", "tasks.database", "tasks.driver", "tasks.statements"},
-    "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
+    "tasks.database": {"pymysql", "sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
     "tasks.packets": {"asyncmy", "pymysql"},
     "tasks.parameters": {"jsonschema", "nowait.formats"},
