@@ -191,6 +191,40 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.checks": {"pymysql", "sqlalchemy", "tasks.catalogue", "tasks.database", "tasks.driver", "tasks.statements"},
     "tasks.database": {"pymysql", "sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
+    "tasks.jobs": {"tasks.jobs.job", "tasks.jobs.registry"},
+    "tasks.jobs.attempt": {
+        "pymysql", "sqlalchemy", "nowait.errors", "nowait.jobs", "nowait.jobs.table", "tasks.database", "tasks.driver",
+        "tasks.jobs", "tasks.jobs.failures", "tasks.jobs.heartbeat", "tasks.jobs.job", "tasks.jobs.lease",
+        "tasks.jobs.registry", "tasks.jobs.results", "tasks.jobs.steps", "tasks.jobs.transaction", "tasks.statements",
+    },
+    "tasks.jobs.celery_tasks": {
+        "celery", "nowait.jobs.retry", "tasks.jobs.job", "tasks.jobs.registry", "tasks.parameters",
+    },
+    "tasks.jobs.failures": {"nowait.errors", "tasks.jobs.lease", "tasks.jobs.results", "tasks.parameters"},
+    "tasks.jobs.heartbeat": {
+        "pymysql", "sqlalchemy", "nowait.jobs", "tasks.database", "tasks.driver", "tasks.jobs.lease",
+        "tasks.statements",
+    },
+    "tasks.jobs.job": {"sqlalchemy", "nowait.errors", "tasks.jobs.lease", "tasks.jobs.results"},
+    "tasks.jobs.lease": {"nowait.jobs.protocol"},
+    "tasks.jobs.queries": {
+        "nowait.errors", "nowait.messages.encoded", "nowait.rows", "tasks.catalogue", "tasks.jobs.job",
+        "tasks.jobs.registry", "tasks.jobs.results", "tasks.statements",
+    },
+    "tasks.jobs.registry": {"nowait.jobs.retry", "tasks.jobs.job", "tasks.parameters"},
+    "tasks.jobs.results": {"nowait.errors", "nowait.messages.encoded", "nowait.rows"},
+    "tasks.jobs.schema": {
+        "pymysql", "sqlalchemy", "nowait.jobs", "tasks.database", "tasks.driver", "tasks.statements",
+    },
+    "tasks.jobs.steps": {
+        "pymysql", "sqlalchemy", "nowait.jobs", "nowait.jobs.retry", "nowait.jobs.table", "tasks.database",
+        "tasks.driver", "tasks.statements",
+    },
+    "tasks.jobs.transaction": {"sqlalchemy", "tasks.database", "tasks.jobs.failures", "tasks.statements"},
+    "tasks.jobs.worker": {
+        "celery", "tasks.app", "tasks.jobs", "tasks.jobs.attempt", "tasks.jobs.queries", "tasks.jobs.registry",
+        "tasks.jobs.schema", "tasks.jobs.transaction",
+    },
     "tasks.packets": {"asyncmy", "pymysql"},
     "tasks.parameters": {"jsonschema", "nowait.formats"},
     "tasks.queries": {
@@ -202,6 +236,7 @@ ALLOWED: dict[str, set[str]] = {
         "pymysql", "sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver", "tasks.result", "tasks.statements",
     },
     "tasks.result": {"pymysql", "tasks.packets", "tasks.values"},
+    "tasks.sample": {"sqlalchemy", "tasks.jobs"},
     "tasks.settings": {"nowait", "nowait.settings"},
     "tasks.statements": {
         "pymysql", "sqlalchemy", "nowait.errors", "nowait.rows", "tasks.database", "tasks.driver", "tasks.result",
@@ -230,6 +265,9 @@ PURE = (
     "nowait.messages.validation",
     "nowait.topology",
     "nowait.rows",
+    "tasks.jobs.failures",
+    "tasks.jobs.lease",
+    "tasks.jobs.results",
     "tasks.parameters",
 )
 IMPURE = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
