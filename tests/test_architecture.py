@@ -213,9 +213,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "tasks.jobs.registry": {"nowait.jobs.retry", "tasks.jobs.job", "tasks.parameters"},
     "tasks.jobs.results": {"nowait.errors", "nowait.messages.encoded", "nowait.rows"},
-    "tasks.jobs.schema": {
-        "pymysql", "sqlalchemy", "nowait.jobs", "tasks.database", "tasks.driver", "tasks.statements",
-    },
+    "tasks.jobs.schema": {"pymysql", "sqlalchemy", "nowait.jobs", "tasks.database", "tasks.driver", "tasks.statements"},
     "tasks.jobs.steps": {
         "pymysql", "sqlalchemy", "nowait.jobs", "nowait.jobs.retry", "nowait.jobs.table", "tasks.database",
         "tasks.driver", "tasks.statements",
@@ -241,7 +239,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.statements": {
         "pymysql", "sqlalchemy", "nowait.errors", "nowait.rows", "tasks.database", "tasks.driver", "tasks.result",
     },
-    "tasks.values": {"msgspec", "pymysql", "nowait.rows"},
+    "tasks.values": {"msgspec", "pymysql", "nowait.rows", "tasks.packets"},
 }
 
 # Decisions without I/O: no socket, no loop, no clock.
