@@ -458,6 +458,17 @@ def test_a_zombie_that_goes_on_whatever_it_is_warned_of_runs_no_further_statemen
     assert table.effects(job_id) == []
 
 
+def test_a_zombie_gets_no_transaction(table: Table) -> None:
+    def function(job: Job) -> None:
+        table.take_over(job.id)
+        with pytest.raises(LeaseLost):
+            go_on(job)
+        with pytest.raises(LeaseLost):
+            effect(job)
+
+    assert table.run(table.add(), function) is None
+
+
 def test_a_cancel_ends_the_statement_and_its_effects(
     table: Table, locked: None, elsewhere: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
