@@ -38,7 +38,8 @@ def added(job: NewJob) -> Insert:
         eta=eta,
         expires=expires,
         idempotency_key=job.key,
-        fingerprint=job.fingerprint,
+        # aiomysql takes no bytes beside PyMySQL from 1.2 on.
+        fingerprint=None if job.fingerprint is None else func.unhex(job.fingerprint.hex()),
     )
 
 

@@ -24,11 +24,14 @@ _OPTIONS = ["--transaction-isolation=REPEATABLE-READ", "--loose-innodb-snapshot-
 
 @pytest.fixture(scope="session")
 def private_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A database that tests may freeze and kill: they leave it running."""
+    """A database with the table of jobs. Tests may freeze and kill it, and leave it running."""
     database = Database(tmp_path_factory.mktemp("jobs"), options=_OPTIONS)
     try:
         database.start()
         database.wait_ready()
+        engine = create_engine("mysql+pymysql://", connect_args=DatabaseUrl.parse(database.url).options())
+        metadata.create_all(engine)
+        engine.dispose()
         yield database
     finally:
         database.stop()
@@ -37,11 +40,8 @@ def private_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datab
 @pytest.fixture
 def database_url(private_database: Database) -> str:
     """The URL of a database with an empty table of jobs."""
-    options = DatabaseUrl.parse(private_database.url).options()
-    engine = create_engine("mysql+pymysql://", connect_args=options)
-    metadata.drop_all(engine)
-    metadata.create_all(engine)
-    engine.dispose()
+    with connect(private_database.url) as connection:
+        connection.cursor().execute("DELETE FROM jobs")
     return private_database.url
 
 
@@ -73,7 +73,7 @@ class Rows:
     def run(self, statement: str, *values: Any) -> Any:
         """Run a statement, committed at once. Returns its rows as dictionaries."""
         with self._connection.cursor(pymysql.cursors.DictCursor) as cursor:
-            cursor.execute(statement, values)
+            cursor.execute(statement, values or None)
             return cursor.fetchall()
 
     def __getitem__(self, job_id: str) -> dict[str, Any]:
