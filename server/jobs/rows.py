@@ -75,8 +75,9 @@ def unfinished(owner: str, most: int) -> Select[Any]:
 
 def job(row: Row[Any]) -> Job:
     """The job of a row that one of these statements has found."""
-    values = {field.name: row._mapping.get(field.name) for field in fields(Job)}
-    return Job(**{**values, "retry": Retry.of_document(row.retry), "state": State(row.state)})
+    values: dict[str, Any] = {field.name: row._mapping.get(field.name) for field in fields(Job)}
+    values |= {"retry": Retry.of_document(row.retry), "state": State(row.state)}
+    return Job(**values)
 
 
 def _moment(seconds: float | None, moment: datetime | None) -> ColumnElement[Any] | None:

@@ -77,11 +77,9 @@ class Rows:
             return cursor.fetchall()
 
     def __getitem__(self, job_id: str) -> dict[str, Any]:
-        """The row of a job; `due_in`, `eta_in` and `expires_in` are seconds from now."""
-        left = ", ".join(
-            f"TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), {name}) / 1e6 AS {name}_in" for name in ("due", "eta", "expires")
-        )
-        (row,) = self.run(f"SELECT *, {left} FROM jobs WHERE id = %s", job_id)
+        """The row of a job; `due_in` is seconds from now."""
+        due_in = "TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(6), due) / 1e6 AS due_in"
+        (row,) = self.run(f"SELECT *, {due_in} FROM jobs WHERE id = %s", job_id)
         return dict(row)
 
     def add(self, **values: Any) -> str:

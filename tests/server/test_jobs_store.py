@@ -419,5 +419,3 @@ async def test_the_connection_may_be_encrypted(trusted: str) -> None:
     # The farewell of TLS takes a moment.
     port = DatabaseUrl.parse(trusted).port
     await until(lambda: not [each for each in Process().net_connections("tcp") if each.raddr and each.raddr[1] == port])
-
-
