@@ -370,7 +370,7 @@ async def test_connections_that_a_restart_has_cut_are_replaced_without_an_error(
 
 @pytest.mark.parametrize(
     ("rename", "name"),
-    [("RENAME TABLE {} TO {}", "jobs"), ("ALTER TABLE jobs RENAME COLUMN {} TO {}", "version")],
+    [("RENAME TABLE {} TO {}", "jobs"), ("ALTER TABLE jobs RENAME COLUMN {} TO {}", "eta")],
     ids=["missing", "too old"],
 )
 async def test_a_table_that_is_not_as_it_should_be_is_missing(
