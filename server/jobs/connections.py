@@ -1,10 +1,9 @@
 """The server's connections to the database that keeps the jobs, and what becomes of its errors."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-import aiomysql  # type: ignore[import-untyped]
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -23,7 +22,6 @@ _NO_CONNECTION = 2003
 _REPEATS = 3  # of a transaction that the database has rolled back, or whose connection was lost
 _CONNECT_TIMEOUT = 5  # seconds for TCP alone; all else is bounded by the caller's time
 _IDLE = 60  # seconds after which the database drops a connection, and the locks of one that was cut off
-_CLEANUP = 0.1  # seconds between two attempts to end what does not end
 
 # A lock is waited for a second, so that its end is known before a request's two are over. What a client does not wait
 # for any more goes on in the database: it ends by itself.
@@ -64,7 +62,6 @@ class Connections:
                 "charset": "utf8mb4",
                 "connect_timeout": _CONNECT_TIMEOUT,
                 "init_command": _INIT_COMMAND,
-                "async_creator_fn": _connect,
             },
         )
 
@@ -80,7 +77,10 @@ class Connections:
         raise; nothing, or all of it, was committed then. An error of the database that no repetition mends is a defect
         of the steps, and raised as it is.
         """
-        return await _within(timeout, self._repeated(steps))
+        try:
+            return await asyncio.wait_for(self._repeated(steps), timeout)
+        except asyncio.TimeoutError as error:
+            raise StoreUnavailable(f"no answer from the database within {timeout:g} s") from error
 
     async def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -119,27 +119,3 @@ def _translated(error: DBAPIError) -> Exception:
     if type(error).__name__ in ("OperationalError", "InternalError", "InterfaceError"):
         return StoreUnavailable(f"the database failed (error {number})")
     return error
-
-
-async def _within(timeout: float, work: Coroutine[Any, Any, T]) -> T:
-    task = asyncio.ensure_future(work)
-    try:
-        await asyncio.wait({task}, timeout=timeout)
-    finally:
-        # Once is not enough where a statement is too long for the socket: its connection waits to write its farewell.
-        while not task.done():
-            task.cancel()
-            await asyncio.wait({task}, timeout=_CLEANUP)
-    if task.cancelled():
-        raise StoreUnavailable(f"no answer from the database within {timeout:g} s")
-    return task.result()
-
-
-async def _connect(**options: Any) -> Any:
-    connection = aiomysql.Connection(**options)
-    try:
-        await connection.ping(reconnect=True)
-    except BaseException:
-        connection.close()  # of its own accord it is not, when it is cancelled
-        raise
-    return connection

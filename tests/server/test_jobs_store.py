@@ -307,7 +307,7 @@ async def all_at_once(opened: Connections, number: int) -> None:
     await asyncio.gather(*(opened.transaction(steps, T) for _ in range(number)))
 
 
-@pytest.mark.parametrize("parameters", [{}, {"long": "x" * 8_000_000}], ids=["small", "large"])
+@pytest.mark.parametrize("parameters", [{}, {"long": "x" * 15_000_000}], ids=["small", "large"])
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 async def test_no_call_waits_for_a_frozen_database_and_the_pool_is_whole_afterwards(
     database_url: str, private_database: Database, warm: bool, parameters: Any
@@ -351,6 +351,20 @@ async def test_a_database_that_falls_silent_in_the_middle_costs_no_connection(
             proxy.silent_at = None
             proxy.accept()
             await all_at_once(opened, 2)
+
+
+async def test_the_end_of_a_transaction_is_the_last_that_is_sent(
+    database_url: str, private_database: Database
+) -> None:
+    # Nothing ends what SQLAlchemy sends on a connection's way back to the pool.
+    async with Proxy(private_database.port) as proxy:
+        async with connections(database_url.replace(f":{private_database.port}/", f":{proxy.port}/")) as opened:
+            await store(opened).get("", "", T)
+            proxy.last_words = b"ROLLBACK"
+            await store(opened).add(new_job(), T)
+            await store(opened).get("", "", T)
+            await store(opened).cancel("", "", T)
+            assert proxy.last_words is not None
 
 
 async def test_connections_that_a_restart_has_cut_are_replaced_without_an_error(
