@@ -215,6 +215,7 @@ async def two_looks() -> None:
 async def test_jobs_are_added_claimed_and_kept_while_a_relay_has_rows_locked(database_url: str, rows: Rows) -> None:
     for _ in range(10):
         rows.add()
+    rows.add(due_in=2)  # where the search for what is due ends: locked, too
     running, next_due = rows.add(state="running", attempt=1, due_in=10), rows.add(due_in=5)
     async with connections(database_url) as opened:
 
