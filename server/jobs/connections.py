@@ -1,8 +1,8 @@
 """The server's connections to the database that keeps the jobs, and what becomes of its errors."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -21,6 +21,7 @@ _NO_CONNECTION = 2003
 
 _REPEATS = 3  # of a transaction that the database has rolled back, or whose connection was lost
 _CONNECT_TIMEOUT = 5  # seconds for TCP alone; all else is bounded by the caller's time
+_CLEANUP = 0.5  # seconds between two attempts to end what does not end
 _IDLE = 60  # seconds after which the database drops a connection, and the locks of one that was cut off
 
 # A lock is waited for a second, so that its end is known before a request's two are over. What a client does not wait
@@ -77,10 +78,7 @@ class Connections:
         raise; nothing, or all of it, was committed then. An error of the database that no repetition mends is a defect
         of the steps, and raised as it is.
         """
-        try:
-            return await asyncio.wait_for(self._repeated(steps), timeout)
-        except asyncio.TimeoutError as error:
-            raise StoreUnavailable(f"no answer from the database within {timeout:g} s") from error
+        return await _within(timeout, self._repeated(steps))
 
     async def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -119,3 +117,21 @@ def _translated(error: DBAPIError) -> Exception:
     if type(error).__name__ in ("OperationalError", "InternalError", "InterfaceError"):
         return StoreUnavailable(f"the database failed (error {number})")
     return error
+
+
+async def _within(timeout: float, work: Coroutine[Any, Any, T]) -> T:
+    """As asyncio.wait_for, which before Python 3.12 goes on when it is cancelled and has its answer at one moment: a
+    relay would never end.
+    """
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda _: task.cancelled() or task.exception())  # nobody may look at it
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+    finally:
+        while not task.done():
+            task.cancel()
+            # Not for ever: the driver connects with wait_for.
+            await asyncio.wait({task}, timeout=_CLEANUP)
+    if task.cancelled():
+        raise StoreUnavailable(f"no answer from the database within {timeout:g} s")
+    return task.result()

@@ -17,6 +17,7 @@ from nowait.database_url import DatabaseUrl
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import State
 from server.jobs.connections import Connections
+from server.jobs.connections import _within as within
 from server.jobs.database import DatabaseStore
 from server.jobs.model import (
     AlreadyEnded,
@@ -351,6 +352,30 @@ async def test_a_database_that_falls_silent_in_the_middle_costs_no_connection(
             proxy.silent_at = None
             proxy.accept()
             await all_at_once(opened, 2)
+
+
+async def test_who_is_cancelled_does_not_go_on_with_an_answer_of_the_same_moment() -> None:
+    async def answers() -> None:
+        caller.cancel()
+
+    caller = asyncio.ensure_future(within(T, answers()))
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+
+
+async def test_work_that_misses_its_cancellation_is_cancelled_again() -> None:
+    missed = []
+
+    async def hangs() -> None:
+        try:
+            await asyncio.sleep(T)
+        except asyncio.CancelledError:
+            missed.append(1)
+        await asyncio.sleep(T)
+
+    with pytest.raises(StoreUnavailable):
+        await within(0.01, hangs())
+    assert missed == [1]
 
 
 async def test_the_end_of_a_transaction_is_the_last_that_is_sent(
