@@ -16,7 +16,8 @@ DEADLOCK = 1213
 LOCK_WAIT = 1205
 DUPLICATE = 1062
 _CHANGED = 1020  # of MariaDB, for what is a deadlock in all but name
-_NO_TABLE, _NO_COLUMN = 1146, 1054
+# Without rights to it, an account does not learn whether a table is there.
+_NO_TABLE, _NO_COLUMN, _NO_RIGHTS = 1146, 1054, (1142, 1044)
 _NO_CONNECTION = 2003
 
 _REPEATS = 3  # of a transaction that the database has rolled back, or whose connection was lost
@@ -108,8 +109,8 @@ def error_number(error: DBAPIError) -> int | None:
 def _translated(error: DBAPIError) -> Exception:
     """The error for those who know nothing of databases, its text without names and statements."""
     number = error_number(error)
-    if number in (_NO_TABLE, _NO_COLUMN):
-        return SchemaMissing("the table of jobs is missing or too old")
+    if number in (_NO_TABLE, _NO_COLUMN, *_NO_RIGHTS):
+        return SchemaMissing("the table of jobs is missing or too old: run `make migrate`")
     if number == _NO_CONNECTION:
         return StoreUnavailable("the database cannot be reached")
     if error.connection_invalidated:

@@ -418,7 +418,7 @@ async def test_a_table_that_is_not_as_it_should_be_is_missing(
     rows.run(rename.format(name, "another"))
     try:
         async with connections(database_url) as opened:
-            with pytest.raises(SchemaMissing, match="^the table of jobs is missing or too old$"):
+            with pytest.raises(SchemaMissing, match="^the table of jobs is missing or too old: run `make migrate`$"):
                 await store(opened).add(new_job(), T)
             with pytest.raises(SchemaMissing):
                 await store(opened).get("", "", T)
