@@ -12,6 +12,10 @@ from server.http.context import Context, Tasks
 from server.http.handler import NotFoundHandler, TooLargeHandler
 from server.http.in_flight import InFlightRequests
 from server.http.limits import BodyLimit
+from server.jobs.connections import Connections
+from server.jobs.database import DatabaseStore
+from server.jobs.publisher import TaskPublisher
+from server.jobs.relay import Relay
 from server.routes import health, queries, users
 from server.settings import Settings
 
@@ -23,15 +27,17 @@ class WebApplication(Application):
 
     Attributes:
         in_flight: the requests that are being answered.
+        relay: looks after the jobs, once it runs.
     """
 
-    def __init__(self, routes: list[Any], context: Context, close: Close | None) -> None:
+    def __init__(self, routes: list[Any], context: Context, relay: Relay, closes: list[Close]) -> None:
         self._options = {"context": context}
         super().__init__(
             routes, default_handler_class=NotFoundHandler, default_handler_args=self._options, log_function=log_request
         )
         self.in_flight = context.in_flight
-        self._close = close
+        self.relay = relay
+        self._closes = closes
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """The handler of a request, behind the limit for its body."""
@@ -41,8 +47,8 @@ class WebApplication(Application):
 
     async def close(self) -> None:
         """Let go of what the handlers hold."""
-        if self._close is not None:
-            await self._close()
+        for close in self._closes:
+            await close()
 
 
 def make_app(tasks: Tasks, settings: Settings) -> WebApplication:
@@ -51,18 +57,27 @@ def make_app(tasks: Tasks, settings: Settings) -> WebApplication:
     catalogue = QueryCatalogue(
         lambda timeout: tasks.send_task("task.list_queries", timeout=timeout, idempotent=True, queue=queue)
     )
+    connections = Connections(settings.database_url)
+    publisher = TaskPublisher(tasks)
     context = Context(
-        tasks, catalogue, InFlightRequests(), settings.timeout, settings.stream_timeout, settings.demo
+        tasks,
+        catalogue,
+        DatabaseStore(connections, settings.max_jobs),
+        publisher,
+        InFlightRequests(),
+        settings.timeout,
+        settings.stream_timeout,
+        settings.demo,
     )
     # Tornado tries them in this order: the busiest come first.
     routes = users.routes(context) + queries.routes(context) + health.routes(context)
-    close: Close | None = None
+    closes: list[Close] = [connections.close]
     if settings.demo:
-        # Imported here alone: a server without the demo needs no database driver.
+        # Imported here alone: a server without the demo needs none of the drivers that it compares.
         from server.comparison import Comparison
         from server.routes import demo
 
         compared = Comparison(settings.database_url)
         routes += demo.routes(context, compared)
-        close = compared.close
-    return WebApplication(routes, context, close)
+        closes.append(compared.close)
+    return WebApplication(routes, context, Relay(connections, publisher), closes)

@@ -145,14 +145,15 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.app": {
         "tornado", "server.catalogue", "server.comparison", "server.http.access_log", "server.http.context",
-        "server.http.handler", "server.http.in_flight", "server.http.limits", "server.routes", "server.settings",
+        "server.http.handler", "server.http.in_flight", "server.http.limits", "server.jobs.connections",
+        "server.jobs.database", "server.jobs.publisher", "server.jobs.relay", "server.routes", "server.settings",
     },
     "server.catalogue": {"jsonschema", "nowait.errors", "nowait.formats"},
     "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.messages.encoded", "nowait.rows"},
     "server.http": set(),
     "server.http.accept": set(),
     "server.http.access_log": {"tornado"},
-    "server.http.context": {"server.catalogue", "server.http.in_flight"},
+    "server.http.context": {"nowait.bridge", "server.catalogue", "server.http.in_flight", "server.jobs.model"},
     "server.http.handler": {
         "tornado", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.http", "server.http.context",
         "server.http.limits",
@@ -164,7 +165,26 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.jobs": set(),
+    "server.jobs.connections": {"sqlalchemy", "nowait.database_url", "nowait.jobs.table", "server.jobs.model"},
+    "server.jobs.database": {
+        "sqlalchemy", "nowait.jobs", "nowait.jobs.table", "server.jobs", "server.jobs.connections",
+        "server.jobs.model", "server.jobs.quota",
+    },
+    "server.jobs.decisions": {
+        "sqlalchemy", "nowait.jobs", "nowait.jobs.protocol", "nowait.jobs.retry", "nowait.jobs.table",
+    },
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
+    "server.jobs.publisher": {
+        "nowait.bridge", "nowait.jobs.protocol", "server.jobs.decisions", "server.jobs.model",
+    },
+    "server.jobs.quota": set(),
+    "server.jobs.relay": {
+        "sqlalchemy", "nowait.jobs", "nowait.jobs.retry", "server.jobs.connections", "server.jobs.decisions",
+        "server.jobs.model", "server.jobs.publisher",
+    },
+    "server.jobs.rows": {
+        "sqlalchemy", "nowait.jobs.protocol", "nowait.jobs.retry", "nowait.jobs.table", "server.jobs.model",
+    },
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server.app", "server.http.limits",
         "server.settings",
@@ -263,6 +283,9 @@ PURE = (
     "nowait.messages.validation",
     "nowait.topology",
     "nowait.rows",
+    "server.jobs.decisions",
+    "server.jobs.quota",
+    "server.jobs.rows",
     "tasks.jobs.failures",
     "tasks.jobs.lease",
     "tasks.jobs.results",
