@@ -167,16 +167,14 @@ ALLOWED: dict[str, set[str]] = {
     "server.jobs": set(),
     "server.jobs.connections": {"sqlalchemy", "nowait.database_url", "nowait.jobs.table", "server.jobs.model"},
     "server.jobs.database": {
-        "sqlalchemy", "nowait.jobs", "nowait.jobs.table", "server.jobs", "server.jobs.connections",
-        "server.jobs.model", "server.jobs.quota",
+        "sqlalchemy", "nowait.jobs", "nowait.jobs.table", "server.jobs", "server.jobs.connections", "server.jobs.model",
+        "server.jobs.quota",
     },
     "server.jobs.decisions": {
         "sqlalchemy", "nowait.jobs", "nowait.jobs.protocol", "nowait.jobs.retry", "nowait.jobs.table",
     },
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
-    "server.jobs.publisher": {
-        "nowait.bridge", "nowait.jobs.protocol", "server.jobs.decisions", "server.jobs.model",
-    },
+    "server.jobs.publisher": {"nowait.bridge", "nowait.jobs.protocol", "server.jobs.decisions", "server.jobs.model"},
     "server.jobs.quota": set(),
     "server.jobs.relay": {
         "sqlalchemy", "nowait.jobs", "nowait.jobs.retry", "server.jobs.connections", "server.jobs.decisions",
