@@ -1,12 +1,13 @@
 """What every handler is built with."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from nowait.bridge import Call
 from server.catalogue import QueryCatalogue
 from server.http.in_flight import InFlightRequests
+from server.jobs.model import Publisher, Store
 
 
 class Tasks(Protocol):
@@ -22,11 +23,13 @@ class Tasks(Protocol):
         args: list[Any] | None = None,
         *,
         timeout: float | None,
-        idempotent: bool,
+        lifetime: float | None = None,
+        idempotent: bool = False,
         encoded: bool = False,
+        ignore_result: bool = False,
         queue: str,
-    ) -> "asyncio.Future[Any]":
-        """Send a task; the future fails with a BridgeError. With `encoded` its result is an Encoded."""
+    ) -> Call:
+        """Send a task, as `Bridge.send_task`."""
 
     def stream(
         self, name: str, args: list[Any] | None = None, *, timeout: float | None, queue: str
@@ -41,6 +44,8 @@ class Context:
     Attributes:
         tasks: the bridge.
         catalogue: the named queries.
+        jobs: where jobs are kept.
+        publisher: wakes workers for them.
         in_flight: the requests of this server.
         timeout: seconds that a request may take.
         stream_timeout: seconds that a stream may take; its first part has to come within `timeout`.
@@ -49,6 +54,8 @@ class Context:
 
     tasks: Tasks
     catalogue: QueryCatalogue
+    jobs: Store
+    publisher: Publisher
     in_flight: InFlightRequests
     timeout: float
     stream_timeout: float

@@ -1,5 +1,6 @@
 """A job as the server knows it, and where jobs are kept. No I/O."""
 
+from asyncio import Future
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -111,9 +112,9 @@ class Store(Protocol):
     """Where jobs are kept. Each call ends within `timeout` seconds, and raises StoreUnavailable then."""
 
     async def add(self, job: NewJob, timeout: float) -> tuple[Job, bool]:
-        """Keep a job, once it is committed; its message is sent soon.
+        """Keep a job. Once it is committed, its Publisher's send() wakes a worker; without that, it takes seconds.
 
-        Returns the job, and True when a request with its key had made it before.
+        Returns the job, and True when a request with its key had made it before: that one has sent it.
 
         Raises KeyReused, KeyInUse, TooManyJobs and StoreUnavailable; nothing was kept then, or the same call again
         with the key finds it.
@@ -132,3 +133,20 @@ class Store(Protocol):
 
     async def versions(self, job_ids: Collection[str], timeout: float) -> dict[str, int]:
         """The versions of those that are there."""
+
+
+class Publisher(Protocol):
+    """Sends the messages that wake workers up. What gets lost, the relay sends again, as the database has the job."""
+
+    def send(self, job: Job, wait: float | None = None) -> "Future[None] | None":
+        """Wake a worker for a job that add() has made, unless its eta is still to come. Never blocks, never raises.
+
+        Args:
+            job: as add() returned it.
+            wait: seconds for which somebody waits for its end; None for nobody.
+
+        Returns:
+            With `wait`, a future that is done once the worker has answered, or when no answer is to be expected any
+            more: the job may have ended, and get() knows. It never fails, and may be left alone. None where nobody
+            waits, or nothing was sent.
+        """
