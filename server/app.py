@@ -6,13 +6,17 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
-from server.catalogue import QueryCatalogue
+from server.catalogue import Catalogue
 from server.http.access_log import log_request
 from server.http.context import Context, Tasks
 from server.http.handler import NotFoundHandler, TooLargeHandler
 from server.http.in_flight import InFlightRequests
 from server.http.limits import BodyLimit
-from server.routes import health, queries, users
+from server.jobs.kind import JobKind
+from server.jobs.model import NoJobs, Publisher, Store
+from server.jobs.watcher import Watcher
+from server.query import Query
+from server.routes import health, jobs, queries, users
 from server.settings import Settings
 
 Close = Callable[[], Awaitable[None]]
@@ -31,6 +35,7 @@ class WebApplication(Application):
             routes, default_handler_class=NotFoundHandler, default_handler_args=self._options, log_function=log_request
         )
         self.in_flight = context.in_flight
+        self._watcher = context.watcher
         self._close = close
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
@@ -39,23 +44,47 @@ class WebApplication(Application):
         assert handler is not None, "there is a default handler"
         return BodyLimit(handler, lambda: self.get_handler_delegate(request, TooLargeHandler, self._options))
 
+    def stop_waiting(self) -> None:
+        """Have all answers that are held back for news given as they are, and streams of events end."""
+        self._watcher.close()
+
     async def close(self) -> None:
         """Let go of what the handlers hold."""
         if self._close is not None:
             await self._close()
 
 
-def make_app(tasks: Tasks, settings: Settings) -> WebApplication:
-    """The application that answers through `tasks`, a bridge."""
-    queue = queries.CATALOGUE_QUEUE
-    catalogue = QueryCatalogue(
-        lambda timeout: tasks.send_task("task.list_queries", timeout=timeout, idempotent=True, queue=queue)
-    )
+def make_app(
+    tasks: Tasks, settings: Settings, jobs_store: Store | None = None, publisher: Publisher | None = None
+) -> WebApplication:
+    """The application that answers through `tasks`, a bridge.
+
+    Args:
+        tasks: the bridge.
+        settings: the settings.
+        jobs_store: where jobs are kept; None for a server without.
+        publisher: wakes workers for them.
+    """
+
+    def fetch(task: str) -> Callable[[float], Awaitable[Any]]:
+        queue = queries.CATALOGUE_QUEUE
+        return lambda timeout: tasks.send_task(task, timeout=timeout, idempotent=True, queue=queue)
+
+    store = jobs_store or NoJobs()
     context = Context(
-        tasks, catalogue, InFlightRequests(), settings.timeout, settings.stream_timeout, settings.demo
+        tasks=tasks,
+        catalogue=Catalogue("queries", Query.of_document, fetch("task.list_queries")),
+        kinds=Catalogue("jobs", JobKind.of_document, fetch("task.list_jobs")),
+        jobs=store,
+        publisher=publisher or NoJobs(),
+        watcher=Watcher(store, settings.max_watchers),
+        in_flight=InFlightRequests(),
+        timeout=settings.timeout,
+        stream_timeout=settings.stream_timeout,
+        demo=settings.demo,
     )
     # Tornado tries them in this order: the busiest come first.
-    routes = users.routes(context) + queries.routes(context) + health.routes(context)
+    routes = users.routes(context) + queries.routes(context) + jobs.routes(context) + health.routes(context)
     close: Close | None = None
     if settings.demo:
         # Imported here alone: a server without the demo needs no database driver.

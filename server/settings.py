@@ -27,6 +27,9 @@ class Settings(fields.ServiceSettings):
     stream_timeout: float = setting(
         600.0, fields.seconds(1, 86400), "seconds that a stream may take; its first row comes within TIMEOUT"
     )
+    max_watchers: int = setting(
+        1000, fields.integer(1, 100_000), "clients that may wait for news of jobs at once, in each process"
+    )
     shutdown_timeout: float = setting(
         10.0, fields.seconds(0, 3600), "seconds that requests in flight get to end after SIGTERM; 0 for none"
     )
