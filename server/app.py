@@ -27,6 +27,7 @@ class WebApplication(Application):
 
     Attributes:
         in_flight: the requests that are being answered.
+        watcher: finds out which jobs have changed.
     """
 
     def __init__(self, routes: list[Any], context: Context, close: Close | None) -> None:
@@ -35,7 +36,7 @@ class WebApplication(Application):
             routes, default_handler_class=NotFoundHandler, default_handler_args=self._options, log_function=log_request
         )
         self.in_flight = context.in_flight
-        self._watcher = context.watcher
+        self.watcher = context.watcher
         self._close = close
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
@@ -46,7 +47,7 @@ class WebApplication(Application):
 
     def stop_waiting(self) -> None:
         """Have all answers that are held back for news given as they are, and streams of events end."""
-        self._watcher.close()
+        self.watcher.close()
 
     async def close(self) -> None:
         """Let go of what the handlers hold."""

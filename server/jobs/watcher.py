@@ -25,6 +25,7 @@ class Watch:
         self._version: float = -inf  # that its reader has
         self._found: float = -inf  # that a look has found since; inf for a job that is gone
         self._news = asyncio.Event()
+        self._over = False
 
     async def changed(self, version: int, timeout: float) -> bool:
         """Wait until the job has a later version, is gone, or the watcher is closed, at most `timeout` seconds.
@@ -32,7 +33,7 @@ class Watch:
         Returns False when the time is over. What has changed is for the caller to look at; it may be nothing.
         """
         self._version = version
-        if self._found <= version:
+        if self._found <= version and not self._over:
             self._news.clear()
         try:
             await asyncio.wait_for(self._news.wait(), timeout)
@@ -48,9 +49,9 @@ class Watch:
         if self._found > self._version:
             self._news.set()
 
-    def wake(self) -> None:
-        """Let it have a look, whatever there is."""
-        self._found = inf
+    def end(self) -> None:
+        """Nothing more is waited for."""
+        self._over = True
         self._news.set()
 
 
@@ -95,7 +96,7 @@ class Watcher:
         watches.add(watch)
         self._count += 1
         if self.closed:
-            watch.wake()
+            watch.end()
         elif self._task is None:
             self._task = asyncio.create_task(self._run())
         try:
@@ -120,7 +121,7 @@ class Watcher:
         self._wake.set()
         for watches in self._watches.values():
             for watch in watches:
-                watch.wake()
+                watch.end()
 
     async def _run(self) -> None:
         """Look at what is poked at once, and at all that is watched each interval, until nothing is."""
