@@ -87,8 +87,11 @@ class BaseHandler(RequestHandler):
         Raises Finish when the client leaves meanwhile, and the error of abandon(); what was awaited
         is cancelled then.
         """
+        awaited = asyncio.ensure_future(awaitable)
+        if self._ended_by is not None:
+            awaited.cancel()
         self.check_wanted()
-        self._awaited = awaited = asyncio.ensure_future(awaitable)
+        self._awaited = awaited
         try:
             return await awaited
         except asyncio.CancelledError:

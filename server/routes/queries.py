@@ -50,9 +50,8 @@ class QueryHandler(StreamHandler):
         await self._run(query, query.parameters.parse, given)
 
     async def post(self, name: str) -> None:
-        given = read_json(self.request)
         query = await self._find(name)
-        await self._run(query, query.parameters.check, given)
+        await self._run(query, query.parameters.check, read_json(self.request))
 
     def allowed_methods(self) -> Iterable[str]:
         if self._query is not None and not self._query.idempotent:

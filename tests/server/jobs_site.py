@@ -126,7 +126,7 @@ class Events:
         except asyncio.IncompleteReadError as error:
             assert not error.partial
             return None
-        return dict(line.split(": ", 1) if ": " in line else (line, "") for line in block.decode().splitlines())
+        return dict(line.split(": ", 1) if ": " in line else (line, "") for line in block.decode().split("\n")[:-2])
 
     async def rest(self) -> list[dict[str, str]]:
         """All others, up to the end."""

@@ -138,7 +138,7 @@ async def test_the_stream_of_a_job_that_is_deleted_ends(serve: Serve, fake: Fake
         assert await stream.next() == RETRY
         fake.remove(job_id)
         assert len(await stream.rest()) == 1
-        assert (await site.events(job_id)).status == 404
+        assert (await site.fetch(f"/jobs/{job_id}/events")).code == 404
 
 
 @pytest.mark.gen_test
