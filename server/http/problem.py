@@ -94,7 +94,7 @@ KEY_REUSED = _own(
     422, "idempotency-key-reused", "Idempotency key reused", "The Idempotency-Key was used with another request."
 )
 KEY_IN_USE = _own(
-    409, "idempotency-key-in-use", "Idempotency key in use", "A first request with the Idempotency-Key has not ended.", 1
+    409, "idempotency-key-in-use", "Idempotency key in use", "The first request with the key has not ended.", 1
 )
 JOB_ENDED = _own(409, "job-ended", "Job ended", "The job has ended.")
 # Those above.
