@@ -186,5 +186,5 @@ class ServiceSettings(Settings):
     database_url: str = setting(
         "mysql://nowait:nowait@127.0.0.1:3306/nowait",
         database_url,
-        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS; the server uses it only with DEMO",
+        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS; the server has the jobs there",
     )

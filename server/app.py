@@ -12,8 +12,12 @@ from server.http.context import Context, Tasks
 from server.http.handler import NotFoundHandler, TooLargeHandler
 from server.http.in_flight import InFlightRequests
 from server.http.limits import BodyLimit
+from server.jobs.connections import Connections
+from server.jobs.database import DatabaseStore
 from server.jobs.kind import JobKind
-from server.jobs.model import NoJobs, Publisher, Store
+from server.jobs.model import Publisher, Store
+from server.jobs.publisher import TaskPublisher
+from server.jobs.relay import Relay
 from server.jobs.watcher import Watcher
 from server.query import Query
 from server.routes import health, jobs, queries, users
@@ -27,17 +31,19 @@ class WebApplication(Application):
 
     Attributes:
         in_flight: the requests that are being answered.
+        relay: looks after the jobs, once it runs.
         watcher: finds out which jobs have changed.
     """
 
-    def __init__(self, routes: list[Any], context: Context, close: Close | None) -> None:
+    def __init__(self, routes: list[Any], context: Context, relay: Relay, closes: list[Close]) -> None:
         self._options = {"context": context}
         super().__init__(
             routes, default_handler_class=NotFoundHandler, default_handler_args=self._options, log_function=log_request
         )
         self.in_flight = context.in_flight
+        self.relay = relay
         self.watcher = context.watcher
-        self._close = close
+        self._closes = closes
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """The handler of a request, behind the limit for its body."""
@@ -51,34 +57,36 @@ class WebApplication(Application):
 
     async def close(self) -> None:
         """Let go of what the handlers hold."""
-        if self._close is not None:
-            await self._close()
+        for close in self._closes:
+            await close()
 
 
 def make_app(
-    tasks: Tasks, settings: Settings, jobs_store: Store | None = None, publisher: Publisher | None = None
+    tasks: Tasks, settings: Settings, store: Store | None = None, publisher: Publisher | None = None
 ) -> WebApplication:
-    """The application that answers through `tasks`, a bridge.
+    """The application that answers through a bridge.
 
     Args:
         tasks: the bridge.
         settings: the settings.
-        jobs_store: where jobs are kept; None for a server without.
-        publisher: wakes workers for them.
+        store: where the routes keep jobs; None for the database of the settings.
+        publisher: wakes workers for what they have added; None for one that sends tasks.
     """
 
     def fetch(task: str) -> Callable[[float], Awaitable[Any]]:
         queue = queries.CATALOGUE_QUEUE
         return lambda timeout: tasks.send_task(task, timeout=timeout, idempotent=True, queue=queue)
 
-    store = jobs_store or NoJobs()
+    connections = Connections(settings.database_url)
+    sender = TaskPublisher(tasks)
+    kept = store or DatabaseStore(connections, settings.max_jobs)
     context = Context(
         tasks=tasks,
         catalogue=Catalogue("queries", Query.of_document, fetch("task.list_queries")),
         kinds=Catalogue("jobs", JobKind.of_document, fetch("task.list_jobs")),
-        jobs=store,
-        publisher=publisher or NoJobs(),
-        watcher=Watcher(store, settings.max_watchers),
+        jobs=kept,
+        publisher=publisher or sender,
+        watcher=Watcher(kept, settings.max_watchers),
         in_flight=InFlightRequests(),
         timeout=settings.timeout,
         stream_timeout=settings.stream_timeout,
@@ -86,13 +94,13 @@ def make_app(
     )
     # Tornado tries them in this order: the busiest come first.
     routes = users.routes(context) + queries.routes(context) + jobs.routes(context) + health.routes(context)
-    close: Close | None = None
+    closes: list[Close] = [connections.close]
     if settings.demo:
-        # Imported here alone: a server without the demo needs no database driver.
+        # Imported here alone: a server without the demo needs none of the drivers that it compares.
         from server.comparison import Comparison
         from server.routes import demo
 
         compared = Comparison(settings.database_url)
         routes += demo.routes(context, compared)
-        close = compared.close
-    return WebApplication(routes, context, close)
+        closes.append(compared.close)
+    return WebApplication(routes, context, Relay(connections, sender), closes)

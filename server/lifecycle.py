@@ -1,7 +1,8 @@
 """The life of one server process: it listens, serves until a signal, and stops in one order.
 
-    signal ─▶ /readyz is 503 ─▶ no new connections, no news ─▶ requests in flight end ─▶ those left are answered 503
-           ─▶ answers are written to their end, streams broken off ─▶ connections, bridge and drivers are closed
+    signal ─▶ the relay ends ─▶ /readyz is 503 ─▶ no new connections, nobody waits for news ─▶ requests in flight end
+           ─▶ those left are answered 503 ─▶ answers are written to their end, streams broken off
+           ─▶ connections, bridge and drivers are closed
 """
 
 import asyncio
@@ -57,6 +58,7 @@ async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_
     http = HTTPServer(app, **SERVER_OPTIONS)
     sockets = listen(settings, reuse_port=one_of_several)
     await bridge.start()
+    relaying = asyncio.create_task(app.relay.run(), name="relay")
     http.add_sockets(sockets)
     notifier = Notifier()
     notifier.ready()
@@ -68,6 +70,8 @@ async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_
         loop.remove_reader(sys.stdin)
     liveness.cancel()
     notifier.stopping()
+    relaying.cancel()
+    await asyncio.wait({relaying})
     await shut_down(http, app, bridge, settings)
 
 

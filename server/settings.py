@@ -27,6 +27,9 @@ class Settings(fields.ServiceSettings):
     stream_timeout: float = setting(
         600.0, fields.seconds(1, 86400), "seconds that a stream may take; its first row comes within TIMEOUT"
     )
+    max_jobs: int = setting(
+        100_000, fields.integer(1, 100_000_000), "jobs that have not ended, of each owner, about; above, no more are taken"
+    )
     max_watchers: int = setting(
         1000, fields.integer(1, 100_000), "clients that may wait for news of jobs at once, in each process"
     )

@@ -137,7 +137,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.app": {
         "tornado", "server.catalogue", "server.comparison", "server.http.access_log", "server.http.context",
-        "server.http.handler", "server.http.in_flight", "server.http.limits", "server.jobs.kind", "server.jobs.model",
+        "server.http.handler", "server.http.in_flight", "server.http.limits", "server.jobs.connections",
+        "server.jobs.database", "server.jobs.kind", "server.jobs.model", "server.jobs.publisher", "server.jobs.relay",
         "server.jobs.watcher", "server.query", "server.routes", "server.settings",
     },
     "server.catalogue": {"nowait.errors"},
@@ -175,6 +176,27 @@ ALLOWED: dict[str, set[str]] = {
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
     "server.jobs.request": {"nowait.formats", "nowait.jobs.retry", "server.jobs.kind", "server.jobs.model"},
     "server.jobs.watcher": {"server.jobs.model"},
+    "server.jobs.connections": {
+        "aiomysql", "sqlalchemy", "nowait.database_url", "nowait.jobs.table", "server.jobs.model",
+    },
+    "server.jobs.database": {
+        "sqlalchemy", "nowait.jobs", "nowait.jobs.table", "server.jobs", "server.jobs.connections",
+        "server.jobs.model", "server.jobs.quota",
+    },
+    "server.jobs.decisions": {
+        "sqlalchemy", "nowait.jobs", "nowait.jobs.protocol", "nowait.jobs.retry", "nowait.jobs.table",
+    },
+    "server.jobs.publisher": {
+        "nowait.bridge", "nowait.jobs.protocol", "server.jobs.decisions", "server.jobs.model",
+    },
+    "server.jobs.quota": set(),
+    "server.jobs.relay": {
+        "sqlalchemy", "nowait.jobs", "nowait.jobs.retry", "server.jobs.connections", "server.jobs.decisions",
+        "server.jobs.model", "server.jobs.publisher",
+    },
+    "server.jobs.rows": {
+        "sqlalchemy", "nowait.jobs.protocol", "nowait.jobs.retry", "nowait.jobs.table", "server.jobs.model",
+    },
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server.app", "server.http.limits",
         "server.settings",
@@ -249,6 +271,9 @@ PURE = (
     "server.jobs.kind",
     "server.jobs.request",
     "server.parameters",
+    "server.jobs.decisions",
+    "server.jobs.quota",
+    "server.jobs.rows",
 )
 IMPURE = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
 

@@ -81,16 +81,21 @@ def cancel(job_id: str, owner: str) -> Update:
     return _final(State.CANCELLED, jobs.c.id == job_id, jobs.c.owner == owner, unfinished)
 
 
-def due(limit: int) -> Select[Any]:
+def due(limit: int, publishing: bool = True) -> Select[Any]:
     """The jobs that have to be looked at, locked, without those that others look at.
 
-    Without the index's name the database scans the table, and locks what it sees of it.
+    Args:
+        limit: how many, the longest due first.
+        publishing: False leaves out those that only wait for a message.
     """
-    columns = [jobs.c[name] for name in ("id", "name", "queue", "state", "attempt", "failures")]
+    columns = [jobs.c[name] for name in ("id", "queue", "state", "attempt", "failures")]
+    expired = jobs.c.expires <= NOW
+    looked_at = () if publishing else ((jobs.c.state != State.QUEUED.value) | expired,)
+    # Without the index's name the database scans the table, and locks what it sees of it.
     return (
-        select(*columns, (jobs.c.expires <= NOW).label("expired"))
+        select(*columns, expired.label("expired"))
         .with_hint(jobs, "FORCE INDEX (due)")
-        .where(jobs.c.due <= NOW)
+        .where(jobs.c.due <= NOW, *looked_at)
         .order_by(jobs.c.due)
         .limit(limit)
         .with_for_update(skip_locked=True)

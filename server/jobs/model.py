@@ -150,30 +150,3 @@ class Publisher(Protocol):
             more: the job may have ended, and get() knows. It never fails, and may be left alone. None where nobody
             waits, or nothing was sent.
         """
-
-
-class NoJobs(Store, Publisher):
-    """Keeps nothing, as a database that is away does, and sends nothing."""
-
-    async def add(self, job: NewJob, timeout: float) -> tuple[Job, bool]:
-        raise StoreUnavailable(_NONE)
-
-    async def get(self, job_id: str, owner: str, timeout: float) -> Job | None:
-        raise StoreUnavailable(_NONE)
-
-    async def list(
-        self, owner: str, timeout: float, *, limit: int, before: str | None, state: State | None, name: str | None
-    ) -> list[Job]:
-        raise StoreUnavailable(_NONE)
-
-    async def cancel(self, job_id: str, owner: str, timeout: float) -> Job | None:
-        raise StoreUnavailable(_NONE)
-
-    async def versions(self, job_ids: Collection[str], timeout: float) -> dict[str, int]:
-        raise StoreUnavailable(_NONE)
-
-    def send(self, job: Job, wait: float | None = None) -> "Future[None] | None":
-        return None
-
-
-_NONE = "there is none"

@@ -16,6 +16,9 @@ class Proxy:
         port: where it listens.
         cut: the offset at which each chunk from there is cut in two; None for no cut.
         pace: seconds between two bytes from there; None for no pause.
+        last_words: what ends all connections once it comes from the client, as its bytes; None for nothing. The target
+            still gets it, unless `lost_words` is True; its answer is lost.
+        silent_at: what has stall(0) take effect once it comes from the client; None for nothing.
         longest: bytes of the longest chunk from there so far.
         stalled: True once stall() has taken effect.
     """
@@ -29,6 +32,9 @@ class Proxy:
         self.port = 0
         self.cut: int | None = None
         self.pace: float | None = None
+        self.last_words: bytes | None = None
+        self.lost_words = False
+        self.silent_at: bytes | None = None
         self.longest = 0
         self.stalled = False
 
@@ -72,7 +78,14 @@ class Proxy:
     async def _up(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                writer.write(data)
+                if self.silent_at is not None and self.silent_at in data:
+                    self.stall(0)
+                last = self.last_words is not None and self.last_words in data
+                if not (last and self.lost_words):
+                    writer.write(data)
+                if last:
+                    self.last_words = None
+                    self.hang_up()
         writer.close()
 
     async def _down(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

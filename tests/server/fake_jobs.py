@@ -56,7 +56,7 @@ class FakeStore(Store):
             raise TooManyJobs
         if job.key is not None and job.fingerprint is not None:
             self._keys[job.owner, job.key] = job.id, job.fingerprint
-        now = self._tick()
+        now = self.moment()
         self._rows[job.id] = row = Job(
             id=job.id, owner=job.owner, name=job.name, queue=job.queue, parameters=job.parameters, retry=job.retry,
             state=State.QUEUED, attempt=0, failures=0, version=0, progress=None, result=None, error=None, created=now,
@@ -92,7 +92,7 @@ class FakeStore(Store):
             return job
         if job.state.final:
             raise AlreadyEnded(job)
-        return self.change(job_id, state=State.CANCELLED, finished=self._tick())
+        return self.change(job_id, state=State.CANCELLED, finished=self.moment())
 
     async def versions(self, job_ids: Collection[str], timeout: float) -> dict[str, int]:
         await self._enter("versions")
@@ -118,7 +118,8 @@ class FakeStore(Store):
         if self.error is not None:
             raise self.error
 
-    def _tick(self) -> datetime:
+    def moment(self) -> datetime:
+        """Another one, each time."""
         self._now += timedelta(microseconds=1)
         return self._now
 
@@ -131,26 +132,30 @@ class FakeWorker:
 
     async def claim(self, job_id: str) -> None:
         """Begin the next attempt."""
-        attempt = self._store.row(job_id).attempt + 1
-        moment = self._store._tick()
-        self._store.change(job_id, state=State.RUNNING, attempt=attempt, started=moment, progress=None)
+        row = self._store.row(job_id)
+        assert row.state is State.QUEUED
+        moment = self._store.moment()
+        self._store.change(job_id, state=State.RUNNING, attempt=row.attempt + 1, started=moment, progress=None)
 
     async def report(self, job_id: str, progress: Any) -> None:
         """Report progress."""
-        self._store.change(job_id, progress=progress)
+        self._running(job_id, progress=progress)
 
     async def succeed(self, job_id: str, result: str) -> None:
         """End with a result, JSON as text."""
-        self._store.change(job_id, state=State.SUCCEEDED, result=result, finished=self._store._tick())
+        self._running(job_id, state=State.SUCCEEDED, result=result, finished=self._store.moment())
 
     async def fail(self, job_id: str, error: dict[str, Any]) -> None:
         """End with an error."""
-        self._store.change(job_id, state=State.FAILED, failures=1, error=error, finished=self._store._tick())
+        self._running(job_id, state=State.FAILED, error=error, finished=self._store.moment())
 
     async def retry(self, job_id: str, seconds: float) -> None:
         """Fail, to be tried again."""
-        eta = self._store._tick() + timedelta(seconds=seconds)
-        self._store.change(job_id, state=State.QUEUED, failures=1, eta=eta)
+        self._running(job_id, state=State.QUEUED, eta=self._store.moment() + timedelta(seconds=seconds))
+
+    def _running(self, job_id: str, **values: Any) -> None:
+        assert self._store.row(job_id).state is State.RUNNING
+        self._store.change(job_id, **values)
 
 
 class FakePublisher(Publisher):

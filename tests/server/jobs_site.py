@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
+from sqlalchemy import Update, create_engine
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from nowait.database_url import DatabaseUrl
+from nowait.jobs import protocol
+from nowait.jobs.table import INIT_COMMAND
 from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
 from server.http.limits import SERVER_OPTIONS
@@ -59,10 +63,46 @@ class Worker(Protocol):
     async def retry(self, job_id: str, seconds: float) -> None: ...
 
 
+class DatabaseWorker:
+    """Does it in the database, by the steps of workers.
+
+    Args:
+        url: of the database.
+    """
+
+    def __init__(self, url: str) -> None:
+        options = {**DatabaseUrl.parse(url).options(), "init_command": INIT_COMMAND}
+        self._engine = create_engine("mysql+pymysql://", connect_args=options, isolation_level="AUTOCOMMIT")
+        self._attempts: dict[str, int] = {}
+
+    async def claim(self, job_id: str) -> None:
+        self._attempts[job_id] = self._attempts.get(job_id, 0) + 1
+        self._run(protocol.claim(job_id, self._attempts[job_id], "tests"))
+
+    async def report(self, job_id: str, progress: Any) -> None:
+        self._run(protocol.report(job_id, self._attempts[job_id], progress))
+
+    async def succeed(self, job_id: str, result: str) -> None:
+        self._run(protocol.succeed(job_id, self._attempts[job_id], result))
+
+    async def fail(self, job_id: str, error: dict[str, Any]) -> None:
+        self._run(protocol.fail(job_id, self._attempts[job_id], error))
+
+    async def retry(self, job_id: str, seconds: float) -> None:
+        self._run(protocol.retry(job_id, self._attempts[job_id], seconds))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _run(self, step: Update) -> None:
+        with self._engine.connect() as connection:
+            assert connection.execute(step).rowcount == 1
+
+
 class Site:
     """One server."""
 
-    def __init__(self, store: Store | None, publisher: Publisher, **settings: Any) -> None:
+    def __init__(self, store: Store, publisher: Publisher, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.bridge = FakeBridge({"task.list_jobs": lambda: JOBS}, queues=["queries.catalogue"])
         self.app: WebApplication = make_app(self.bridge, self.settings, store, publisher)
@@ -142,7 +182,7 @@ class Events:
 
 
 @asynccontextmanager
-async def serving(store: Store | None, publisher: Publisher, **settings: Any) -> AsyncIterator[Site]:
+async def serving(store: Store, publisher: Publisher, **settings: Any) -> AsyncIterator[Site]:
     """A site, closed behind."""
     site = Site(store, publisher, **settings)
     try:

@@ -167,7 +167,7 @@ async def test_streams_are_bounded(serve: Serve) -> None:
 
 @pytest.mark.gen_test
 async def test_a_reader_that_does_not_read_is_disconnected(
-    serve: Serve, worker: Worker, monkeypatch: pytest.MonkeyPatch
+    serve: Serve, fake: FakeStore, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(handler, "_READ_TIMEOUT", 0.2)
     async with serve() as site:

@@ -14,7 +14,7 @@ from server.jobs.model import SchemaMissing, Store, StoreUnavailable
 from tests.bridge.conftest import until
 from tests.server.conftest import Serve
 from tests.server.fake_jobs import FakePublisher, FakeStore
-from tests.server.jobs_site import COUNT, Worker, problem, serving
+from tests.server.jobs_site import COUNT, Worker, problem
 
 OWNER = ""
 
@@ -224,6 +224,7 @@ async def test_an_answer_of_the_worker_has_the_job_looked_at_at_once(
         waiting = site.post(COUNT, Prefer="wait=20")
         await until(lambda: bool(publisher.sent))
         job_id = publisher.sent[0][0]
+        await worker.claim(job_id)
         await worker.succeed(job_id, "3")
         publisher.answers[job_id].set_result(None)
         assert (await waiting).code == 200
@@ -360,8 +361,9 @@ async def test_the_end_of_a_gets_wait_is_what_there_is(tag: str | None, status: 
 async def test_nobody_waits_for_another_version_of_a_job_that_has_ended(serve: Serve, worker: Worker) -> None:
     async with serve() as site:
         job_id = await site.posted()
+        await worker.claim(job_id)
         await worker.succeed(job_id, "3")
-        headers = {"Prefer": "wait=20", "If-None-Match": 'W/"1"'}
+        headers = {"Prefer": "wait=20", "If-None-Match": 'W/"2"'}
         assert (await site.fetch(f"/jobs/{job_id}", headers=headers)).code == 304
 
 
@@ -509,9 +511,3 @@ async def test_what_a_client_would_wait_for_does_not_hold_up_a_server_that_stops
         site.app.stop_waiting()
         assert ((await posted).code, (await got).code) == (202, 200)
         assert (await site.post(COUNT, Prefer="wait=20")).code == 202
-
-
-@pytest.mark.gen_test
-async def test_without_a_store_jobs_are_unavailable(publisher: FakePublisher) -> None:
-    async with serving(None, publisher) as site:
-        problem(await site.post(COUNT), 503, "jobs-unavailable")

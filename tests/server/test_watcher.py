@@ -5,28 +5,30 @@ from collections.abc import Collection
 
 import pytest
 
-from server.jobs.model import NoJobs, StoreUnavailable
+from server.jobs.model import StoreUnavailable
 from server.jobs.watcher import TooManyWatches, Watcher
 from tests.bridge.conftest import until
+from tests.server.fake_jobs import FakeStore
 
 NEVER = 3600.0
 
 
-class Versions(NoJobs):
+class Versions(FakeStore):
     """The versions of some jobs, and what was looked at."""
 
     def __init__(self, **versions: int) -> None:
+        super().__init__()
         self.versions_now = versions
         self.looks: list[set[str]] = []
-        self.error: Exception | None = None
+        self.failure: Exception | None = None
         self.answering = asyncio.Event()
         self.answering.set()
 
     async def versions(self, job_ids: Collection[str], timeout: float) -> dict[str, int]:
         self.looks.append(set(job_ids))
         await self.answering.wait()
-        if self.error is not None:
-            raise self.error
+        if self.failure is not None:
+            raise self.failure
         return {job_id: version for job_id, version in self.versions_now.items() if job_id in job_ids}
 
 
@@ -141,13 +143,13 @@ async def test_a_job_that_is_gone_is_news() -> None:
 @pytest.mark.parametrize("error", [StoreUnavailable("away"), ValueError("a fault")])
 async def test_while_the_store_is_away_those_who_wait_go_on_waiting(error: Exception) -> None:
     store = Versions(a=1)
-    store.error = error
+    store.failure = error
     watcher = Watcher(store, 10, interval=0.01)
     with watcher.watch("a") as watch:
         waiting = asyncio.ensure_future(watch.changed(1, NEVER))
         await until(lambda: len(store.looks) >= 3)
         assert not waiting.done()
-        store.error = None
+        store.failure = None
         store.versions_now["a"] = 2
         assert await waiting
 

@@ -1,0 +1,85 @@
+"""A job and its row, one made of the other. No I/O."""
+
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Insert, Row, Select, case, func, insert, literal, select
+from sqlalchemy.sql import ColumnElement
+
+from nowait.jobs.protocol import NOW, UNCONFIRMED, later
+from nowait.jobs.retry import Retry
+from nowait.jobs.table import State, jobs
+from server.jobs.model import Job, NewJob
+
+_COLUMNS = [jobs.c[field.name] for field in fields(Job)]
+_WITHOUT_RESULT = [column for column in _COLUMNS if column is not jobs.c.result]
+_UNFINISHED = (State.QUEUED.value, State.RUNNING.value)
+
+
+def added(job: NewJob) -> Insert:
+    """The row of a new job; its moments are by the database's clock."""
+    eta, expires = _moment(job.countdown, job.eta), _moment(job.expires_in, job.expires)
+    due: ColumnElement[Any] = later(UNCONFIRMED)
+    if eta is not None:
+        due = case((eta > NOW, eta), else_=due)
+    if expires is not None:
+        due = func.least(due, expires, type_=jobs.c.due.type)
+    return insert(jobs).values(
+        id=job.id,
+        owner=job.owner,
+        name=job.name,
+        queue=job.queue,
+        parameters=job.parameters,
+        retry=job.retry.document(),
+        state=State.QUEUED.value,
+        due=due,
+        created=NOW,
+        eta=eta,
+        expires=expires,
+        idempotency_key=job.key,
+        # aiomysql takes no bytes beside PyMySQL from 1.2 on.
+        fingerprint=None if job.fingerprint is None else func.unhex(job.fingerprint.hex()),
+    )
+
+
+def of_id(job_id: str, owner: str) -> Select[Any]:
+    """The job of an id, with its result."""
+    return select(*_COLUMNS).where(jobs.c.id == job_id, jobs.c.owner == owner)
+
+
+def of_key(owner: str, key: str) -> Select[Any]:
+    """The job of a key, with its result, and the fingerprint of the request that made it."""
+    return select(*_COLUMNS, jobs.c.fingerprint).where(jobs.c.owner == owner, jobs.c.idempotency_key == key)
+
+
+def listed(owner: str, limit: int, before: str | None, state: State | None, name: str | None) -> Select[Any]:
+    """Up to `limit` jobs without their results, the newest first."""
+    # In the order of an index, of which the first rows are enough; the database might sort all of the owner's instead.
+    index = "PRIMARY" if state is None else "state"
+    found = select(*_WITHOUT_RESULT).with_hint(jobs, f"FORCE INDEX ({index})").where(jobs.c.owner == owner)
+    if before is not None:
+        found = found.where(jobs.c.id < before)
+    if state is not None:
+        found = found.where(jobs.c.state == state.value)
+    if name is not None:
+        found = found.where(jobs.c.name == name)
+    return found.order_by(jobs.c.id.desc()).limit(limit)
+
+
+def unfinished(owner: str, most: int) -> Select[Any]:
+    """How many jobs of an owner have not ended; it counts up to `most`."""
+    some = select(jobs.c.id).where(jobs.c.state.in_(_UNFINISHED), jobs.c.owner == owner).limit(most)
+    return select(func.count()).select_from(some.subquery())
+
+
+def job(row: Row[Any]) -> Job:
+    """The job of a row that one of these statements has found."""
+    values = {field.name: row._mapping.get(field.name) for field in fields(Job)}
+    return Job(**{**values, "retry": Retry.of_document(row.retry), "state": State(row.state)})
+
+
+def _moment(seconds: float | None, moment: datetime | None) -> ColumnElement[Any] | None:
+    if seconds is not None:
+        return later(seconds)
+    return None if moment is None else literal(moment, jobs.c.due.type)
