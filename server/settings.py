@@ -28,7 +28,7 @@ class Settings(fields.ServiceSettings):
         600.0, fields.seconds(1, 86400), "seconds that a stream may take; its first row comes within TIMEOUT"
     )
     max_jobs: int = setting(
-        100_000, fields.integer(1, 100_000_000), "jobs that have not ended, of each owner, about; above, no more are taken"
+        100_000, fields.integer(1, 100_000_000), "jobs that an owner may have that have not ended, about"
     )
     max_watchers: int = setting(
         1000, fields.integer(1, 100_000), "clients that may wait for news of jobs at once, in each process"

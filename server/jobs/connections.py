@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-import aiomysql
+import aiomysql  # type: ignore[import-untyped]
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -55,8 +55,8 @@ class Connections:
             # A connection that went without a word is found by the first statement on it, and the transaction is
             # repeated on another: that costs nothing as long as all is well, where a ping were a round trip each.
             pool_recycle=_IDLE - 10,
-            # Each transaction ends in transaction(). A rollback on the way back to the pool would be a round trip, which
-            # nothing could end while the database is frozen.
+            # Each transaction ends in transaction(). A rollback on the way back to the pool would be a round trip
+            # that nothing could end while the database is frozen.
             pool_reset_on_return=None,
             hide_parameters=True,  # in the errors' texts
             connect_args={

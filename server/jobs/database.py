@@ -86,10 +86,9 @@ class DatabaseStore:
             if before := await _find(job, connection):
                 return before
             raise StoreUnavailable("the job of the key has just gone") from error
-        made = await _get(job.id, job.owner, connection)
-        assert made is not None  # it is locked by its transaction
+        moments = (await connection.execute(rows.moments(job.id))).one()
         quota.added(job.owner)
-        return made, False
+        return rows.new(job, moments), False
 
 
 async def _find(job: NewJob, connection: AsyncConnection) -> tuple[Job, bool] | None:

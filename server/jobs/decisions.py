@@ -70,7 +70,7 @@ class Plan:
     @property
     def size(self) -> int:
         """How many jobs it is about."""
-        return sum(map(len, (self.expire, self.prune, self.recall, self.give_up, self.messages)))
+        return len(self.expire) + len(self.prune) + len(self.recall) + len(self.give_up) + len(self.messages)
 
     @property
     def urgent(self) -> bool:

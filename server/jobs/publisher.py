@@ -75,7 +75,7 @@ class TaskPublisher:
         if wait is None:
             return None
         end: Future[None] = asyncio.get_running_loop().create_future()
-        call.add_done_callback(lambda _: end.done() or end.set_result(None))
+        call.add_done_callback(lambda _: _complete(end))
         return end
 
     def publish(self, message: Message, wait: float | None = None) -> Call:
@@ -112,6 +112,11 @@ class TaskPublisher:
                 under_way.append(sent)
         self._sent = under_way
         return confirmed
+
+
+def _complete(end: "Future[None]") -> None:
+    if not end.done():
+        end.set_result(None)
 
 
 def _note(message: Message, call: "Future[Any]") -> None:

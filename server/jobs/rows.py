@@ -43,6 +43,35 @@ def added(job: NewJob) -> Insert:
     )
 
 
+def moments(job_id: str) -> Select[Any]:
+    """What the database has made of a job's moments."""
+    return select(jobs.c.created, jobs.c.eta, jobs.c.expires).where(jobs.c.id == job_id)
+
+
+def new(job: NewJob, row: Row[Any]) -> Job:
+    """The job that was added, of a row of moments(): to read all of it would take longer than to add it."""
+    return Job(
+        id=job.id,
+        owner=job.owner,
+        name=job.name,
+        queue=job.queue,
+        parameters=job.parameters,
+        retry=job.retry,
+        state=State.QUEUED,
+        attempt=0,
+        failures=0,
+        version=0,
+        progress=None,
+        result=None,
+        error=None,
+        created=row.created,
+        eta=row.eta,
+        expires=row.expires,
+        started=None,
+        finished=None,
+    )
+
+
 def of_id(job_id: str, owner: str) -> Select[Any]:
     """The job of an id, with its result."""
     return select(*_COLUMNS).where(jobs.c.id == job_id, jobs.c.owner == owner)
@@ -75,8 +104,9 @@ def unfinished(owner: str, most: int) -> Select[Any]:
 
 def job(row: Row[Any]) -> Job:
     """The job of a row that one of these statements has found."""
-    values = {field.name: row._mapping.get(field.name) for field in fields(Job)}
-    return Job(**{**values, "retry": Retry.of_document(row.retry), "state": State(row.state)})
+    values: dict[str, Any] = {field.name: row._mapping.get(field.name) for field in fields(Job)}
+    values |= {"retry": Retry.of_document(row.retry), "state": State(row.state)}
+    return Job(**values)
 
 
 def _moment(seconds: float | None, moment: datetime | None) -> ColumnElement[Any] | None:

@@ -20,7 +20,7 @@ from server.jobs.model import Job
 from server.jobs.request import BadRequest, JobRequest, parse_key
 from server.parameters import BadParameter
 
-_ID = "([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_ID = "([0-9a-f-]{36})"
 _FILTERS = ("state", "name", "limit", "cursor")
 _LIMIT = 20
 _MAX_LIMIT = 100

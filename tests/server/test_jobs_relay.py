@@ -9,8 +9,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from celery import Celery
 
 from deploy.local.database import Database
+from deploy.local.process import free_port
 from nowait.bridge import Call
 from nowait.jobs import protocol
 from nowait.jobs.table import State
@@ -21,9 +23,11 @@ from server.jobs.decisions import WORKER_LOST, DueJob, Message, Plan
 from server.jobs.publisher import TaskPublisher
 from server.jobs.relay import Relay
 from tests.bridge.conftest import until
-from tests.conftest import connect
+from tests.conftest import Start, connect, printed, ready
 from tests.faults.proxy import Proxy
+from tests.http import fetch
 from tests.server.conftest import Rows, connections, new_job
+from tests.system.conftest import wait_until
 
 T = 30.0  # seconds: far more than a call takes
 QUEUE = "queries.jobs"
@@ -141,7 +145,8 @@ async def test_two_relays_send_each_message_once(database_url: str, rows: Rows) 
     one, two = bridge(), bridge()
     async with connections(database_url) as here, connections(database_url) as there:
         async with relaying(Relay(here, TaskPublisher(one)), Relay(there, TaskPublisher(two))):
-            await until(lambda: not rows.run("SELECT 1 FROM jobs WHERE due < TIMESTAMPADD(MINUTE, 5, UTC_TIMESTAMP(6))"))
+            unconfirmed = "SELECT 1 FROM jobs WHERE due < TIMESTAMPADD(MINUTE, 5, UTC_TIMESTAMP(6)) LIMIT 1"
+            await until(lambda: not rows.run(unconfirmed))
     assert Counter(sent(one) + sent(two)) == Counter((job_id, 1) for job_id in ids)
     assert sent(one) and sent(two)
 
@@ -400,3 +405,51 @@ async def test_a_message_is_confirmed_before_its_worker_answers() -> None:
     with pytest.raises(Exception, match="deadline"):
         await publisher.publish(Message(late, 7, QUEUE), wait=0.0)
     await tasks.stop()
+
+
+def test_a_server_sends_what_is_due_until_it_is_to_stop(database_url: str, rows: Rows, vhost: str, start: Start) -> None:
+    port = free_port()
+    server = start("server", "server", port=port, broker_url=vhost, database_url=database_url, shutdown_notice=1)
+    ready(server, port)
+    app = Celery("worker", broker=vhost, set_as_current=False)
+    with app.connection_for_read() as connection:
+        queue = app.amqp.queues[QUEUE](connection.default_channel)
+        queue.declare()
+        job_id = rows.add()
+        wait_until(lambda: rows[job_id]["due_in"] > 500)
+        (arguments, _, _) = queue.get(no_ack=True).payload
+        assert arguments == [job_id, 1]
+        server.terminate()
+        wait_until(lambda: "stopping" in printed(server))
+        late = rows.add()
+        wait_until(lambda: server.returncode is not None)
+        assert queue.get(no_ack=True) is None
+    assert server.returncode == 0
+    assert rows[late]["due_in"] < 0
+    assert "Traceback" not in printed(server)
+
+
+def serves_all_else(start: Start, broker_url: str, database_url: str) -> str:
+    """Start and stop a server without jobs. Returns what it has logged of them."""
+    port = free_port()
+    server = start("server", "server", port=port, broker_url=broker_url, database_url=database_url)
+    ready(server, port)
+    wait_until(lambda: "no job is looked after" in printed(server))
+    assert fetch(f"http://127.0.0.1:{port}/i_want_you_now").status == 200
+    assert server.stop() == 0
+    (line,) = [line for line in printed(server).splitlines() if "server.jobs" in line or "Traceback" in line]
+    return line
+
+
+def test_a_server_without_the_table_serves_all_else(rows: Rows, database_url: str, vhost: str, start: Start) -> None:
+    rows.run("RENAME TABLE jobs TO other")
+    try:
+        line = serves_all_else(start, vhost, database_url)
+    finally:
+        rows.run("RENAME TABLE other TO jobs")
+    assert line.endswith("no job is looked after: the table of jobs is missing or too old")
+
+
+def test_a_server_without_a_database_serves_all_else(vhost: str, start: Start) -> None:
+    line = serves_all_else(start, vhost, f"mysql://user:password@127.0.0.1:{free_port()}/name")
+    assert line.endswith("no job is looked after: the database cannot be reached")

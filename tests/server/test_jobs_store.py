@@ -370,7 +370,7 @@ async def test_connections_that_a_restart_has_cut_are_replaced_without_an_error(
 
 @pytest.mark.parametrize(
     ("rename", "name"),
-    [("RENAME TABLE {} TO {}", "jobs"), ("ALTER TABLE jobs RENAME COLUMN {} TO {}", "version")],
+    [("RENAME TABLE {} TO {}", "jobs"), ("ALTER TABLE jobs RENAME COLUMN {} TO {}", "eta")],
     ids=["missing", "too old"],
 )
 async def test_a_table_that_is_not_as_it_should_be_is_missing(
@@ -419,5 +419,3 @@ async def test_the_connection_may_be_encrypted(trusted: str) -> None:
     # The farewell of TLS takes a moment.
     port = DatabaseUrl.parse(trusted).port
     await until(lambda: not [each for each in Process().net_connections("tcp") if each.raddr and each.raddr[1] == port])
-
-
