@@ -89,8 +89,8 @@ class JobHandler(BaseHandler):
     async def latest(self, job: Job) -> Job | None:
         """The job as it is now; as it was while the database is away; None when it is gone."""
         try:
-            # Whatever time is left: without it, what was waited for would not be seen.
-            return await self.wait_for(self.context.jobs.get(job.id, self.owner, _STORE_TIMEOUT))
+            # Whatever time is left: without a look, what was waited for would not be seen.
+            return await self.wait_for(self.context.watcher.read(job.id, self.owner))
         except StoreUnavailable as error:
             self._log_unavailable(error)
             return job

@@ -2,16 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import inf
 
-from server.jobs.model import Store, StoreUnavailable
+from server.jobs.model import Job, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 _INTERVAL = 0.5  # seconds between two looks
-_TIMEOUT = 2.0  # seconds for one
+_TIMEOUT = 2.0  # seconds for one, and for a job that is read
 
 
 class TooManyWatches(Exception):
@@ -23,14 +23,14 @@ class Watch:
 
     def __init__(self) -> None:
         self._version: float = -inf  # that its reader has
-        self._found: float = -inf  # that a look has found since; inf for a job that is gone
+        self._found: float = -inf  # that there is, as far as is known; inf for a job that is worth a look in any case
         self._news = asyncio.Event()
         self._over = False
 
     async def changed(self, version: int, timeout: float) -> bool:
-        """Wait until the job has a later version, is gone, or the watcher is closed, at most `timeout` seconds.
+        """Wait until the job may be of another version than `version`, or the watcher is closed.
 
-        Returns False when the time is over. What has changed is for the caller to look at; it may be nothing.
+        Returns False when `timeout` seconds are over.
         """
         self._version = version
         if self._found <= version and not self._over:
@@ -39,14 +39,14 @@ class Watch:
             await asyncio.wait_for(self._news.wait(), timeout)
         except (TimeoutError, asyncio.TimeoutError):
             return False
-        # Should the caller not find it, as its look fails, the watcher's next one wakes it again.
+        # Should the caller not find the news, as the database is away, the watcher's next look brings it again.
         self._found = -inf
         return True
 
-    def notify(self, found: int | None) -> None:
-        """A look has found this version; None for no job."""
-        self._found = inf if found is None else found
-        if self._found > self._version:
+    def notify(self, found: float) -> None:
+        """This version was found."""
+        self._found = found
+        if found > self._version:
             self._news.set()
 
     def end(self) -> None:
@@ -56,16 +56,19 @@ class Watch:
 
 
 class Watcher:
-    """Finds out which of the watched jobs have changed.
+    """Finds out which of the watched jobs have changed, and reads them.
 
-    A job that is changed by this process, or whose worker replies to it, is poked, so that it is looked at at once;
-    all others are within half a second, and nothing is where nobody watches. While the database is away, those who
-    wait go on waiting.
+    A job that this process has changed, or whose worker has answered, is poked, and those who watch it have a look at
+    once; all other changes are found within half a second. Nothing is looked at where nobody watches. While the
+    database is away, those who wait go on waiting.
 
     Args:
         store: where the jobs are.
         limit: of watches at once.
         interval: seconds between two looks.
+
+    Attributes:
+        closed: nobody waits any more.
     """
 
     def __init__(self, store: Store, limit: int, interval: float = _INTERVAL) -> None:
@@ -74,9 +77,8 @@ class Watcher:
         self._interval = interval
         self._watches: dict[str, set[Watch]] = {}  # by the ids of their jobs
         self._count = 0
-        self._poked: set[str] = set()
-        self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._readings: dict[tuple[str, str], asyncio.Task[Job | None]] = {}  # by id and owner
         self.closed = False
 
     def __len__(self) -> int:
@@ -97,8 +99,8 @@ class Watcher:
         self._count += 1
         if self.closed:
             watch.end()
-        elif self._task is None:
-            self._task = asyncio.create_task(self._run())
+        elif self._looking is None:
+            self._looking = asyncio.create_task(self._keep_looking())
         try:
             yield watch
         finally:
@@ -106,48 +108,61 @@ class Watcher:
             watches.remove(watch)
             if not watches:
                 del self._watches[job_id]
-            if not self._watches:
-                self._wake.set()
 
     def poke(self, job_id: str) -> None:
-        """Look at a job at once, if it is watched: it may have changed."""
-        if job_id in self._watches:
-            self._poked.add(job_id)
-            self._wake.set()
+        """Have those who watch a job look at it: it has changed, most likely."""
+        for watch in self._watches.get(job_id, ()):
+            watch.notify(inf)
+
+    async def read(self, job_id: str, owner: str) -> Job | None:
+        """As `Store.get`, once for all who read the same job at the same time. Raises StoreUnavailable.
+
+        Who comes while it is read may get it as it was just before; a later change is news again.
+        """
+        key = job_id, owner
+        reading = self._readings.get(key)
+        if reading is None:
+            self._readings[key] = reading = asyncio.ensure_future(self._read(job_id, owner))
+            # An error is for those who wait, and for nobody when all have left.
+            reading.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # One that leaves ends it for no other.
+        return await asyncio.shield(reading)
 
     def close(self) -> None:
         """Nobody waits any longer: the server stops."""
         self.closed = True
-        self._wake.set()
+        if self._looking is not None:
+            self._looking.cancel()
         for watches in self._watches.values():
             for watch in watches:
                 watch.end()
 
-    async def _run(self) -> None:
-        """Look at what is poked at once, and at all that is watched each interval, until nothing is."""
-        loop = asyncio.get_running_loop()
-        due = loop.time() + self._interval
-        while self._watches and not self.closed:
-            with suppress(TimeoutError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.0, due - loop.time()))
-            self._wake.clear()
-            if loop.time() >= due:  # however often it is poked meanwhile
-                due = loop.time() + self._interval
-                self._poked.update(self._watches)
-            poked, self._poked = self._poked & self._watches.keys(), set()
-            if poked:
-                await self._look(poked)
-        self._task = None
-
-    async def _look(self, job_ids: Collection[str]) -> None:
+    async def _read(self, job_id: str, owner: str) -> Job | None:
         try:
-            found = await self._store.versions(job_ids, _TIMEOUT)
+            return await self._store.get(job_id, owner, _TIMEOUT)
+        finally:
+            del self._readings[job_id, owner]
+
+    async def _keep_looking(self) -> None:
+        """Look at all that is watched, until nothing is."""
+        try:
+            await asyncio.sleep(self._interval)
+            while self._watches:
+                await self._look()
+                await asyncio.sleep(self._interval)
+        finally:
+            self._looking = None
+
+    async def _look(self) -> None:
+        try:
+            versions = await self._store.versions(set(self._watches), _TIMEOUT)
         except StoreUnavailable as error:
             log.warning("watched jobs could not be looked at: %s", error)
             return
         except Exception:  # those who wait must not depend on it
             log.exception("watched jobs could not be looked at")
             return
-        for job_id in job_ids:
-            for watch in self._watches.get(job_id, ()):
-                watch.notify(found.get(job_id))
+        for job_id, watches in self._watches.items():
+            for watch in watches:
+                # One that is not there is worth a look, too: it is gone, or has come since.
+                watch.notify(versions.get(job_id, inf))

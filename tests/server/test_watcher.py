@@ -21,12 +21,9 @@ class Versions(FakeStore):
         self.versions_now = versions
         self.looks: list[set[str]] = []
         self.failure: Exception | None = None
-        self.answering = asyncio.Event()
-        self.answering.set()
 
     async def versions(self, job_ids: Collection[str], timeout: float) -> dict[str, int]:
         self.looks.append(set(job_ids))
-        await self.answering.wait()
         if self.failure is not None:
             raise self.failure
         return {job_id: version for job_id, version in self.versions_now.items() if job_id in job_ids}
@@ -57,7 +54,7 @@ async def test_nothing_is_looked_at_when_nobody_watches() -> None:
         with watcher.watch("a") as watch:
             await until(lambda: bool(store.looks))
             assert not await watch.changed(1, 0.0)
-        await until(lambda: watcher._task is None)
+        await until(lambda: watcher._looking is None)
         store.looks.clear()
         watcher.poke("a")
     await asyncio.sleep(0.05)
@@ -65,69 +62,35 @@ async def test_nothing_is_looked_at_when_nobody_watches() -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_poked_job_is_looked_at_at_once_and_alone() -> None:
+async def test_those_who_watch_a_poked_job_have_a_look_at_once_and_once() -> None:
     store = Versions(a=1, b=1)
     watcher = Watcher(store, 10, interval=NEVER)
-    with watcher.watch("a") as watch, watcher.watch("b"):
-        waiting = asyncio.ensure_future(watch.changed(1, NEVER))
+    with watcher.watch("a") as one, watcher.watch("a") as two, watcher.watch("b") as other:
+        waiting = [asyncio.ensure_future(watch.changed(1, NEVER)) for watch in (one, two, other)]
         await asyncio.sleep(0)
-        store.versions_now["a"] = 2
         watcher.poke("a")
         watcher.poke("nobody's")
-        assert await waiting
-        assert store.looks == [{"a"}]
-
-
-@pytest.mark.gen_test
-async def test_a_poke_during_a_look_has_another_one_made() -> None:
-    store = Versions(a=1)
-    watcher = Watcher(store, 10, interval=NEVER)
-    with watcher.watch("a") as watch:
-        waiting = asyncio.ensure_future(watch.changed(1, NEVER))
-        store.answering.clear()
-        watcher.poke("a")
-        await until(lambda: len(store.looks) == 1)
-        watcher.poke("a")
-        store.answering.set()
-        await until(lambda: len(store.looks) == 2)
-        store.versions_now["a"] = 2
-        watcher.poke("a")
-        assert await waiting
-
-
-@pytest.mark.gen_test
-async def test_what_is_poked_all_the_time_keeps_no_other_from_being_looked_at() -> None:
-    store = Versions(a=1, b=1)
-    watcher = Watcher(store, 10, interval=0.01)
-    with watcher.watch("a"), watcher.watch("b") as other:
-        waiting = asyncio.ensure_future(other.changed(1, NEVER))
-        store.versions_now["b"] = 2
-        while not waiting.done():
-            watcher.poke("a")
-            await asyncio.sleep(0)
-        assert waiting.result()
+        assert await asyncio.gather(*waiting[:2]) == [True, True]
+        assert not waiting[2].done() and not await one.changed(1, 0.01)
+        waiting[2].cancel()
+    assert store.looks == []
 
 
 @pytest.mark.gen_test
 async def test_a_change_before_the_wait_begins_is_seen() -> None:
-    store = Versions(a=2)
-    watcher = Watcher(store, 10, interval=NEVER)
+    watcher = Watcher(Versions(a=2), 10, interval=NEVER)
     with watcher.watch("a") as watch:
         watcher.poke("a")
-        await until(lambda: len(store.looks) == 1)
-        await asyncio.sleep(0)
         assert await watch.changed(1, NEVER)
 
 
 @pytest.mark.gen_test
 async def test_an_answer_that_is_older_than_what_the_reader_has_is_no_news() -> None:
     store = Versions(a=1)
-    watcher = Watcher(store, 10, interval=NEVER)
+    watcher = Watcher(store, 10, interval=0.01)
     with watcher.watch("a") as watch:
-        watcher.poke("a")
-        await until(lambda: len(store.looks) == 1)
-        await asyncio.sleep(0)
-        assert not await watch.changed(2, 0.01)
+        await until(lambda: len(store.looks) >= 2)
+        assert not await watch.changed(2, 0.05)
 
 
 @pytest.mark.gen_test
@@ -165,6 +128,38 @@ async def test_a_reader_that_could_not_find_the_news_is_woken_again() -> None:
 
 
 @pytest.mark.gen_test
+async def test_a_job_is_read_once_for_all_who_read_it_at_the_same_time() -> None:
+    store = Versions()
+    watcher = Watcher(store, 10)
+    assert await asyncio.gather(*(watcher.read("a", "") for _ in range(50)), watcher.read("b", "")) == [None] * 51
+    assert store.calls["get"] == 2
+    await watcher.read("a", "")
+    assert store.calls["get"] == 3
+
+
+@pytest.mark.gen_test
+async def test_a_reader_that_leaves_ends_the_reading_for_no_other() -> None:
+    watcher = Watcher(Versions(), 10)
+    first, second = (asyncio.ensure_future(watcher.read("a", "")) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second is None
+
+
+@pytest.mark.gen_test
+async def test_an_error_of_a_reading_is_for_those_who_wait_and_for_nobody_when_all_have_left() -> None:
+    store = Versions()
+    store.error = StoreUnavailable("away")
+    watcher = Watcher(store, 10)
+    with pytest.raises(StoreUnavailable):
+        await watcher.read("a", "")
+    left = asyncio.ensure_future(watcher.read("a", ""))
+    await asyncio.sleep(0)
+    left.cancel()
+    await until(lambda: not watcher._readings)  # the loop of the test fails it for an exception that is lost
+
+
+@pytest.mark.gen_test
 async def test_the_watches_are_bounded() -> None:
     watcher = Watcher(Versions(a=1), 2, interval=NEVER)
     with watcher.watch("a"), watcher.watch("b"):
@@ -185,4 +180,4 @@ async def test_a_watcher_that_closes_wakes_all_and_lets_nobody_wait_any_more() -
         assert await watch.changed(1, NEVER)
     with watcher.watch("a") as watch:
         assert await watch.changed(1, NEVER)
-    await until(lambda: watcher._task is None)
+    await until(lambda: watcher._looking is None)
