@@ -407,7 +407,7 @@ async def test_a_message_is_confirmed_before_its_worker_answers() -> None:
     await tasks.stop()
 
 
-def test_a_server_sends_what_is_due_until_it_is_to_stop(database_url: str, rows: Rows, vhost: str, start: Start) -> None:
+def test_a_server_sends_what_is_due_until_it_stops(database_url: str, rows: Rows, vhost: str, start: Start) -> None:
     port = free_port()
     server = start("server", "server", port=port, broker_url=vhost, database_url=database_url, shutdown_notice=1)
     ready(server, port)
