@@ -482,7 +482,7 @@ async def test_jobs_are_listed_by_state_and_name(serve: Serve, worker: Worker) -
     "query",
     [
         "limit=0", "limit=101", "limit=1000", "limit=-1", "limit=x", "limit=", "limit=1&limit=2", "limit=%D9%A3",
-        "state=done", "state=", "cursor=", "cursor=x", "cursor=%00", "cursor=%ff", "other=1", "%25s=1",
+        "state=done", "state=", "cursor=", "cursor=x", "cursor=%00", "cursor=%ff", "other=1", "%25s=1", "name=%ff",
         "cursor=" + base64.urlsafe_b64encode(b"' OR 1=1 --" + b"x" * 25).decode(),
         "cursor=" + base64.urlsafe_b64encode("ü".encode() * 18).decode(),
     ],
