@@ -1,6 +1,6 @@
 """Jobs as server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
-from server.http.jobs import JobHandler
+from server.http.jobs import JobHandler, no_such_job
 from server.http.problem import TOO_MANY_WATCHERS, ProblemError
 from server.jobs import document
 from server.jobs.model import Job
@@ -26,7 +26,11 @@ class EventsHandler(JobHandler):
         """
         try:
             with self.context.watcher.watch(job_id) as watch:
-                await self._stream(await self.find(job_id), watch)
+                # All readers come again at the same moment when a server has stopped: one look is enough for them.
+                job = await self.ask(lambda _: self.context.watcher.read(job_id, self.owner))
+                if job is None:
+                    raise no_such_job()
+                await self._stream(job, watch)
         except TooManyWatches as error:
             raise ProblemError(TOO_MANY_WATCHERS) from error
 

@@ -134,7 +134,8 @@ class Site:
         """The stream of a job's events, once its headers are there."""
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sock.connect(("127.0.0.1", self.port))
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.port))
         reader, writer = await asyncio.open_connection(sock=sock)
         lines = [f"GET /jobs/{job_id}/events HTTP/1.0", "Host: h"]  # in 1.0, its end is that of the connection
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]

@@ -223,7 +223,7 @@ async def test_readers_that_come_again_at_random_end_with_the_row(serve: Serve, 
     async with serve() as site:
         job_id = await site.posted()
         await worker.claim(job_id)
-        readers = [asyncio.ensure_future(follow(site, job_id, random.Random(seed))) for seed in range(100)]
+        readers = [asyncio.ensure_future(follow(site, job_id, random.Random(seed))) for seed in range(200)]
         for step in range(20):
             await asyncio.sleep(0.02)
             await worker.report(job_id, {"step": step})
@@ -231,4 +231,4 @@ async def test_readers_that_come_again_at_random_end_with_the_row(serve: Serve, 
         await worker.succeed(job_id, "20")
         found = await asyncio.gather(*readers)
         document = json.loads((await site.fetch(f"/jobs/{job_id}")).body)
-        assert document["result"] == 20 and found == [document] * 100
+        assert document["result"] == 20 and found == [document] * 200
