@@ -147,7 +147,7 @@ class Watcher:
         """Look at all that is watched, until nothing is."""
         try:
             await asyncio.sleep(self._interval)
-            while self._watches:
+            while self._watches and not self.closed:  # its cancellation may be lost in an answer
                 await self._look()
                 await asyncio.sleep(self._interval)
         finally:
