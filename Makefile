@@ -13,7 +13,7 @@ EXEC := @exec setpriv --pdeathsig TERM
 PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 2 --dist loadgroup --max-worker-restart 0)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults bench bench-compare platforms check lint types sample server worker beat lock clean
+.PHONY: help run test faults bench bench-compare platforms check lint types sample migrate server worker beat lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +50,9 @@ types: $(VENV)/test ## Types, strictly
 sample: $(VENV)/run ## The sample data into the database of the settings; an existing table is never touched
 	$(EXEC) $(BIN)/python -m deploy.local.sample
 
+migrate: $(VENV)/run ## The schema of jobs in the database of the settings: made, or brought to the newest revision
+	$(EXEC) $(BIN)/python -m nowait.jobs $(ARGS)
+
 server: $(VENV)/run ## One server alone, from the settings (python -m server --help)
 	$(EXEC) $(BIN)/python -m server
 
@@ -60,7 +63,7 @@ beat: $(VENV)/run ## Celery's scheduler alone, from the settings
 	$(EXEC) $(BIN)/celery -A tasks beat --schedule .local/beat-schedule $(ARGS)
 
 lock: $(VENV)/lock ## Pin the newest allowed versions of all dependencies, with their hashes
-	@for set in server worker 'run server worker demo' 'test server worker demo test bench'; do \
+	@for set in server worker migrate 'run server worker migrate demo' 'test server worker migrate demo test bench'; do \
 	    set -- $$set; name=$$1; [ $$# -eq 1 ] || shift; \
 	    $(VENV)/lock/bin/uv pip compile setup.cfg $$(printf -- '--extra %s ' "$$@") --upgrade --universal \
 	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs one part alone, with its pinned dependencies, or upgrades it: install.sh server|worker FOLDER
+# Installs one part alone, with its pinned dependencies, or upgrades it: install.sh server|worker|migrate FOLDER
 # FOLDER is a link to a virtual environment in FOLDER.versions/. A new one is built beside the old one, and the link
 # is switched when it is whole; the version before it stays, for the processes that still run from it.
 set -eu
@@ -7,10 +7,10 @@ umask 022  # the services' users read it
 
 fail() { echo "$1" >&2; exit 2; }
 
-usage="usage: $0 server|worker FOLDER"
+usage="usage: $0 server|worker|migrate FOLDER"
 [ $# = 2 ] || fail "$usage"
 part=$1
-case $part in server) package=server ;; worker) package=tasks ;; *) fail "$usage" ;; esac
+case $part in server) package=server ;; worker) package=tasks ;; migrate) package= ;; *) fail "$usage" ;; esac
 root=$(cd "$(dirname "$0")/.." && pwd)
 parent=$(dirname "$2") name=$(basename "$2")
 folder=$parent/$name last=
@@ -39,10 +39,10 @@ trap 'exit 1' HUP INT TERM
 sh "$root/deploy/local/venv.sh" "${PYTHON:-python3}" "$new"
 pip="$new/bin/python -m pip --disable-pip-version-check --quiet"
 $pip install --require-hashes -r "$root/deploy/requirements/$part.txt"
-# The library, from a copy: building leaves files behind. The application beside it.
+# The library, from a copy: building leaves files behind. The application, where the part is one, beside it.
 cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/nowait" "$copy"
 $pip install --no-deps "$copy"
-cp -R "$root/$package" "$("$new/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
+[ -z "$package" ] || cp -R "$root/$package" "$("$new/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 # By its own path: a process that were started through the link would import from the next version after a switch.
 # Celery's command is like that anyway.
 if [ "$part" = server ]; then

@@ -170,6 +170,17 @@ def database_url(text: str) -> str:
 
 
 @dataclass(frozen=True)
+class DatabaseSettings(Settings):
+    """The setting of a program that needs the database alone."""
+
+    database_url: str = setting(
+        "mysql://nowait:nowait@127.0.0.1:3306/nowait",
+        database_url,
+        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS",
+    )
+
+
+@dataclass(frozen=True)
 class ServiceSettings(Settings):
     """What every program that needs broker and database can set."""
 
@@ -186,5 +197,5 @@ class ServiceSettings(Settings):
     database_url: str = setting(
         "mysql://nowait:nowait@127.0.0.1:3306/nowait",
         database_url,
-        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS; the server has the jobs there",
+        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS; the server uses it for jobs and DEMO",
     )

@@ -21,17 +21,21 @@ except CatalogueError as error:
 
 _CATALOGUE_QUEUE = "queries.catalogue"
 _STREAMS_QUEUE = "queries.streams"
+_JOBS_QUEUE = "queries.jobs"
 # A query that names no queue goes to the first.
-_QUEUES = {"queries", "queries.fast", "queries.slow", _STREAMS_QUEUE, _CATALOGUE_QUEUE}
+_QUEUES = {"queries", "queries.fast", "queries.slow", _STREAMS_QUEUE, _JOBS_QUEUE, _CATALOGUE_QUEUE}
 _QUEUES |= {query.queue for query in catalogue.values()}
 
 topology = Topology.named(settings.topology)
-app = Celery("tasks", broker=settings.broker_url, include=["tasks.queries"])
+app = Celery("tasks", broker=settings.broker_url, include=["tasks.queries", "tasks.jobs.worker", "tasks.sample"])
 configure(app, topology, canvas=settings.canvas, liveness_file=settings.liveness_file)
 app.conf.update(
     # Whoever may publish to it could stop the workers.
     worker_enable_remote_control=settings.remote_control,
     task_default_queue="queries",
+    # A job may run for longer than the broker waits for its acknowledgement: it delivers the message again then, which
+    # is dropped, as the job runs. Celery's worker would end otherwise.
+    broker_channel_error_retry=True,
     task_queues=topology.queues(_QUEUES),
     # Rows belong neither in the log nor in events.
     task_annotations={"*": {"resultrepr_maxsize": 0}},

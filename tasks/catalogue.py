@@ -12,34 +12,29 @@ file of the same name with the ending .toml has a table for each query, all of i
     stream_row_limit = 1000000
     repeatable = true             # false: it is never run a second time
     json_columns = ["profile"]    # MariaDB's JSON columns, which it calls LONGTEXT
+    job = true                    # it may be run as a durable job, too: INSERT, UPDATE, CALL with repeatable = false
+    job_time_limit = 3600.0       # seconds that it may take then
+    [NAME.retry]                  # when the job is tried again: max_retries, backoff, backoff_max
     [NAME.parameters.PARAMETER]   # JSON Schema: type (integer, number, string, boolean), minimum, format, …
 """
 
-import math
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import aiosql
 import tomli
-from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
 from sqlalchemy import JSON, TextualSelect, text
 
-from nowait.formats import FORMATS, has_format, parse_date_time
+from nowait.jobs.retry import RETRY_SCHEMA, Retry
+from tasks.parameters import PARAMETER, BadParameters, BadSchema, Parameters
 
-_FORMATS = FormatChecker(formats=())
-for _format in FORMATS:
-    _FORMATS.checks(_format)(partial(has_format, _format))
-_PARAMETER = {
-    "type": "object",
-    "properties": {"type": {"enum": ["integer", "number", "string", "boolean"]}},
-    "required": ["type"],
-    # It would be of no effect on any other type.
-    "dependentSchemas": {"format": {"properties": {"type": {"const": "string"}}}},
-}
+__all__ = ["BadParameters", "CatalogueError", "Query", "load"]
+
+_READS = re.compile(r"[\s(]*(SELECT|WITH|VALUES|TABLE|SHOW|DESC|DESCRIBE|EXPLAIN)\b", re.IGNORECASE)
 _SETTINGS = Draft202012Validator(
     {
         "type": "object",
@@ -51,7 +46,10 @@ _SETTINGS = Draft202012Validator(
             "stream_row_limit": {"type": "integer", "minimum": 1},
             "repeatable": {"type": "boolean"},
             "json_columns": {"type": "array", "items": {"type": "string"}},
-            "parameters": {"type": "object", "additionalProperties": _PARAMETER},
+            "job": {"type": "boolean"},
+            "job_time_limit": {"type": "number", "exclusiveMinimum": 0},
+            "retry": RETRY_SCHEMA,
+            "parameters": {"type": "object", "additionalProperties": PARAMETER},
         },
         "additionalProperties": False,
     }
@@ -62,10 +60,6 @@ class CatalogueError(ValueError):
     """A query that cannot be served; its text names the file, the query and what is wrong."""
 
 
-class BadParameters(ValueError):
-    """Parameters that a query does not take; the text says which and why."""
-
-
 @dataclass(frozen=True)
 class Query:
     """One named query.
@@ -73,47 +67,43 @@ class Query:
     Attributes:
         name: its name.
         description: what it is for, "" for none.
-        statement: one SELECT with named parameters.
-        parameters: validator of an object with its parameters, for its JSON Schema.
+        statement: one, with named parameters.
+        parameters: what these may be.
         queue: the queue that its calls go to.
         time_limit: seconds that the statement may take.
         row_limit: rows that it may give.
         stream_time_limit, stream_row_limit: the same, where its rows are streamed.
         repeatable: True when it may run twice.
+        job: True when it may be run as a job, too.
+        job_time_limit: seconds that each attempt of the job may take.
+        retry: when the job is tried again, unless whoever adds it decides.
     """
 
     name: str
     description: str
     statement: TextualSelect
-    parameters: Draft202012Validator
+    parameters: Parameters
     queue: str = "queries"
     time_limit: float = 60.0
     row_limit: int = 10_000
     stream_time_limit: float = 3600.0
     stream_row_limit: int = 10_000_000
     repeatable: bool = True
+    job: bool = False
+    job_time_limit: float = 3600.0
+    retry: Retry = Retry()
 
     def bind(self, given: Any) -> dict[str, Any]:
         """The parameters of one call, with defaults, as the database takes them: a date and time is one of UTC.
 
         Raises BadParameters.
         """
-        error: ValidationError | None = next(self.parameters.iter_errors(given), None)
-        if error is not None:
-            # What is expected, not what was given: the text travels to the server's log.
-            where = ".".join(map(str, error.path)) or "parameters"
-            raise BadParameters(f"{self.name}: {where}: {error.validator} {error.validator_value!r} is expected"[:300])
-        for name, value in given.items():
-            if isinstance(value, float) and not math.isfinite(value):  # JSON Schema knows no NaN
-                raise BadParameters(f"{self.name}: {name}: a number is expected")
-        properties = self.schema["properties"]
-        return {name: _value(given.get(name, schema.get("default")), schema) for name, schema in properties.items()}
+        return self.parameters.bind(given)
 
     @property
     def schema(self) -> dict[str, Any]:
         """JSON Schema of an object with its parameters; those without a default are required."""
-        schema: Any = self.parameters.schema
-        return dict(schema)
+        return self.parameters.schema
 
     def document(self) -> dict[str, Any]:
         """What others may know of it, as JSON values; not its SQL."""
@@ -176,20 +166,12 @@ def _query(path: Path, name: str, sql: str, description: str, settings: dict[str
     try:
         _SETTINGS.validate(settings)
         json_columns, properties = settings.pop("json_columns", []), settings.pop("parameters", {})
-        defaults = {parameter: schema["default"] for parameter, schema in properties.items() if "default" in schema}
-        parameters = {
-            "type": "object",
-            "properties": properties,
-            "required": sorted(properties.keys() - defaults.keys()),
-            "additionalProperties": False,
-        }
-        Draft202012Validator.check_schema(parameters)
-        Draft202012Validator({"properties": properties}, format_checker=_FORMATS).validate(defaults)
-    except (SchemaError, ValidationError) as error:
+        settings["retry"] = Retry.of_document(settings.pop("retry", {}))
+        parameters = Parameters.of(name, properties)
+    except ValidationError as error:
         raise CatalogueError(f"{where}: {error.json_path}: {error.message}") from error
-    if unknown := set(_formats(properties)).difference(FORMATS):
-        named, known = ", ".join(sorted(unknown)), ", ".join(FORMATS)
-        raise CatalogueError(f"{where}: format: there is no {named}; there is {known}")
+    except BadSchema as error:
+        raise CatalogueError(f"{where}: {error}") from error
     if ";" in sql:
         raise CatalogueError(f"{path}: {name}: one statement is expected, without ';'")
     statement = text(sql)
@@ -197,21 +179,8 @@ def _query(path: Path, name: str, sql: str, description: str, settings: dict[str
     if used != listed:
         raise CatalogueError(f"{where}: parameters: the statement has {used}, the table {listed}")
     typed = statement.columns(**{column: JSON() for column in json_columns})
-    validator = Draft202012Validator(parameters, format_checker=_FORMATS)
-    return Query(name, description.strip(), typed, validator, **settings)
-
-
-def _formats(schema: Any) -> Iterator[str]:
-    """Each format that a schema names anywhere."""
-    for keyword, value in schema.items() if isinstance(schema, dict) else ():
-        if keyword == "format" and isinstance(value, str):
-            yield value
-        for part in value if isinstance(value, list) else [value]:
-            yield from _formats(part)
-
-
-def _value(given: Any, schema: dict[str, Any]) -> Any:
-    if schema.get("format") == "date-time":
-        # Databases compare with one that has a zone as if it had none, or not at all.
-        return parse_date_time(given).replace(tzinfo=None)
-    return given
+    query = Query(name, description.strip(), typed, parameters, **settings)
+    if query.job and query.repeatable and not _READS.match(sql):
+        # Safe as a job, and not as a query, which a GET would run.
+        raise CatalogueError(f"{where}: repeatable = false is expected of a statement that is no SELECT")
+    return query

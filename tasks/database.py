@@ -1,14 +1,16 @@
-"""The workers' connections: one pooled engine, opened on its first use in each process."""
+"""The workers' connections: pooled engines, whose connections are opened on their first use in each process."""
 
 import os
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Dialect, Engine, PoolProxiedConnection, create_engine, event
+from pymysql.err import MySQLError
+from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection, create_engine, event
+from sqlalchemy.exc import InvalidatePoolError
 
 from nowait.database_url import DatabaseUrl
 from tasks import driver
@@ -24,6 +26,27 @@ def make_engine(url: str) -> Engine:
     The pool grows to as many connections as threads query at once, and keeps them. Each statement is a transaction
     of its own. All waiting ends as `tasks.driver` has it. A forked process opens connections of its own.
     """
+    return _make_engine(url, "SET time_zone = '+00:00'", autocommit=True)
+
+
+def make_transactional_engine(url: str, init_command: str) -> Engine:
+    """The same, with transactions, READ COMMITTED; transaction() has them.
+
+    Args:
+        url: as for make_engine().
+        init_command: the first statement of each connection.
+    """
+    engine = _make_engine(url, init_command, autocommit=False, isolation_level="READ COMMITTED")
+
+    def check_out(connection: Any, *_: Any) -> None:
+        if connection.lost:
+            raise InvalidatePoolError()
+
+    event.listen(engine, "checkout", check_out)
+    return engine
+
+
+def _make_engine(url: str, init_command: str, autocommit: bool, **arguments: Any) -> Engine:
     options = DatabaseUrl.parse(url).options()
     # Without TLS asked for, PyMySQL encrypts where the database can, and verifies nothing. On this machine
     # there is nothing to hide, and 40 ms of CPU to save.
@@ -36,12 +59,39 @@ def make_engine(url: str) -> Engine:
         pool_reset_on_return=None,
         hide_parameters=True,  # in the errors' texts
         # TIMESTAMP columns are read in UTC.
-        connect_args={**options, "charset": "utf8mb4", "init_command": "SET time_zone = '+00:00'", "autocommit": True},
+        connect_args={**options, "charset": "utf8mb4", "init_command": init_command, "autocommit": autocommit},
+        **arguments,
     )
     event.listen(engine, "do_connect", lambda dialect, record, arguments, options: driver.connect(**options))
     # Two processes that share a connection mix up their answers; those of the parent are closed by the parent.
     os.register_at_fork(after_in_child=partial(engine.dispose, close=False))
     return engine
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """A transaction: committed behind the block, unless the block has ended it; rolled back when the block raises.
+
+    Args:
+        engine: made by make_transactional_engine().
+
+    Raises sqlalchemy.exc.DBAPIError or pymysql.err.MySQLError when there is no connection, or the database refuses.
+    """
+    with _alone_at_first(engine):
+        connection = engine.connect()
+    with connection:
+        driven: Any = connection.connection.driver_connection
+        try:
+            yield connection
+            connection.commit()
+        except BaseException:
+            with suppress(MySQLError):
+                if driven.usable:
+                    driven.rollback()
+            # With its connection, a transaction ends, too.
+            if not driven.usable:
+                connection.invalidate()
+            raise
 
 
 @contextmanager
@@ -73,13 +123,20 @@ def connect(engine: Engine, ping: bool = False) -> Iterator[Any]:
 
 
 def _check_out(engine: Engine) -> PoolProxiedConnection:
-    if engine.dialect.server_version_info is not None:
+    with _alone_at_first(engine):
         return engine.raw_connection()
+
+
+@contextmanager
+def _alone_at_first(engine: Engine) -> Iterator[None]:
+    if engine.dialect.server_version_info is not None:
+        yield
+        return
     # The first connection learns what database that is, under a lock of SQLAlchemy's for which all others
     # would wait without end. They wait here instead, until their own deadlines.
     first = _first.acquire(timeout=driver.remaining())
     try:
-        return engine.raw_connection()
+        yield
     finally:
         if first:
             _first.release()

@@ -5,6 +5,7 @@ of them. Here each wait lasts until the deadline of what its thread is doing, at
 the system in its own time (resolv.conf(5)).
 """
 
+import contextlib
 import math
 import select
 import socket
@@ -102,6 +103,13 @@ class _Connection(_PyMySQL):  # type: ignore[misc]
         """Read so many bytes, which are so many packets."""
         self._read_bytes(size)
         self._next_seq_id = (self._next_seq_id + packets) % 256
+
+    def hang_up(self) -> None:
+        """End what another thread waits for on it: that one finds the connection lost."""
+        opened = self._sock
+        if opened is not None:
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Also once it is closed."""

@@ -14,12 +14,11 @@ from nowait.errors import ResultTooLarge
 from tasks.database import connect
 from tasks.driver import until
 from tasks.result import Columns
-from tasks.statements import QueryFailed, Statement, begin, error_number, run
+from tasks.statements import ENDED, QueryFailed, Statement, begin, error_number, run
 
 log = logging.getLogger(__name__)
 
 _KILL_TIMEOUT = 2.0  # seconds
-_ENDED = 1094  # the database's error: there is no such connection any more
 
 
 class Broken(QueryFailed):
@@ -112,6 +111,6 @@ class Reading:
                 with until(time.monotonic() + _KILL_TIMEOUT), connect(self._engine) as connection:
                     connection.query(f"KILL {self._id}")
             except (DBAPIError, MySQLError) as error:
-                if error_number(error) != _ENDED:
+                if error_number(error) != ENDED:
                     log.warning("a statement could not be ended: error %s", error_number(error))
             self._id = None

@@ -11,7 +11,7 @@ from pymysql.connections import MySQLResult
 from pymysql.constants import COMMAND
 from pymysql.err import MySQLError
 
-from tasks.packets import Values, take_packets, take_rows
+from tasks.packets import Values, decoded, take_packets, take_rows
 from tasks.values import describe
 
 Columns = Sequence[Sequence[Any]]
@@ -55,7 +55,10 @@ class Result(_Result):  # type: ignore[misc]
         self.connection.skip(size, len(packets))
         while len(packets) < self.field_count:
             packets.append(self.connection._read_packet().get_all_data())
-        self.names, self._conversions = describe(tuple(packets), self._json)
+        columns = describe(tuple(packets), self._json)
+        self.names = tuple(column.name for column in columns)
+        self._texts = tuple(column.is_text for column in columns)
+        self._conversions = [column.convert for column in columns]
         self.connection._read_packet()  # their end
 
     def batches(self) -> Iterator[Columns]:
@@ -64,7 +67,7 @@ class Result(_Result):  # type: ignore[misc]
         Raises pymysql.err.MySQLError.
         """
         while self.unbuffered_active:
-            rows, size = take_rows(self.connection.arrived(), self.field_count)
+            rows, size = take_rows(self.connection.arrived(), self._texts)
             if rows:
                 self.connection.skip(size, len(rows))
                 self.size += size
@@ -82,4 +85,4 @@ class Result(_Result):  # type: ignore[misc]
             self.unbuffered_active, self.connection = False, None
             return None
         self.size += len(packet.get_all_data())
-        return [packet.read_length_coded_string() for _ in self.names]
+        return decoded([packet.read_length_coded_string() for _ in self.names], self._texts)

@@ -20,11 +20,12 @@ from tasks.result import Result
 # Error numbers of the server: https://mariadb.com/kb/en/mariadb-error-code-reference/. After a
 # deadlock the whole transaction is rolled back, after a lock wait the statement alone; here they are
 # the same. A lock that NOWAIT does not get has a number of its own in MySQL.
-_REPEATED = {1213, 1205, 3572}
+REPEATED = {1213, 1205, 3572}
 # Why a connection cannot be opened for now: the server is away, lost while it was greeted (both by the
 # client), full, or about to stop.
-_AWAY = {2003, 2006, 2013, 1040, 1053}
+AWAY = {2003, 2006, 2013, 1040, 1053}
 LOST = {1927, 2006, 2013, 4031}  # the connection has ended, as one of both knows
+ENDED = 1094  # there is no connection that could be killed
 _GRACE = 0.1  # seconds behind the deadline, at which the database itself ends a statement, that its error is awaited
 _PAUSE = 0.05  # seconds before another try, with jitter
 
@@ -114,11 +115,11 @@ def run(engine: Engine, attempt: Callable[[Any, float], T], *, deadline: float, 
             interrupted = begun and number in LOST
             if not begun:
                 # Nothing has run yet: anything may be tried again.
-                again = number in _AWAY
+                again = number in AWAY
             elif interrupted:
                 again, lost = repeatable and not lost, True
             else:
-                again = repeatable and number in _REPEATED
+                again = repeatable and number in REPEATED
             if not again:
                 raise (ConnectionLost if interrupted else QueryFailed)(f"error {number} of the database") from failure
             time.sleep(min((_PAUSE if begun else 4 * _PAUSE) * random.uniform(0.5, 1.5), remaining()))

@@ -6,6 +6,7 @@ to be written as the database has sent it stays as it is.
 
 import datetime
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache, partial
 from typing import Any
@@ -17,42 +18,55 @@ from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.protocol import FieldDescriptorPacket
 
 from nowait.rows import alike, compact_json
+from tasks.packets import ENCODING, Values
 
-Values = Sequence[bytes | None]
-Convert = Callable[[Values], Sequence[Any]]
-_ENCODING = "utf-8"  # of the connection
 _BINARY = 63  # the character set of what is no text
 _SEPARATOR = "\0"
 _SRID_SIZE = 4  # bytes in front of a geometry's WKB, as databases keep it
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of a result.
+
+    Attributes:
+        name: its name.
+        is_text: whether its values are to be read as text rather than bytes.
+        convert: makes a column as nowait.rows.encode_columns() takes it of the values of this one.
+    """
+
+    name: str
+    is_text: bool
+    convert: Callable[[Values], Sequence[Any]]
+
+
 @lru_cache(maxsize=256)
-def describe(packets: tuple[bytes, ...], json: frozenset[str]) -> tuple[tuple[str, ...], list[Convert]]:
-    """The names of columns, and what makes columns, as nowait.rows.encode_columns() takes them, of their bytes.
+def describe(packets: tuple[bytes, ...], json: frozenset[str]) -> list[Column]:
+    """The columns of a result.
 
     Args:
         packets: the description of each column.
         json: the names of those that are JSON.
     """
-    fields: list[Any] = [FieldDescriptorPacket(packet, _ENCODING) for packet in packets]
-    return tuple(field.name for field in fields), [_conversion(field, field.name in json) for field in fields]
+    fields: list[Any] = [FieldDescriptorPacket(packet, ENCODING) for packet in packets]
+    return [Column(field.name, *_conversion(field, field.name in json)) for field in fields]
 
 
-def _conversion(field: Any, json: bool) -> Convert:
+def _conversion(field: Any, json: bool) -> tuple[bool, Callable[[Values], Sequence[Any]]]:
     if json:
-        return partial(_convert, compact_json)
+        return False, partial(_convert, compact_json)
     if field.type_code == FIELD_TYPE.GEOMETRY:
-        return partial(_convert, _geometries)
+        return False, partial(_convert, _geometries)
     converter: Callable[[Any], Any] = converters.decoders.get(field.type_code, converters.through)
     if field.type_code in TEXT_TYPES and field.charsetnr == _BINARY:
-        return tuple
+        return False, _same
     if field.type_code == FIELD_TYPE.JSON or field.type_code in TEXT_TYPES:
-        return partial(_convert_texts, _same)
+        return True, _same
     if converter is int and not field.flags & FLAG.ZEROFILL:
-        return partial(_convert, _integers)
+        return False, partial(_convert, _integers)
     # PyMySQL's values have no zeros in front.
     by_column = None if field.flags & FLAG.ZEROFILL and converter is Decimal else _OF_COLUMNS.get(converter)
-    return partial(_convert_texts, by_column or partial(_each, converter))
+    return True, partial(_convert, by_column or partial(_each, converter))
 
 
 def _convert(convert: Callable[[Any], Sequence[Any]], column: Values) -> Sequence[Any]:
@@ -66,22 +80,12 @@ def _convert(convert: Callable[[Any], Sequence[Any]], column: Values) -> Sequenc
     return [None if value is None else next(converted) for value in column]
 
 
-def _convert_texts(convert: Callable[[list[str]], Sequence[Any]], column: Values) -> Sequence[Any]:
-    def decode_and_convert(values: Sequence[bytes]) -> Sequence[Any]:
-        texts = _SEPARATOR.encode().join(values).decode(_ENCODING).split(_SEPARATOR)
-        if len(texts) != len(values):  # one of them has the separator in it
-            texts = [value.decode(_ENCODING) for value in values]
-        return convert(texts)
-
-    return _convert(decode_and_convert, column)
-
-
 def _each(converter: Callable[[Any], Any], values: Sequence[Any]) -> list[Any]:
     return list(map(converter, values))
 
 
-def _same(texts: list[str]) -> Sequence[Any]:
-    return texts
+def _same(values: Sequence[Any]) -> Sequence[Any]:
+    return values
 
 
 def _geometries(values: Sequence[bytes]) -> Sequence[Any]:

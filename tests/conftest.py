@@ -22,6 +22,7 @@ from deploy.local.database import Database
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
 from nowait.database_url import DatabaseUrl
+from nowait.jobs.migrations import migrate
 from tests import parallel, vhosts
 from tests.http import fetch
 
@@ -124,7 +125,7 @@ def make_services(folder: Path) -> Services:
 
 @pytest.fixture(scope="session")
 def services(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
-    """Broker and database, with the sample data; in a parallel run a part of them that no other process uses."""
+    """Broker and database, with the sample data and the table of jobs; in a parallel run a part that no other uses."""
     if part := parallel.part(pytestconfig):
         yield part
         return
@@ -132,6 +133,7 @@ def services(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFacto
     try:
         services.start()
         sample.load(services.database_url)
+        migrate(services.database_url)
         yield services
     finally:
         services.stop()

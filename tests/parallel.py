@@ -17,6 +17,7 @@ import pytest
 from deploy.local import sample
 from deploy.local.errors import LocalError
 from deploy.local.services import Services
+from nowait.jobs.migrations import migrate
 from tests import vhosts
 
 
@@ -69,7 +70,7 @@ def _exits() -> Iterator[None]:
 
 
 def part(config: pytest.Config) -> Services | None:
-    """The services as one of several processes has them, with the sample data; None in a process alone."""
+    """The services as one of several processes has them, with sample data and table of jobs; None in one alone."""
     given = getattr(config, "workerinput", {})
     if "services" not in given:
         return None
@@ -88,4 +89,5 @@ def part(config: pytest.Config) -> Services | None:
             cursor.execute(f"GRANT ALL ON {name}.* TO {name}@'127.0.0.1' IDENTIFIED BY '{name}'")
         services.database_url = f"mysql://{name}:{name}@127.0.0.1:{services.database.port}/{name}"
     sample.load(services.database_url)
+    migrate(services.database_url)
     return services

@@ -43,8 +43,16 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.errors": set(),
     "nowait.formats": set(),
     "nowait.jobs": set(),
+    "nowait.jobs.__main__": {"nowait.jobs.migrations", "nowait.settings"},
+    "nowait.jobs.migrations": {
+        "alembic", "sqlalchemy", "nowait.database_url", "nowait.jobs.schema", "nowait.jobs.table",
+    },
+    "nowait.jobs.migrations.env": {"alembic", "nowait.jobs.schema"},
+    "nowait.jobs.migrations.versions": set(),
+    "nowait.jobs.migrations.versions.r0001_jobs": {"alembic"},
     "nowait.jobs.protocol": {"sqlalchemy", "nowait.jobs.table"},
     "nowait.jobs.retry": set(),
+    "nowait.jobs.schema": {"sqlalchemy"},
     "nowait.jobs.table": {"sqlalchemy"},
     "nowait.link": set(),
     "nowait.link.connection": {
@@ -226,11 +234,44 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": {"tasks.app"},
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
     "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},
-    "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.formats"},
+    "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.jobs.retry", "tasks.parameters"},
     "tasks.checks": {"pymysql", "sqlalchemy", "tasks.catalogue", "tasks.database", "tasks.driver", "tasks.statements"},
-    "tasks.database": {"sqlalchemy", "nowait.database_url", "tasks"},
+    "tasks.database": {"pymysql", "sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
+    "tasks.jobs": {"tasks.jobs.job", "tasks.jobs.registry"},
+    "tasks.jobs.attempt": {
+        "pymysql", "sqlalchemy", "nowait.errors", "nowait.jobs", "nowait.jobs.table", "tasks.database", "tasks.driver",
+        "tasks.jobs", "tasks.jobs.failures", "tasks.jobs.heartbeat", "tasks.jobs.job", "tasks.jobs.lease",
+        "tasks.jobs.registry", "tasks.jobs.results", "tasks.jobs.steps", "tasks.jobs.transaction", "tasks.statements",
+    },
+    "tasks.jobs.celery_tasks": {
+        "celery", "nowait.jobs.retry", "tasks.jobs.job", "tasks.jobs.registry", "tasks.parameters",
+    },
+    "tasks.jobs.failures": {"nowait.errors", "tasks.jobs.lease", "tasks.jobs.results", "tasks.parameters"},
+    "tasks.jobs.heartbeat": {
+        "pymysql", "sqlalchemy", "nowait.jobs", "tasks.database", "tasks.driver", "tasks.jobs.lease",
+        "tasks.statements",
+    },
+    "tasks.jobs.job": {"sqlalchemy", "nowait.errors", "tasks.jobs.lease", "tasks.jobs.results"},
+    "tasks.jobs.lease": {"nowait.jobs.protocol"},
+    "tasks.jobs.queries": {
+        "nowait.errors", "nowait.messages.encoded", "nowait.rows", "tasks.catalogue", "tasks.jobs.job",
+        "tasks.jobs.registry", "tasks.jobs.results", "tasks.statements",
+    },
+    "tasks.jobs.registry": {"nowait.jobs.retry", "tasks.jobs.job", "tasks.parameters"},
+    "tasks.jobs.results": {"nowait.errors", "nowait.messages.encoded", "nowait.rows"},
+    "tasks.jobs.schema": {"pymysql", "sqlalchemy", "nowait.jobs", "tasks.database", "tasks.driver", "tasks.statements"},
+    "tasks.jobs.steps": {
+        "pymysql", "sqlalchemy", "nowait.jobs", "nowait.jobs.retry", "nowait.jobs.table", "tasks.database",
+        "tasks.driver", "tasks.statements",
+    },
+    "tasks.jobs.transaction": {"sqlalchemy", "tasks.database", "tasks.jobs.failures", "tasks.statements"},
+    "tasks.jobs.worker": {
+        "celery", "tasks.app", "tasks.jobs", "tasks.jobs.attempt", "tasks.jobs.queries", "tasks.jobs.registry",
+        "tasks.jobs.schema", "tasks.jobs.transaction",
+    },
     "tasks.packets": {"asyncmy", "pymysql"},
+    "tasks.parameters": {"jsonschema", "nowait.formats"},
     "tasks.queries": {
         "celery", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "nowait.worker",
         "tasks.app", "tasks.catalogue", "tasks.checks", "tasks.database", "tasks.reading", "tasks.result",
@@ -240,11 +281,12 @@ ALLOWED: dict[str, set[str]] = {
         "pymysql", "sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver", "tasks.result", "tasks.statements",
     },
     "tasks.result": {"pymysql", "tasks.packets", "tasks.values"},
+    "tasks.sample": {"sqlalchemy", "tasks.jobs"},
     "tasks.settings": {"nowait", "nowait.settings"},
     "tasks.statements": {
         "pymysql", "sqlalchemy", "nowait.errors", "nowait.rows", "tasks.database", "tasks.driver", "tasks.result",
     },
-    "tasks.values": {"msgspec", "pymysql", "nowait.rows"},
+    "tasks.values": {"msgspec", "pymysql", "nowait.rows", "tasks.packets"},
 }
 
 # Decisions without I/O: no socket, no loop, no clock.
@@ -257,6 +299,7 @@ PURE = (
     "nowait.errors",
     "nowait.jobs.protocol",
     "nowait.jobs.retry",
+    "nowait.jobs.schema",
     "nowait.jobs.table",
     "nowait.messages.encoder",
     "nowait.messages.limits",
@@ -274,6 +317,10 @@ PURE = (
     "server.jobs.decisions",
     "server.jobs.quota",
     "server.jobs.rows",
+    "tasks.jobs.failures",
+    "tasks.jobs.lease",
+    "tasks.jobs.results",
+    "tasks.parameters",
 )
 IMPURE = {"asyncio", "socket", "ssl", "threading", "time", "select", "concurrent"}
 
@@ -289,6 +336,9 @@ NEVER = [
     ("nowait", "tornado"),
     ("nowait", "http"),
     *((f"nowait.{part}", other) for part in LIBRARY for other in ("sqlalchemy", "nowait.jobs")),
+    # Only hosts that migrate have alembic.
+    ("server", "nowait.jobs.migrations"),
+    ("tasks", "nowait.jobs.migrations"),
     ("nowait.jobs", "celery"),
     ("nowait.jobs", "nowait.bridge"),
     ("nowait.jobs", "nowait.worker"),

@@ -148,15 +148,18 @@ def written(text: str) -> bytes:
 
 @given(json_documents, st.sampled_from([None, 1]), st.booleans())
 def test_a_json_column_is_passed_on_without_its_blanks(document: Any, indent: int | None, ascii: bool) -> None:
-    texts = [json.dumps(document, ensure_ascii=ascii, indent=indent, separators=(",", ":")) for indent in (indent, None)]
-    pretty, compact = map(written, texts)
+    pretty, compact = (
+        written(json.dumps(document, ensure_ascii=ascii, indent=blanks, separators=(",", ":")))
+        for blanks in (indent, None)
+    )
     lone = any("\ud800" <= character <= "\udfff" for character in json.dumps(document, ensure_ascii=False))
     expected = standard(["a"], [(document,)]) if lone else b'[{"a":%b}]' % compact
     assert encode_columns(["a"], [compact_json([pretty])]) == expected
 
 
 @pytest.mark.parametrize(
-    "text", ["18446744073709551616", "1e5", "-0", "0.10", "1e-7", "1e400", '"\\u00e9\\/"', '{"a":1,"b":2,"a":3}', "null"]
+    "text",
+    ["18446744073709551616", "1e5", "-0", "0.10", "1e-7", "1e400", '"\\u00e9\\/"', '{"a":1,"b":2,"a":3}', "null"],
 )
 def test_json_that_may_be_written_in_several_ways_is_passed_on_as_it_is(text: str) -> None:
     assert encode_columns(["a"], [compact_json([written(f" {text}\n")])]) == b'[{"a":%b}]' % written(text)

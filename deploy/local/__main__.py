@@ -18,6 +18,8 @@ from deploy.local import folder, sample
 from deploy.local.errors import LocalError
 from deploy.local.process import Process
 from deploy.local.services import Services
+from nowait.jobs import migrations
+from nowait.jobs.schema import shortcoming
 
 ROOT = Path(__file__).resolve().parents[2]
 _QUEUE = "queries"
@@ -39,7 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.local",
         description="Broker, database, one worker and one server, in the foreground until Ctrl-C. A private database is"
-        " filled with sample data; one that is given is not written to.",
+        " filled with sample data, and migrated; one that is given is not written to.",
     )
     parser.add_argument("--folder", type=Path, default=ROOT / ".local" / "run", help="where private services live")
     where: Path = parser.parse_args().folder
@@ -52,7 +54,7 @@ def main() -> int:
     except Stopped:
         _say("stopped")
         return 0
-    except LocalError as error:
+    except (LocalError, migrations.MigrationError) as error:
         _say(str(error))
         return 1
 
@@ -70,8 +72,12 @@ def _run(where: Path, stack: ExitStack) -> None:
         # Somebody's own: it is not written to.
         if not sample.exists(services.database_url):
             _say("the database has no table users: `make sample` loads one")
-    elif sample.load(services.database_url):
-        _say("sample data: loaded")
+        if missing := shortcoming(migrations.revision(services.database_url)):
+            _say(missing)
+    else:
+        if sample.load(services.database_url):
+            _say("sample data: loaded")
+        migrations.migrate(services.database_url)
     environment = {**os.environ, **services.environment()}
     environment.setdefault("NOWAIT_DEMO", "1")
     # For `celery -A tasks inspect`; nobody else reaches this broker.

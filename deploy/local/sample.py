@@ -4,7 +4,6 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pymysql
@@ -12,22 +11,10 @@ from pymysql.constants import CLIENT
 from pymysql.cursors import Cursor
 
 from deploy.local.errors import LocalError
-from nowait import settings as fields
 from nowait.database_url import DatabaseUrl
-from nowait.settings import setting
+from nowait.settings import DatabaseSettings
 
 _SQL = Path(__file__).with_name("sample.sql")
-
-
-@dataclass(frozen=True)
-class Settings(fields.Settings):
-    """The one setting."""
-
-    database_url: str = setting(
-        "mysql://nowait:nowait@127.0.0.1:3306/nowait",
-        fields.database_url,
-        "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS",
-    )
 
 
 def main() -> int:
@@ -35,11 +22,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m deploy.local.sample",
         description="Fills the table users with sample data; a table users that is there already is never touched.",
-        epilog="Settings, from the environment:\n" + Settings.describe(),
+        epilog="Settings, from the environment:\n" + DatabaseSettings.describe(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args()
-    settings = Settings.load()
+    settings = DatabaseSettings.load()
     try:
         loaded = load(settings.database_url)
     except LocalError as error:

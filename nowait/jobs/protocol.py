@@ -45,6 +45,11 @@ def claim(job_id: str, attempt: int, worker: str) -> Update:
     )
 
 
+def claimed(job_id: str, attempt: int) -> Select[Any]:
+    """What is to be run, for the transaction that has claimed it: name, parameters, retry, failures."""
+    return select(jobs.c.name, jobs.c.parameters, jobs.c.retry, jobs.c.failures).where(*_running(job_id, attempt))
+
+
 def heartbeat(job_id: str, attempt: int) -> Update:
     """Keep the job."""
     return update(jobs).where(*_running(job_id, attempt)).values(due=later(LEASE))
@@ -58,6 +63,12 @@ def report(job_id: str, attempt: int, progress: Any) -> Update:
 def succeed(job_id: str, attempt: int, result: str) -> Update:
     """End with a result, JSON as text: the last statement of the transaction with the job's effects."""
     return _final(State.SUCCEEDED, *_running(job_id, attempt)).values(result=result)
+
+
+def succeeded(job_id: str, attempt: int) -> Select[Any]:
+    """One row when this attempt has ended with a result: for a worker whose connection was lost in its COMMIT."""
+    ended = (jobs.c.attempt == attempt, jobs.c.state == State.SUCCEEDED.value)
+    return select(jobs.c.id).where(jobs.c.id == job_id, *ended)
 
 
 def retry(job_id: str, attempt: int, seconds: float) -> Update:

@@ -4,6 +4,17 @@ import random
 from dataclasses import asdict, dataclass
 from typing import Any
 
+# JSON Schema of Retry.document(), all of it optional.
+RETRY_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "max_retries": {"type": "integer", "minimum": 0, "maximum": 1000},
+        "backoff": {"type": "number", "minimum": 0, "maximum": 86400},
+        "backoff_max": {"type": "number", "minimum": 0, "maximum": 604800},
+    },
+    "additionalProperties": False,
+}
+
 
 @dataclass(frozen=True)
 class Retry:

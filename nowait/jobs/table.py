@@ -77,6 +77,8 @@ jobs = Table(
     Index("state", "state", "id"),
     mysql_engine="InnoDB",
     mysql_charset="utf8mb4",
+    # Left to the database it is another one each time, and in most of them an owner equals one that differs in case.
+    mysql_collate="utf8mb4_bin",
 )
 """All moments are UTC, by the database's clock. `attempt` - `failures` are the attempts whose worker was lost, and the
 one that runs."""

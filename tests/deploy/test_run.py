@@ -13,6 +13,7 @@ import pytest
 from deploy.local.database import Database
 from deploy.local.process import free_port, listens
 from deploy.local.services import Services
+from nowait.jobs.migrations import migrate
 from tests import marks, programs
 from tests.conftest import ROOT
 from tests.http import fetch
@@ -175,6 +176,7 @@ def test_a_given_database_is_written_to_when_that_is_asked_for_alone(
         run = begin(runs, folder, NOWAIT_BROKER_URL=services.broker_url, NOWAIT_DATABASE_URL=url)
         run.wait_ready()
         assert "the database has no table users: `make sample` loads one" in run.printed()
+        assert "the table of jobs is missing: run `make migrate`" in run.printed()
         assert run.end(signal.SIGTERM) == 0
     assert client(given, "SHOW TABLES") == ["users_unfinished"]
 
@@ -191,9 +193,11 @@ def test_a_given_database_is_written_to_when_that_is_asked_for_alone(
     done = load(given.url)
     assert (done.returncode, done.stdout) == (0, "sample data: the table users is there already, nothing was changed\n")
 
+    migrate(given.url)
     run = begin(runs, folder, NOWAIT_BROKER_URL=services.broker_url, NOWAIT_DATABASE_URL=reader)
     run.wait_ready()
     assert "make sample" not in run.printed()
+    assert "make migrate" not in run.printed()
     assert len(fetch(f"{run.url}/mysql_query/1").json()["rows"]) == 10
     assert run.end(signal.SIGTERM) == 0
 

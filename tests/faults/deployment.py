@@ -21,6 +21,11 @@ from tests.faults.network import Network
 PAGE = (ROOT / "docs/deploying.md").read_text()
 HOSTS = ("broker", "database", "server", "worker", "worker2", "balancer")
 
+_ADMIN = """\
+CREATE USER admin@'127.0.0.1' IDENTIFIED BY 'change-me-4';
+GRANT ALL ON nowait.* TO admin@'127.0.0.1';
+"""
+
 
 class Deployment:
     """Servers, workers, broker, database and balancer on hosts of their own, set up as the page describes.
@@ -66,10 +71,8 @@ class Deployment:
                 if part.startswith("systemctl enable --now "):
                     for unit in part.split()[3:]:
                         host.enable(unit)
-                elif not (self._shared and host.name == "worker2"):
+                elif not (self._shared and host.name == "worker2" and "install.sh" in part):
                     host.shell(part)
-                else:
-                    host.shell("\n".join(line for line in part.splitlines() if "install.sh" not in line))
         for host in (self.server, *self.workers):
             for unit in host.units:
                 unit.ready()
@@ -118,6 +121,8 @@ class Deployment:
             database.wait_ready()
             sample.load(database.url)
         stand_in(host.programs / "mariadb", programs.path("mariadb"), *database.root)
+        # The page takes the administrator's account as given.
+        host.shell(f"mariadb <<END\n{_ADMIN}END")
         for part in read_script(PAGE, "database.example"):
             host.shell(part)
 

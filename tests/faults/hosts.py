@@ -50,7 +50,7 @@ class Host:
         return [*network, "unshare", "--mount", "sh", "-c", _MOUNT, str(self.folder), *command]
 
     def shell(self, script: str) -> None:
-        """Run a script in the project's folder. It is only online to install packages."""
+        """Run a script in the project's folder. It is only online to install packages, and does nothing else then."""
         done = subprocess.run(
             self.command("sh", "-eu", "-c", script, online="install.sh" in script),
             cwd=ROOT,
@@ -87,7 +87,7 @@ class Host:
 
 
 def read_script(page: str, host: str) -> list[str]:
-    """The script of a page for a host: parts of a script, and systemctl's lines by themselves."""
+    """The script of a page for a host: parts of a script, and the lines of systemctl and install.sh by themselves."""
     (script,) = re.findall(rf"^```sh\n# on {re.escape(host)}.*?\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    parts = re.split(r"^(systemctl .*\n)", script, flags=re.MULTILINE)
+    parts = re.split(r"^((?:systemctl|sh deploy/install\.sh) .*\n)", script, flags=re.MULTILINE)
     return [part.strip() for part in parts if part.strip()]

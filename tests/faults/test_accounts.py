@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 import amqp
 import pymysql
 import pytest
 from celery import Celery
-from kombu import Connection
-from sqlalchemy.exc import OperationalError
+from kombu import Connection as BrokerConnection
+from sqlalchemy import Connection, Delete, Insert, NullPool, Update, create_engine, select
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from nowait.bridge import Bridge
+from nowait.jobs import protocol, schema
+from nowait.jobs.table import jobs
 from nowait.tls import VerifyingTransport, enable_hostname_verification
 from nowait.topology import Topology
 from tasks.database import make_engine
@@ -31,7 +35,40 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
 ]
 
+ACCOUNTS = {"server": "change-me-5", "worker": "change-me-3", "scheduler": "change-me-6"}
+# What no account of the database may do, and what one alone may not.
+NOBODYS = (
+    "INSERT INTO users (id) VALUES (0)",
+    "UPDATE users SET flag = 0",
+    "DELETE FROM users",
+    "DROP TABLE users",
+    "DROP TABLE jobs",
+    "TRUNCATE TABLE jobs",
+    "ALTER TABLE jobs ADD COLUMN mine INT",
+    "UPDATE nowait_migrations SET version_num = '0'",
+    "CREATE TABLE mine (id INT)",
+    "SELECT * FROM mysql.user",
+    "SELECT * FROM mysql.global_priv",
+    "CREATE USER another",
+    "SELECT 1 INTO OUTFILE '/tmp/nowait'",
+    "SET GLOBAL max_connections = 1",
+    "SHUTDOWN",
+)
+OTHERS = {
+    "server": ("SELECT * FROM users",),
+    "worker": (
+        "INSERT INTO jobs (id) VALUES ('')",
+        "DELETE FROM jobs",
+        *(
+            f"UPDATE jobs SET {column} = {column}"
+            for column in ("id", "owner", "name", "queue", "parameters", "retry", "created", "expires")
+        ),
+        "UPDATE jobs SET idempotency_key = NULL",
+    ),
+    "scheduler": ("SELECT * FROM users", "UPDATE jobs SET state = 'cancelled'", "DELETE FROM jobs"),
+}
 PASSWORDS = {"server": "change-me-1", "worker": "change-me-2", "admin": "change-me-0"}
+HOUR = 3600.0
 REPLIES = "nowait.replies.test"
 STREAM = "nowait.streams.test"
 
@@ -216,34 +253,78 @@ async def test_a_reply_that_is_not_from_the_workers_is_ignored(deployment: Deplo
             admin.queue_delete("queries.nobody")
 
 
-def test_the_workers_account_may_read_one_database_over_tls_and_nothing_else(deployment: Deployment) -> None:
-    host = deployment.network.address("database")
-    connect = partial(pymysql.connect, host=host, user="worker", password="change-me-3")
+@contextmanager
+def account(deployment: Deployment, user: str) -> Iterator[Connection]:
+    """A connection of one of the database's accounts."""
     context = ssl.create_default_context(cafile=str(deployment.ca))
     context.check_hostname = False  # the account is tried here, not the name
+    host = deployment.network.address("database")
+    options = {"host": host, "user": user, "password": ACCOUNTS[user], "ssl": context, "database": "nowait"}
+    engine = create_engine("mysql+pymysql://", poolclass=NullPool, connect_args=options, isolation_level="AUTOCOMMIT")
     with deployment.network.inside("worker"):
-        with pytest.raises(pymysql.err.OperationalError, match="Access denied"):
-            connect(ssl_disabled=True)
-        connection = connect(ssl=context)
-    with connection, connection.cursor() as cursor:
-        assert cursor.execute("SELECT id FROM nowait.users WHERE flag = 1") == 10
-        for statement in (
-            "INSERT INTO nowait.users (id) VALUES (0)",
-            "UPDATE nowait.users SET flag = 0",
-            "DELETE FROM nowait.users",
-            "DROP TABLE nowait.users",
-            "CREATE TABLE nowait.mine (id INT)",
-            "SELECT * FROM mysql.user",
-            "SELECT * FROM mysql.global_priv",
-            "CREATE USER another",
-            "SELECT 1 INTO OUTFILE '/tmp/nowait'",
-            "SET GLOBAL max_connections = 1",
-            "SHUTDOWN",
-        ):
-            with pytest.raises(pymysql.err.MySQLError, match="denied"):
-                cursor.execute(statement)
-        cursor.execute("SELECT COUNT(*) FROM information_schema.processlist WHERE user <> 'worker'")
-        assert cursor.fetchone() == (0,)
+        connection = engine.connect()
+    with connection:
+        yield connection
+
+
+def new_job(job_id: str) -> Insert:
+    """A job that no server looks at meanwhile."""
+    values = {"name": "add_visit", "queue": "queries.jobs", "parameters": {}, "retry": {}, "state": "queued"}
+    return jobs.insert().values(id=job_id, due=protocol.later(HOUR), created=protocol.NOW, **values)
+
+
+def changed(connection: Connection, *statements: Update | Delete) -> list[int]:
+    """How many rows each statement has found."""
+    return [connection.execute(statement).rowcount for statement in statements]
+
+
+@pytest.mark.parametrize("user", ACCOUNTS)
+def test_an_account_of_the_database_is_refused_without_tls(deployment: Deployment, user: str) -> None:
+    host = deployment.network.address("database")
+    with deployment.network.inside("worker"), pytest.raises(pymysql.err.OperationalError, match="Access denied"):
+        pymysql.connect(host=host, user=user, password=ACCOUNTS[user], ssl_disabled=True)
+
+
+@pytest.mark.parametrize(
+    ("user", "statement"), [(user, statement) for user in ACCOUNTS for statement in (*NOBODYS, *OTHERS[user])]
+)
+def test_what_an_account_of_the_database_does_not_need_is_refused(
+    deployment: Deployment, user: str, statement: str
+) -> None:
+    with account(deployment, user) as connection, pytest.raises(DBAPIError, match="denied"):
+        connection.exec_driver_sql(statement)
+
+
+def test_the_workers_account_sees_no_one_elses_queries(deployment: Deployment) -> None:
+    with account(deployment, "worker") as connection:
+        others = "SELECT COUNT(*) FROM information_schema.processlist WHERE user <> 'worker'"
+        assert connection.exec_driver_sql(others).scalar() == 0
+
+
+def test_the_accounts_of_the_database_may_do_what_they_need(deployment: Deployment) -> None:
+    one, two, three = ids = [str(uuid4()) for _ in range(3)]
+    with account(deployment, "scheduler") as connection:
+        connection.execute(new_job(one))
+        assert connection.scalar(schema.installed()) == schema.REVISION
+    with account(deployment, "server") as connection:
+        assert connection.scalar(schema.installed()) == schema.REVISION
+        connection.execute(protocol.due(1))
+        for each in (two, three):
+            connection.execute(new_job(each))
+        assert changed(connection, protocol.postpone(ids, HOUR), protocol.confirm([one], 1)) == [3, 1]
+    with account(deployment, "worker") as connection:
+        assert connection.exec_driver_sql("SELECT COUNT(*) FROM users WHERE flag = 1").scalar() == 10
+        assert connection.scalar(schema.installed()) == schema.REVISION
+        steps = [protocol.claim(one, 1, "w"), protocol.heartbeat(one, 1), protocol.report(one, 1, {"step": 1})]
+        assert changed(connection, *steps, protocol.retry(one, 1, HOUR)) == [1] * 4
+        assert changed(connection, protocol.claim(two, 1, "w"), protocol.succeed(two, 1, "7")) == [1, 1]
+        assert changed(connection, protocol.claim(three, 1, "w"), protocol.fail(three, 1, {})) == [1, 1]
+    with account(deployment, "server") as connection:
+        states = select(jobs.c.state).where(jobs.c.id.in_(ids)).order_by(jobs.c.finished)
+        assert connection.scalars(states).all() == ["queued", "succeeded", "failed"]
+        assert changed(connection, protocol.recall(two, HOUR), protocol.give_up(three, {})) == [1, 1]
+        assert changed(connection, protocol.cancel(one, ""), protocol.expire([two])) == [1, 1]
+        assert changed(connection, protocol.prune(ids)) == [3]
 
 
 def test_workers_verify_the_names_of_broker_and_database(
@@ -254,7 +335,7 @@ def test_workers_verify_the_names_of_broker_and_database(
     broker, database = (deployment.network.address(host) for host in ("broker", "database"))
     with deployment.network.inside("worker"):
         # The certificates are for names, and these are addresses.
-        connection = Connection(f"amqps://worker:{PASSWORDS['worker']}@{broker}:5671/nowait")
+        connection = BrokerConnection(f"amqps://worker:{PASSWORDS['worker']}@{broker}:5671/nowait")
         assert isinstance(connection.transport, VerifyingTransport)
         with pytest.raises(ssl.SSLCertVerificationError, match="mismatch"):
             connection.connect()

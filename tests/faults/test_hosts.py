@@ -44,8 +44,9 @@ async def load(deployment: Deployment) -> AsyncIterator[Clients]:
 
 async def test_each_host_has_its_own_part_alone(deployment: Deployment) -> None:
     for host, mine, others in (
-        (deployment.server, {"server", "tornado"}, {"tasks", "sqlalchemy", "pymysql"}),
-        *((worker, {"tasks", "sqlalchemy"}, {"server", "tornado", "aiomysql"}) for worker in deployment.workers),
+        (deployment.hosts["database"], {"nowait", "alembic"}, {"server", "tasks", "tornado", "aiomysql", "aiosql"}),
+        (deployment.server, {"server", "tornado", "aiomysql"}, {"tasks", "aiosql", "alembic"}),
+        *((worker, {"tasks", "aiosql"}, {"server", "tornado", "aiomysql", "alembic"}) for worker in deployment.workers),
     ):
         (packages,) = (host.folder / "opt/nowait").glob("lib/python*/site-packages")
         there = {path.name.lower() for path in packages.iterdir()}

@@ -29,7 +29,7 @@ _REPORT = Path(".local/report.xml")
 _NEEDED = ("make", "python3")  # all that `make` is given; it installs the rest
 _SHOWN = {"rabbitmq-server": "RabbitMQ", "mariadb-server-core": "MariaDB"}
 # What touches the database, or has an answer of it.
-_DATABASE_TESTS = ("tests/tasks", "tests/server", "tests/system", "tests/docs")
+_DATABASE_TESTS = ("tests/jobs", "tests/tasks", "tests/server", "tests/system", "tests/docs")
 
 
 @dataclass(frozen=True)

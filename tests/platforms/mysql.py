@@ -14,6 +14,7 @@ CREATE DATABASE IF NOT EXISTS nowait CHARACTER SET utf8mb4;
 CREATE USER IF NOT EXISTS nowait@'127.0.0.1';
 ALTER USER nowait@'127.0.0.1' IDENTIFIED BY '{password}';
 GRANT ALL ON nowait.* TO nowait@'127.0.0.1';
+GRANT ALL ON `nowait\\_%`.* TO nowait@'127.0.0.1';
 """
 _PROGRAM = "mysqld --no-defaults --user=root --datadir=/var/lib/nowait".split()
 

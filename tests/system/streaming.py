@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 import pymysql
 
-from tests.sequence import sequence
+from tests.sequence import rows, sequence
 
 _ROWS = f"{sequence(8)} AS s"
-_NUMBER = "@row \\:= @row + 1 AS number"
-_NUMBERED = f"(SELECT @row \\:= 0) AS start, {_ROWS}"
+_NUMBER = "CAST(@row \\:= @row + 1 AS UNSIGNED) AS number"
+_NUMBERED = f"(SELECT @row \\:= 0) AS start, {rows(8)}"
 # Some kilobytes of `text` a row; a row that takes `pause` seconds; an error behind some rows; no row for a long time.
 QUERIES = {
     "numbers": f"SELECT {_NUMBER}, REPEAT('é', :width) AS text, NULL AS nothing FROM {_NUMBERED} LIMIT :total",

@@ -11,7 +11,7 @@ from pymysql.err import InternalError
 from tasks.packets import take_packets, take_rows, take_rows_in_python
 
 Row = Sequence[bytes | None]
-Take = Callable[[bytes, int], tuple[Sequence[Row], int]]
+Take = Callable[[bytes, Sequence[bool]], tuple[Sequence[Any], int]]
 
 
 def length(number: int) -> bytes:
@@ -32,6 +32,10 @@ def written(table: Sequence[Row]) -> bytes:
     return b"".join(row(values, number) for number, values in enumerate(table, 250))
 
 
+def as_bytes(table: Sequence[Row]) -> list[bool]:
+    return [False] * len(table[0])
+
+
 def tuples(rows: Sequence[Row]) -> list[tuple[bytes | None, ...]]:
     return list(map(tuple, rows))
 
@@ -45,7 +49,7 @@ both_ways = pytest.mark.parametrize("take", [take_rows, take_rows_in_python])
 @both_ways
 @given(tables, st.sampled_from([b"", *LAST.values()]))
 def test_rows_are_taken_up_to_what_is_none(take: Take, table: list[Row], last: bytes) -> None:
-    rows, end = take(written(table) + last, len(table[0]))
+    rows, end = take(written(table) + last, as_bytes(table))
     assert (tuples(rows), end) == (table, len(written(table)))
 
 
@@ -54,22 +58,31 @@ def test_rows_are_taken_up_to_what_is_none(take: Take, table: list[Row], last: b
 def test_what_is_not_whole_is_left(take: Take, table: list[Row], drawn: Any) -> None:
     data = written(table)
     cut = drawn.draw(st.integers(0, len(data) - 1))
-    rows, end = take(data[:cut], len(table[0]))
+    rows, end = take(data[:cut], as_bytes(table))
     assert tuples(rows) == table[: len(rows)]
     assert end == len(written(table[: len(rows)]))
     assert cut < len(written(table[: len(rows) + 1]))
-    more, rest = take(data[end:], len(table[0]))
+    more, rest = take(data[end:], as_bytes(table))
     assert tuples(rows) + tuples(more) == table
     assert end + rest == len(data)
 
 
+@both_ways
+def test_a_column_of_text_is_decoded(take: Take) -> None:
+    data = written([["ü 🐇".encode(), b"\xff", None], [b"x" * 300, b"", b"a"]])
+    rows, end = take(data, [True, False, True])
+    assert (tuples(rows), end) == ([("ü 🐇", b"\xff", None), ("x" * 300, b"", "a")], len(data))
+    with pytest.raises(UnicodeDecodeError):
+        take(data, [True, True, True])
+
+
 def test_a_packet_out_of_its_order_is_left() -> None:
-    assert take_rows(row([b"a"], 1) + row([b"b"], 3), 1) == ([(b"a",)], len(row([b"a"])))
+    assert take_rows(row([b"a"], 1) + row([b"b"], 3), [False]) == ([(b"a",)], len(row([b"a"])))
 
 
 def test_a_row_with_too_few_values_is_an_error() -> None:
     with pytest.raises(InternalError):
-        take_rows(row([b"a"]), 2)
+        take_rows(row([b"a"]), [False, False])
 
 
 @given(st.lists(st.binary(min_size=1)), st.integers(0, 5), st.integers(0, 50))

@@ -1,0 +1,65 @@
+"""deploy/database/setup.sh, what tests/faults/test_accounts.py does not see of it."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pymysql
+import pytest
+
+from deploy.local.database import Database
+from nowait.jobs.migrations import migrate
+from tests import programs
+from tests.conftest import ROOT
+from tests.faults.deployment import stand_in
+
+PASSWORDS = {f"{account}_DATABASE_PASSWORD": "change-me" for account in ("SERVER", "WORKER", "SCHEDULER")}
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    """An empty database, whose client is the root's."""
+    programs.require("mariadb")
+    database = Database(tmp_path / "database")
+    try:
+        database.start()
+        database.wait_ready()
+        stand_in(tmp_path / "mariadb", programs.path("mariadb"), *database.root)
+        yield database
+    finally:
+        database.stop()
+
+
+def setup(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    path = f"{folder}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["sh", str(ROOT / "deploy/database/setup.sh")], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PATH": path, "DATABASE": "nowait", **environment},
+    )  # fmt: skip
+
+
+def connect(database: Database, user: str, password: str) -> None:
+    pymysql.connect(host="127.0.0.1", port=database.port, user=user, password=password, database="nowait").close()
+
+
+def test_accounts_are_made_behind_the_migration_and_their_passwords_can_be_changed(
+    database: Database, tmp_path: Path
+) -> None:
+    done = setup(tmp_path, **PASSWORDS)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "the database nowait has no table jobs: run python -m nowait.jobs first\n"
+    migrate(database.url)
+    for tls, password in (("1", "change-me"), ("0", "changed")):
+        done = setup(tmp_path, **dict.fromkeys(PASSWORDS, password), DATABASE_TLS=tls)
+        assert (done.returncode, done.stderr) == (0, "")
+    for user in ("server", "worker", "scheduler"):
+        connect(database, user, "changed")
+
+
+@pytest.mark.parametrize("name", PASSWORDS)
+def test_a_password_that_is_missing_is_named(name: str, tmp_path: Path) -> None:
+    done = setup(tmp_path, **{**PASSWORDS, name: ""})
+    assert done.returncode != 0 and name in done.stderr
+    done = setup(tmp_path, **{**PASSWORDS, name: "a'b"})
+    assert (done.returncode, done.stderr) == (2, "a password may have no ' and no \\\n")
