@@ -184,9 +184,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
     "server.jobs.request": {"nowait.formats", "nowait.jobs.retry", "server.jobs.kind", "server.jobs.model"},
     "server.jobs.watcher": {"server.jobs.model"},
-    "server.jobs.connections": {
-        "aiomysql", "sqlalchemy", "nowait.database_url", "nowait.jobs.table", "server.jobs.model",
-    },
+    "server.jobs.connections": {"sqlalchemy", "nowait.database_url", "nowait.jobs.table", "server.jobs.model"},
     "server.jobs.database": {
         "sqlalchemy", "nowait.jobs", "nowait.jobs.table", "server.jobs", "server.jobs.connections",
         "server.jobs.model", "server.jobs.quota",

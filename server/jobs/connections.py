@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-import aiomysql  # type: ignore[import-untyped]
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -17,13 +16,14 @@ DEADLOCK = 1213
 LOCK_WAIT = 1205
 DUPLICATE = 1062
 _CHANGED = 1020  # of MariaDB, for what is a deadlock in all but name
-_NO_TABLE, _NO_COLUMN = 1146, 1054
+# Without rights to it, an account does not learn whether a table is there.
+_NO_TABLE, _NO_COLUMN, _NO_RIGHTS = 1146, 1054, (1142, 1044)
 _NO_CONNECTION = 2003
 
 _REPEATS = 3  # of a transaction that the database has rolled back, or whose connection was lost
 _CONNECT_TIMEOUT = 5  # seconds for TCP alone; all else is bounded by the caller's time
+_CLEANUP = 0.5  # seconds between two attempts to end what does not end
 _IDLE = 60  # seconds after which the database drops a connection, and the locks of one that was cut off
-_CLEANUP = 0.1  # seconds between two attempts to end what does not end
 
 # A lock is waited for a second, so that its end is known before a request's two are over. What a client does not wait
 # for any more goes on in the database: it ends by itself.
@@ -64,7 +64,6 @@ class Connections:
                 "charset": "utf8mb4",
                 "connect_timeout": _CONNECT_TIMEOUT,
                 "init_command": _INIT_COMMAND,
-                "async_creator_fn": _connect,
             },
         )
 
@@ -110,8 +109,8 @@ def error_number(error: DBAPIError) -> int | None:
 def _translated(error: DBAPIError) -> Exception:
     """The error for those who know nothing of databases, its text without names and statements."""
     number = error_number(error)
-    if number in (_NO_TABLE, _NO_COLUMN):
-        return SchemaMissing("the table of jobs is missing or too old")
+    if number in (_NO_TABLE, _NO_COLUMN, *_NO_RIGHTS):
+        return SchemaMissing("the table of jobs is missing or too old: run `make migrate`")
     if number == _NO_CONNECTION:
         return StoreUnavailable("the database cannot be reached")
     if error.connection_invalidated:
@@ -122,24 +121,18 @@ def _translated(error: DBAPIError) -> Exception:
 
 
 async def _within(timeout: float, work: Coroutine[Any, Any, T]) -> T:
+    """As asyncio.wait_for, which before Python 3.12 goes on when it is cancelled and has its answer at one moment: a
+    relay would never end.
+    """
     task = asyncio.ensure_future(work)
+    task.add_done_callback(lambda _: task.cancelled() or task.exception())  # nobody may look at it
     try:
         await asyncio.wait({task}, timeout=timeout)
     finally:
-        # Once is not enough where a statement is too long for the socket: its connection waits to write its farewell.
         while not task.done():
             task.cancel()
+            # Not for ever: the driver connects with wait_for.
             await asyncio.wait({task}, timeout=_CLEANUP)
     if task.cancelled():
         raise StoreUnavailable(f"no answer from the database within {timeout:g} s")
     return task.result()
-
-
-async def _connect(**options: Any) -> Any:
-    connection = aiomysql.Connection(**options)
-    try:
-        await connection.ping(reconnect=True)
-    except BaseException:
-        connection.close()  # of its own accord it is not, when it is cancelled
-        raise
-    return connection

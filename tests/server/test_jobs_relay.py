@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -213,13 +214,14 @@ async def two_looks() -> None:
 
 @pytest.mark.gen_test
 async def test_jobs_are_added_claimed_and_kept_while_a_relay_has_rows_locked(database_url: str, rows: Rows) -> None:
-    for _ in range(20):
+    for _ in range(10):
         rows.add()
-    running, next_due = rows.add(state="running", attempt=1, due_in=10), rows.add(due_in=0.001)
+    rows.add(due_in=2)  # where the search for what is due ends: locked, too
+    running, next_due = rows.add(state="running", attempt=1, due_in=10), rows.add(due_in=5)
     async with connections(database_url) as opened:
 
         async def looks(connection: Any) -> None:
-            assert len((await connection.execute(protocol.due(10))).all()) == 10
+            assert len((await connection.execute(protocol.due(100))).all()) == 10
             await DatabaseStore(opened, 1000).add(new_job(), T)
             await DatabaseStore(opened, 1000).add(new_job(countdown=60), T)
             rows.run("UPDATE jobs SET due = TIMESTAMPADD(SECOND, 15, UTC_TIMESTAMP(6)) WHERE id = %s", running)
@@ -298,7 +300,7 @@ async def test_a_database_that_goes_and_comes_back_is_logged_once_each(
                     rows.run("RENAME TABLE other TO jobs")
                 await until(lambda: len(caplog.messages) == 4)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
-    assert caplog.messages[2] == "no job is looked after: the table of jobs is missing or too old"
+    assert caplog.messages[2] == "no job is looked after: the table of jobs is missing or too old: run `make migrate`"
 
 
 @pytest.mark.gen_test
@@ -429,6 +431,25 @@ def test_a_server_sends_what_is_due_until_it_stops(database_url: str, rows: Rows
     assert "Traceback" not in printed(server)
 
 
+def test_a_server_whose_database_is_frozen_stops(
+    private_database: Database, rows: Rows, vhost: str, start: Start
+) -> None:
+    port = free_port()
+    server = start("server", "server", port=port, broker_url=vhost, database_url=private_database.url)
+    ready(server, port)
+    job_id = rows.add(state="running", attempt=1)
+    wait_until(lambda: rows[job_id]["state"] == "queued")
+    private_database.process.signal(signal.SIGSTOP)
+    try:
+        wait_until(lambda: "no job is looked after: no answer" in printed(server))
+        server.terminate()
+        wait_until(lambda: server.returncode is not None)
+    finally:
+        private_database.process.signal(signal.SIGCONT)
+    assert server.returncode == 0
+    assert "Traceback" not in printed(server)
+
+
 def serves_all_else(start: Start, broker_url: str, database_url: str) -> str:
     """Start and stop a server without jobs. Returns what it has logged of them."""
     port = free_port()
@@ -447,7 +468,7 @@ def test_a_server_without_the_table_serves_all_else(rows: Rows, database_url: st
         line = serves_all_else(start, vhost, database_url)
     finally:
         rows.run("RENAME TABLE other TO jobs")
-    assert line.endswith("no job is looked after: the table of jobs is missing or too old")
+    assert line.endswith("no job is looked after: the table of jobs is missing or too old: run `make migrate`")
 
 
 def test_a_server_without_a_database_serves_all_else(vhost: str, start: Start) -> None:

@@ -17,6 +17,7 @@ from nowait.database_url import DatabaseUrl
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import State
 from server.jobs.connections import Connections
+from server.jobs.connections import _within as within
 from server.jobs.database import DatabaseStore
 from server.jobs.model import (
     AlreadyEnded,
@@ -307,7 +308,7 @@ async def all_at_once(opened: Connections, number: int) -> None:
     await asyncio.gather(*(opened.transaction(steps, T) for _ in range(number)))
 
 
-@pytest.mark.parametrize("parameters", [{}, {"long": "x" * 8_000_000}], ids=["small", "large"])
+@pytest.mark.parametrize("parameters", [{}, {"long": "x" * 15_000_000}], ids=["small", "large"])
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 async def test_no_call_waits_for_a_frozen_database_and_the_pool_is_whole_afterwards(
     database_url: str, private_database: Database, warm: bool, parameters: Any
@@ -353,6 +354,44 @@ async def test_a_database_that_falls_silent_in_the_middle_costs_no_connection(
             await all_at_once(opened, 2)
 
 
+async def test_who_is_cancelled_does_not_go_on_with_an_answer_of_the_same_moment() -> None:
+    async def answers() -> None:
+        caller.cancel()
+
+    caller = asyncio.ensure_future(within(T, answers()))
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+
+
+async def test_work_that_misses_its_cancellation_is_cancelled_again() -> None:
+    missed = []
+
+    async def hangs() -> None:
+        try:
+            await asyncio.sleep(T)
+        except asyncio.CancelledError:
+            missed.append(1)
+        await asyncio.sleep(T)
+
+    with pytest.raises(StoreUnavailable):
+        await within(0.01, hangs())
+    assert missed == [1]
+
+
+async def test_the_end_of_a_transaction_is_the_last_that_is_sent(
+    database_url: str, private_database: Database
+) -> None:
+    # Nothing ends what SQLAlchemy sends on a connection's way back to the pool.
+    async with Proxy(private_database.port) as proxy:
+        async with connections(database_url.replace(f":{private_database.port}/", f":{proxy.port}/")) as opened:
+            await store(opened).get("", "", T)
+            proxy.last_words = b"ROLLBACK"
+            await store(opened).add(new_job(), T)
+            await store(opened).get("", "", T)
+            await store(opened).cancel("", "", T)
+            assert proxy.last_words is not None
+
+
 async def test_connections_that_a_restart_has_cut_are_replaced_without_an_error(
     database_url: str, private_database: Database
 ) -> None:
@@ -379,7 +418,7 @@ async def test_a_table_that_is_not_as_it_should_be_is_missing(
     rows.run(rename.format(name, "another"))
     try:
         async with connections(database_url) as opened:
-            with pytest.raises(SchemaMissing, match="^the table of jobs is missing or too old$"):
+            with pytest.raises(SchemaMissing, match="^the table of jobs is missing or too old: run `make migrate`$"):
                 await store(opened).add(new_job(), T)
             with pytest.raises(SchemaMissing):
                 await store(opened).get("", "", T)
