@@ -43,6 +43,17 @@ async def test_a_job_is_accepted_and_a_worker_woken(serve: Serve, publisher: Fak
 
 
 @pytest.mark.gen_test
+async def test_parameters_may_be_nested_as_deep_as_they_are_taken(serve: Serve) -> None:
+    note: Any = "Zoë \x00"
+    for _ in range(29):
+        note = [note]
+    async with serve() as site:
+        response = await site.post({"name": "slow_count", "parameters": {"steps": 1, "note": note}})
+        assert (response.code, json.loads(response.body)["parameters"]["note"]) == (202, note)
+        problem(await site.post({"name": "slow_count", "parameters": {"steps": 1, "note": [note]}}), 400)
+
+
+@pytest.mark.gen_test
 async def test_a_celery_task_is_a_job_that_may_run_twice(serve: Serve) -> None:
     async with serve() as site:
         assert json.loads((await site.post({"name": "mail.send"})).body)["once"] is False
