@@ -6,7 +6,7 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
-from server.catalogue import QueryCatalogue
+from server.catalogue import Catalogue
 from server.http.access_log import log_request
 from server.http.context import Context, Tasks
 from server.http.handler import NotFoundHandler, TooLargeHandler
@@ -14,9 +14,13 @@ from server.http.in_flight import InFlightRequests
 from server.http.limits import BodyLimit
 from server.jobs.connections import Connections
 from server.jobs.database import DatabaseStore
+from server.jobs.kind import JobKind
+from server.jobs.model import Publisher, Store
 from server.jobs.publisher import TaskPublisher
 from server.jobs.relay import Relay
-from server.routes import health, queries, users
+from server.jobs.watcher import Watcher
+from server.query import Query
+from server.routes import health, jobs, queries, users
 from server.settings import Settings
 
 Close = Callable[[], Awaitable[None]]
@@ -28,6 +32,7 @@ class WebApplication(Application):
     Attributes:
         in_flight: the requests that are being answered.
         relay: looks after the jobs, once it runs.
+        watcher: finds out which jobs have changed.
     """
 
     def __init__(self, routes: list[Any], context: Context, relay: Relay, closes: list[Close]) -> None:
@@ -37,6 +42,7 @@ class WebApplication(Application):
         )
         self.in_flight = context.in_flight
         self.relay = relay
+        self.watcher = context.watcher
         self._closes = closes
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
@@ -45,32 +51,49 @@ class WebApplication(Application):
         assert handler is not None, "there is a default handler"
         return BodyLimit(handler, lambda: self.get_handler_delegate(request, TooLargeHandler, self._options))
 
+    def stop_waiting(self) -> None:
+        """Have all answers that are held back for news given as they are, and streams of events end."""
+        self.watcher.close()
+
     async def close(self) -> None:
         """Let go of what the handlers hold."""
         for close in self._closes:
             await close()
 
 
-def make_app(tasks: Tasks, settings: Settings) -> WebApplication:
-    """The application that answers through `tasks`, a bridge."""
-    queue = queries.CATALOGUE_QUEUE
-    catalogue = QueryCatalogue(
-        lambda timeout: tasks.send_task("task.list_queries", timeout=timeout, idempotent=True, queue=queue)
-    )
+def make_app(
+    tasks: Tasks, settings: Settings, store: Store | None = None, publisher: Publisher | None = None
+) -> WebApplication:
+    """The application that answers through a bridge.
+
+    Args:
+        tasks: the bridge.
+        settings: the settings.
+        store: where the routes keep jobs; None for the database of the settings.
+        publisher: wakes workers for what they have added; None for one that sends tasks.
+    """
+
+    def fetch(task: str) -> Callable[[float], Awaitable[Any]]:
+        queue = queries.CATALOGUE_QUEUE
+        return lambda timeout: tasks.send_task(task, timeout=timeout, idempotent=True, queue=queue)
+
     connections = Connections(settings.database_url)
-    publisher = TaskPublisher(tasks)
+    sender = TaskPublisher(tasks)
+    kept = store or DatabaseStore(connections, settings.max_jobs)
     context = Context(
-        tasks,
-        catalogue,
-        DatabaseStore(connections, settings.max_jobs),
-        publisher,
-        InFlightRequests(),
-        settings.timeout,
-        settings.stream_timeout,
-        settings.demo,
+        tasks=tasks,
+        catalogue=Catalogue("queries", Query.of_document, fetch("task.list_queries")),
+        kinds=Catalogue("jobs", JobKind.of_document, fetch("task.list_jobs")),
+        jobs=kept,
+        publisher=publisher or sender,
+        watcher=Watcher(kept, settings.max_watchers),
+        in_flight=InFlightRequests(),
+        timeout=settings.timeout,
+        stream_timeout=settings.stream_timeout,
+        demo=settings.demo,
     )
     # Tornado tries them in this order: the busiest come first.
-    routes = users.routes(context) + queries.routes(context) + health.routes(context)
+    routes = users.routes(context) + queries.routes(context) + jobs.routes(context) + health.routes(context)
     closes: list[Close] = [connections.close]
     if settings.demo:
         # Imported here alone: a server without the demo needs none of the drivers that it compares.
@@ -80,4 +103,4 @@ def make_app(tasks: Tasks, settings: Settings) -> WebApplication:
         compared = Comparison(settings.database_url)
         routes += demo.routes(context, compared)
         closes.append(compared.close)
-    return WebApplication(routes, context, Relay(connections, publisher), closes)
+    return WebApplication(routes, context, Relay(connections, sender), closes)

@@ -1,6 +1,6 @@
 """The life of one server process: it listens, serves until a signal, and stops in one order.
 
-    signal ─▶ the relay ends ─▶ /readyz is 503 ─▶ no new connections ─▶ requests in flight end
+    signal ─▶ the relay ends ─▶ /readyz is 503 ─▶ no new connections, nobody waits for news ─▶ requests in flight end
            ─▶ those left are answered 503 ─▶ answers are written to their end, streams broken off
            ─▶ connections, bridge and drivers are closed
 """
@@ -83,6 +83,8 @@ async def shut_down(http: HTTPServer, app: WebApplication, bridge: Bridge, setti
     # A balancer that looks at /readyz turns away meanwhile: no request meets a closed connection.
     await asyncio.sleep(settings.shutdown_notice)
     http.stop()
+    # Not before: who comes again for the next events is to find another server.
+    app.stop_waiting()
     if not await requests.drain(settings.shutdown_timeout):
         log.warning("stopping with %d requests in flight after %g s", len(requests), settings.shutdown_timeout)
         requests.abandon(Stopped("the server is stopping"))

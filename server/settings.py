@@ -30,6 +30,9 @@ class Settings(fields.ServiceSettings):
     max_jobs: int = setting(
         100_000, fields.integer(1, 100_000_000), "jobs that an owner may have that have not ended, about"
     )
+    max_watchers: int = setting(
+        1000, fields.integer(1, 100_000), "clients that may wait for news of jobs at once, in each process"
+    )
     shutdown_timeout: float = setting(
         10.0, fields.seconds(0, 3600), "seconds that requests in flight get to end after SIGTERM; 0 for none"
     )

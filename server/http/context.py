@@ -5,9 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from nowait.bridge import Call
-from server.catalogue import QueryCatalogue
+from server.catalogue import Catalogue
 from server.http.in_flight import InFlightRequests
+from server.jobs.kind import JobKind
 from server.jobs.model import Publisher, Store
+from server.jobs.watcher import Watcher
+from server.query import Query
 
 
 class Tasks(Protocol):
@@ -44,8 +47,10 @@ class Context:
     Attributes:
         tasks: the bridge.
         catalogue: the named queries.
+        kinds: of jobs.
         jobs: where jobs are kept.
         publisher: wakes workers for them.
+        watcher: finds out which of them have changed.
         in_flight: the requests of this server.
         timeout: seconds that a request may take.
         stream_timeout: seconds that a stream may take; its first part has to come within `timeout`.
@@ -53,9 +58,11 @@ class Context:
     """
 
     tasks: Tasks
-    catalogue: QueryCatalogue
+    catalogue: Catalogue[Query]
+    kinds: Catalogue[JobKind]
     jobs: Store
     publisher: Publisher
+    watcher: Watcher
     in_flight: InFlightRequests
     timeout: float
     stream_timeout: float

@@ -65,13 +65,16 @@ class BaseHandler(RequestHandler):
         size = len(self.request.uri or "") + sum(len(name) + len(value) + 4 for name, value in headers.get_all())
         if size > MAX_HEADERS:
             raise HTTPError(431, f"A request has at most {MAX_HEADERS} bytes of headers.")
-        seconds = self.context.timeout
+        self.deadline = Deadline.after(self.context.timeout)
         if "Prefer" in headers:
-            wanted = prefer.wait(",".join(headers.get_list("Prefer")))
-            if wanted is not None and wanted < seconds:
-                seconds = wanted
-                self.set_sticky_header("Preference-Applied", f"wait={wanted:g}")
-        self.deadline = Deadline.after(seconds)
+            self.apply_preferences(",".join(headers.get_list("Prefer")))
+
+    def apply_preferences(self, header: str) -> None:
+        """Apply the header `Prefer`: here its wait is the request's time, when that is shorter."""
+        wanted = prefer.wait(header)
+        if wanted is not None and wanted < self.context.timeout:
+            self.deadline = Deadline.after(wanted)
+            self.set_sticky_header("Preference-Applied", f"wait={wanted:g}")
 
     def set_sticky_header(self, name: str, value: str) -> None:
         """Set a header that stays when the answer becomes an error."""
@@ -84,8 +87,11 @@ class BaseHandler(RequestHandler):
         Raises Finish when the client leaves meanwhile, and the error of abandon(); what was awaited
         is cancelled then.
         """
+        awaited = asyncio.ensure_future(awaitable)
+        if self._ended_by is not None:
+            awaited.cancel()
         self.check_wanted()
-        self._awaited = awaited = asyncio.ensure_future(awaitable)
+        self._awaited = awaited
         try:
             return await awaited
         except asyncio.CancelledError:
@@ -142,12 +148,19 @@ class BaseHandler(RequestHandler):
             self.set_header("Content-Length", str(len(start) + size + len(end)))
             self.write(start)
             for part in value.parts:
-                for at in range(0, len(part), _PART):
-                    self.write(bytes(memoryview(part)[at : at + _PART]))
-                    await self._taken(self.flush())
+                await self.write_taken(part)
             await self._taken(self.finish(end))
         finally:
             value.release()
+
+    async def write_taken(self, data: bytes | memoryview) -> None:
+        """Write a part of the answer; what is large in smaller ones, each when the one before it has left.
+
+        Raises Finish when the client leaves, or takes too long.
+        """
+        for at in range(0, len(data), _PART):
+            self.write(bytes(memoryview(data)[at : at + _PART]))
+            await self._taken(self.flush())
 
     async def _taken(self, written: "asyncio.Future[None]") -> None:
         """Return once the client has taken what was written, and others on the loop had their turn."""

@@ -71,13 +71,36 @@ class ProblemError(HTTPError):
         self.problem = problem
 
 
-QUERY_BROKEN = Problem(
+def _own(status: int, kind: str, title: str, detail: str, retry_after: int | None = None) -> Problem:
+    """A problem of a type of its own; `retry_after` in seconds, None when that would not help."""
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return Problem(status, title, detail, f"urn:problem-type:nowait:{kind}", headers)
+
+
+QUERY_BROKEN = _own(
     503,
+    "query-broken",
     "Query broken",
     "The query cannot work in its database at present; the workers' log has the reason.",
-    "urn:problem-type:nowait:query-broken",
-    {"Retry-After": "60"},
+    60,
 )
+JOBS_UNAVAILABLE = _own(503, "jobs-unavailable", "Jobs unavailable", "The database of the jobs does not answer.", 1)
+JOBS_SCHEMA = _own(
+    503, "jobs-schema", "Table of jobs missing", "The table of jobs is missing or too old: run `make migrate`.", 60
+)
+TOO_MANY_JOBS = _own(429, "too-many-jobs", "Too many jobs", "Too many jobs are unfinished.", 5)
+TOO_MANY_WATCHERS = _own(503, "overloaded", "Too many streams of events", "Too many clients wait for news of jobs.", 1)
+KEY_REUSED = _own(
+    422, "idempotency-key-reused", "Idempotency key reused", "The Idempotency-Key was used with another request."
+)
+KEY_IN_USE = _own(
+    409, "idempotency-key-in-use", "Idempotency key in use", "The first request with the key has not ended.", 1
+)
+JOB_ENDED = _own(409, "job-ended", "Job ended", "The job has ended.")
+# Those above.
+OWN = (
+    QUERY_BROKEN, JOBS_UNAVAILABLE, JOBS_SCHEMA, TOO_MANY_JOBS, TOO_MANY_WATCHERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED
+)  # fmt: skip
 
 
 def of_status(status: int, detail: str | None = None) -> Problem:

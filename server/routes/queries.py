@@ -1,18 +1,19 @@
 """Named queries: SQL that the worker hosts own, parameters typed and bound."""
 
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from tornado.web import HTTPError
 
 from nowait.errors import TaskFailed
-from server.catalogue import BadParameter, Query
 from server.http import accept
+from server.http.body import read_json
 from server.http.context import Context
 from server.http.handler import write_json
 from server.http.streams import StreamHandler
 from server.http.tasks import TaskHandler
+from server.parameters import BadParameter
+from server.query import Query
 
 # Apart from all others: however many queries wait, the list of them can be had.
 CATALOGUE_QUEUE = "queries.catalogue"
@@ -46,18 +47,11 @@ class QueryHandler(StreamHandler):
             # A GET may be repeated by whatever stands between client and server.
             raise HTTPError(405, "This query must not run twice: use POST.")
         given = {key: self.get_query_arguments(key, strip=False) for key in self.request.query_arguments}
-        await self._run(query, query.parse, given)
+        await self._run(query, query.parameters.parse, given)
 
     async def post(self, name: str) -> None:
-        kind = self.request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        if kind != _JSON:
-            raise HTTPError(415, "application/json is expected.")
         query = await self._find(name)
-        try:
-            given = json.loads(self.request.body, parse_constant=_refuse)
-        except (ValueError, RecursionError) as error:
-            raise HTTPError(400, "The body is not JSON.") from error
-        await self._run(query, query.check, given)
+        await self._run(query, query.parameters.check, read_json(self.request))
 
     def allowed_methods(self) -> Iterable[str]:
         if self._query is not None and not self._query.idempotent:
@@ -98,10 +92,6 @@ class QueryHandler(StreamHandler):
                 raise HTTPError(400, "The query takes other parameters now.") from error
             raise
         await self.finish_encoded(b'{"query":"%s","rows":' % query.name.encode(), rows, b"}")
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def routes(context: Context) -> list[Any]:

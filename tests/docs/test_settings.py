@@ -62,7 +62,7 @@ def test_every_problem_type_is_there_with_its_status_and_retry_after() -> None:
         each for each in vars(errors).values()
         if isinstance(each, type) and issubclass(each, errors.BridgeError) and not each.__subclasses__()
     ]  # fmt: skip
-    expected, answers = set(), [problem.QUERY_BROKEN]
+    expected, answers = set(), [*problem.OWN]
     for kind in kinds:
         answers.append(problem.of_bridge_error(kind() if kind is errors.ResultTooLarge else kind("FAILURE")))
     for answer in answers:

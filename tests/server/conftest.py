@@ -1,8 +1,9 @@
-"""What the tests of jobs share: a database of their own, as servers with relays serve the others."""
+"""What the tests of jobs share: a database of their own, as servers with relays serve the others, and one in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,8 +16,11 @@ from nowait.database_url import DatabaseUrl
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import metadata
 from server.jobs.connections import Connections
-from server.jobs.model import NewJob
+from server.jobs.database import DatabaseStore
+from server.jobs.model import NewJob, Store
 from tests.conftest import connect
+from tests.server.fake_jobs import FakePublisher, FakeStore, FakeWorker
+from tests.server.jobs_site import DatabaseWorker, Site, Worker, serving
 
 # What a server of today has by default, and one of tomorrow: a transaction has to ask for another level.
 _OPTIONS = ["--transaction-isolation=REPEATABLE-READ", "--loose-innodb-snapshot-isolation=ON"]
@@ -121,3 +125,54 @@ async def turning() -> AsyncIterator[Callable[[], int]]:
         yield lambda: turns
     finally:
         task.cancel()
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Site]]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The tests of the routes run over both stores, but for those that make the fake one fail."""
+    if "kept_in" in metafunc.fixturenames:
+        metafunc.parametrize("kept_in", ["memory"] if "fake" in metafunc.fixturenames else ["memory", "database"])
+
+
+@pytest.fixture
+def publisher() -> FakePublisher:
+    return FakePublisher()
+
+
+@pytest.fixture
+def fake() -> FakeStore:
+    """The store in memory, which can be made to fail."""
+    return FakeStore()
+
+
+@pytest.fixture
+def database_store(io_loop: Any, database_url: str) -> Iterator[DatabaseStore]:
+    opened = Connections(database_url)
+    yield DatabaseStore(opened, 1000)
+    io_loop.run_sync(opened.close)
+
+
+@pytest.fixture
+def store(kept_in: str, request: pytest.FixtureRequest) -> Store:
+    """Where the routes keep jobs."""
+    found: Store = request.getfixturevalue("fake" if kept_in == "memory" else "database_store")
+    return found
+
+
+@pytest.fixture
+def worker(kept_in: str, request: pytest.FixtureRequest) -> Iterator[Worker]:
+    """What happens to the jobs of `store`."""
+    if kept_in == "memory":
+        yield FakeWorker(request.getfixturevalue("fake"))
+        return
+    worker = DatabaseWorker(request.getfixturevalue("database_url"))
+    yield worker
+    worker.close()
+
+
+@pytest.fixture
+def serve(store: Store, publisher: FakePublisher) -> Serve:
+    """Serves the jobs of `store`; settings as for Settings."""
+    return partial(serving, store, publisher)

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from nowait.errors import DeadlineExceeded, Disconnected
-from server.catalogue import BadParameter, QueryCatalogue
+from server.catalogue import Catalogue
+from server.parameters import BadParameter
+from server.query import Query
 from tests.bridge.conftest import until
 
 SCHEMAS = {
@@ -46,13 +48,17 @@ class Workers:
         return self.told
 
 
+def catalogue_of(workers: Workers) -> Catalogue[Query]:
+    return Catalogue("queries", Query.of_document, workers, lambda: workers.now)
+
+
 @pytest.mark.gen_test
 async def test_texts_become_values_of_the_parameters_types() -> None:
-    query = await QueryCatalogue(Workers()).get("users", 1.0)
+    query = await catalogue_of(Workers()).get("users", 1.0)
     assert query is not None
     given = {"flag": ["7"], "share": ["-1.5e2"], "name": ["ü"], "open": ["true"]}
-    assert query.parse(given) == {"flag": 7, "share": -150.0, "name": "ü", "open": True}
-    assert query.parse({"flag": ["0"]}) == {"flag": 0}
+    assert query.parameters.parse(given) == {"flag": 7, "share": -150.0, "name": "ü", "open": True}
+    assert query.parameters.parse({"flag": ["0"]}) == {"flag": 0}
 
 
 @pytest.mark.gen_test
@@ -77,17 +83,17 @@ async def test_texts_become_values_of_the_parameters_types() -> None:
     ],
 )
 async def test_a_text_that_is_no_value_is_refused(given: dict[str, list[str]], says: str) -> None:
-    query = await QueryCatalogue(Workers()).get("users", 1.0)
+    query = await catalogue_of(Workers()).get("users", 1.0)
     assert query is not None
     with pytest.raises(BadParameter) as caught:
-        query.parse(given)
+        query.parameters.parse(given)
     assert says in str(caught.value)
 
 
 @pytest.mark.gen_test
 async def test_many_callers_fetch_once_and_the_list_is_kept() -> None:
     workers = Workers(delay=0.05)
-    catalogue = QueryCatalogue(workers, lambda: workers.now)
+    catalogue = catalogue_of(workers)
     found = await asyncio.gather(*(catalogue.get("users", 5.0) for _ in range(20)))
     assert [query.name for query in found if query] == ["users"] * 20
     assert await catalogue.get("nobody", 5.0) is None
@@ -97,7 +103,7 @@ async def test_many_callers_fetch_once_and_the_list_is_kept() -> None:
 @pytest.mark.gen_test
 async def test_an_old_list_is_served_at_once_and_fetched_again_in_the_background() -> None:
     workers = Workers()
-    catalogue = QueryCatalogue(workers, lambda: workers.now)
+    catalogue = catalogue_of(workers)
     assert await catalogue.get("users", 5.0) is not None
     workers.now, workers.delay, workers.told = 61.0, 0.05, []
     # No wait is needed, and none is possible.
@@ -110,7 +116,7 @@ async def test_an_old_list_is_served_at_once_and_fetched_again_in_the_background
 @pytest.mark.gen_test
 async def test_a_list_is_served_for_as_long_as_no_newer_one_can_be_had() -> None:
     workers = Workers()
-    catalogue = QueryCatalogue(workers, lambda: workers.now)
+    catalogue = catalogue_of(workers)
     await catalogue.all(5.0)
     workers.told = Disconnected("away")
     for now in (61.0, 62.0, 64.0, 600.0):
@@ -122,9 +128,20 @@ async def test_a_list_is_served_for_as_long_as_no_newer_one_can_be_had() -> None
 
 
 @pytest.mark.gen_test
+async def test_a_list_that_cannot_be_had_is_not_fetched_for_each_one_who_does_not_wait() -> None:
+    workers = Workers(told=Disconnected("away"))
+    catalogue = catalogue_of(workers)
+    for now in (0.0, 0.0, 1.9, 2.0, 2.1):
+        workers.now = now
+        assert catalogue.known("users") is None
+        await asyncio.sleep(0.01)
+    assert workers.asked == 2
+
+
+@pytest.mark.gen_test
 async def test_a_list_that_is_none_is_an_error_and_not_kept() -> None:
     workers = Workers(told=[{"name": "users"}])
-    catalogue = QueryCatalogue(workers, lambda: workers.now)
+    catalogue = catalogue_of(workers)
     with pytest.raises(KeyError):
         await catalogue.all(5.0)
     workers.told = TOLD
@@ -134,7 +151,7 @@ async def test_a_list_that_is_none_is_an_error_and_not_kept() -> None:
 @pytest.mark.gen_test
 async def test_a_new_query_is_known_soon() -> None:
     workers = Workers(told=[])
-    catalogue = QueryCatalogue(workers, lambda: workers.now)
+    catalogue = catalogue_of(workers)
     assert await catalogue.get("users", 5.0) is None
     workers.told, workers.now = TOLD, 3.0
     assert await catalogue.get("users", 5.0) is not None
@@ -143,7 +160,7 @@ async def test_a_new_query_is_known_soon() -> None:
 @pytest.mark.gen_test
 async def test_a_caller_with_little_time_gives_up_and_the_next_gets_the_answer() -> None:
     workers = Workers(delay=0.3)
-    catalogue = QueryCatalogue(workers)
+    catalogue = catalogue_of(workers)
     with pytest.raises(DeadlineExceeded):
         await catalogue.all(0.01)
     assert len(await catalogue.all(5.0)) == 1
@@ -154,14 +171,14 @@ async def test_a_caller_with_little_time_gives_up_and_the_next_gets_the_answer()
 async def test_a_failure_that_nobody_waits_for_any_more_is_no_matter() -> None:
     workers = Workers(told=Disconnected("away"), delay=0.05)
     with pytest.raises(DeadlineExceeded):
-        await QueryCatalogue(workers).all(0.001)
+        await catalogue_of(workers).all(0.001)
     await asyncio.sleep(0.2)  # the loop of the test fails it for an exception that is lost
 
 
 @pytest.mark.gen_test
 async def test_a_failure_is_told_and_not_kept() -> None:
     workers = Workers(told=Disconnected("away"))
-    catalogue = QueryCatalogue(workers)
+    catalogue = catalogue_of(workers)
     for _ in range(2):
         with pytest.raises(Disconnected):
             await catalogue.all(5.0)
@@ -185,9 +202,9 @@ async def test_a_failure_is_told_and_not_kept() -> None:
     ],
 )
 async def test_json_values_are_checked_by_the_same_schemas(values: Any, reason: str) -> None:
-    query = await QueryCatalogue(Workers()).get("users", 1.0)
+    query = await catalogue_of(Workers()).get("users", 1.0)
     assert query is not None
     with pytest.raises(BadParameter) as caught:
-        query.check(values)
+        query.parameters.check(values)
     assert reason in str(caught.value)
-    assert query.check({"flag": 7, "open": True}) == {"flag": 7, "open": True}
+    assert query.parameters.check({"flag": 7, "open": True}) == {"flag": 7, "open": True}

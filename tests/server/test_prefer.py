@@ -25,3 +25,18 @@ def test_the_wait_preference_is_read(header: str, seconds: float) -> None:
 )
 def test_what_cannot_be_understood_is_ignored(header: str) -> None:
     assert prefer.wait(header) is None
+
+
+@pytest.mark.parametrize(
+    ("header", "wanted"),
+    [
+        ("respond-async", True),
+        ("wait=5, Respond-Async ;foo=bar", True),
+        ("", False),
+        ("wait=5", False),
+        ("no-respond-async", False),
+        ("respond-async-later", False),
+    ],
+)
+def test_the_preference_for_an_early_answer_is_read(header: str, wanted: bool) -> None:
+    assert prefer.respond_async(header) is wanted

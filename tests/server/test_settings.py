@@ -26,6 +26,7 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_MAX_STREAMS": "9",
         "NOWAIT_STREAM_TIMEOUT": "90",
         "NOWAIT_MAX_JOBS": "50",
+        "NOWAIT_MAX_WATCHERS": "11",
         "NOWAIT_SHUTDOWN_TIMEOUT": "0",
         "NOWAIT_SHUTDOWN_NOTICE": "1",
         "NOWAIT_TOPOLOGY": "provisioned",
@@ -35,7 +36,7 @@ def test_every_setting_is_read() -> None:
     settings = Settings.from_environment(given)
     assert dataclasses.astuple(settings) == (
         given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
-        "::", 81, 4, 2.5, 7, 40_000_000, 9, 90.0, 50, 0.0, 1.0, True, "error",
+        "::", 81, 4, 2.5, 7, 40_000_000, 9, 90.0, 50, 11, 0.0, 1.0, True, "error",
     )
     assert len(given) == len(dataclasses.fields(Settings))
 

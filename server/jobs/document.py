@@ -1,0 +1,78 @@
+"""A job as clients see it. No I/O."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from nowait.jobs.table import State
+from server.jobs.model import Job
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def summary(job: Job, once: bool | None) -> dict[str, Any]:
+    """The document, without the result.
+
+    Args:
+        job: the job.
+        once: as that of its kind; None when that is not known.
+    """
+    return {**_before_result(job), **_after_result(job, once)}
+
+
+def parts(job: Job, once: bool | None) -> tuple[bytes, bytes, bytes]:
+    """The document as JSON on one line, in three: the result is large at times, and passed on as it is.
+
+    Args: as those of summary().
+    """
+    # Between the values of JSON lines may end, and within them none does; an event's data has no other line.
+    result = "null" if job.result is None else job.result.replace("\r", " ").replace("\n", " ")
+    start, end = _bytes(_encode(_before_result(job))), _bytes(_encode(_after_result(job, once)))
+    return start[:-1] + b',"result":', _bytes(result), b"," + end[1:]
+
+
+def etag(job: Job) -> str:
+    """The version, as a weak validator: what is not of the row, as `once`, may change without it."""
+    return f'W/"{job.version}"'
+
+
+def path(job_id: str) -> str:
+    """Of the job's document."""
+    return f"/jobs/{job_id}"
+
+
+def _before_result(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "name": job.name,
+        "parameters": job.parameters,
+        "state": job.state.value,
+        "attempt": job.attempt,
+        "progress": job.progress,
+    }
+
+
+def _after_result(job: Job, once: bool | None) -> dict[str, Any]:
+    return {
+        "error": job.error,
+        "created": _text(job.created),
+        "next": _text(job.eta) if job.state is State.QUEUED else None,
+        "started": _text(job.started),
+        "finished": _text(job.finished),
+        "expires": _text(job.expires),
+        "once": once,
+        "schedule": None,
+        "tick": None,
+        "webhook": None,
+        "urls": {"self": path(job.id), "events": f"{path(job.id)}/events"},
+    }
+
+
+def _text(moment: datetime | None) -> str | None:
+    """RFC 3339."""
+    return None if moment is None else moment.isoformat(timespec="microseconds") + "Z"
+
+
+def _bytes(text: str) -> bytes:
+    # A lone surrogate has no UTF-8 form; its backslash escape is its JSON form.
+    return text.encode("utf-8", "backslashreplace")

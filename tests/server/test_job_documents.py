@@ -1,0 +1,61 @@
+"""A job as clients see it."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+
+from nowait.jobs.retry import Retry
+from nowait.jobs.table import State
+from server.jobs import document
+from server.jobs.model import Job
+
+JOB = Job(
+    id="0193", owner="", name="slow_count", queue="queries.jobs", parameters={"note": "Zoë \ud800"}, retry=Retry(),
+    state=State.QUEUED, attempt=1, failures=1, version=7, progress={"step": 1}, result=None, error=None,
+    created=datetime(2026, 11, 25, 6), eta=datetime(2026, 11, 25, 6, 0, 1, 5), expires=None,
+    started=datetime(2026, 11, 25, 6), finished=None,
+)  # fmt: skip
+
+
+def test_the_document_is_that_of_the_contract() -> None:
+    assert json.loads(b"".join(document.parts(JOB, True))) == {
+        "id": "0193",
+        "name": "slow_count",
+        "parameters": {"note": "Zoë \ud800"},
+        "state": "queued",
+        "attempt": 1,
+        "progress": {"step": 1},
+        "result": None,
+        "error": None,
+        "created": "2026-11-25T06:00:00.000000Z",
+        "next": "2026-11-25T06:00:01.000005Z",
+        "started": "2026-11-25T06:00:00.000000Z",
+        "finished": None,
+        "expires": None,
+        "once": True,
+        "schedule": None,
+        "tick": None,
+        "webhook": None,
+        "urls": {"self": "/jobs/0193", "events": "/jobs/0193/events"},
+    }
+
+
+def test_a_result_is_passed_on_as_it_is_on_one_line() -> None:
+    job = replace(JOB, state=State.SUCCEEDED, result='{"a":\r\n 1.50, "b": "\\n"}')
+    text = b"".join(document.parts(job, None))
+    assert b'"result":{"a":   1.50, "b": "\\n"},"error":null' in text and b"\n" not in text
+    assert json.loads(text)["once"] is None
+
+
+def test_only_what_waits_has_a_next_attempt() -> None:
+    assert document.summary(replace(JOB, state=State.RUNNING), None)["next"] is None
+
+
+def test_a_summary_is_the_document_without_the_result() -> None:
+    whole = json.loads(b"".join(document.parts(JOB, False)))
+    del whole["result"]
+    assert document.summary(JOB, False) == whole
+
+
+def test_the_version_is_a_weak_validator() -> None:
+    assert document.etag(JOB) == 'W/"7"'
