@@ -67,7 +67,11 @@ class Proxy:
         if self._refuses:
             writer.close()
             return
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._target)
+        except OSError:  # what it stands in front of is away
+            writer.close()
+            return
         self._writers |= {writer, back}
         pumps = [asyncio.create_task(self._up(reader, back)), asyncio.create_task(self._down(there, writer))]
         self._pumps |= set(pumps)

@@ -1,0 +1,125 @@
+"""What a database notes of its jobs, besides the table of jobs: their effects, and each change of their states."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pymysql
+from pymysql.cursors import DictCursor
+
+from nowait.database_url import DatabaseUrl
+from nowait.jobs.table import INIT_COMMAND
+
+_SQL = (
+    "CREATE TABLE IF NOT EXISTS effects (job CHAR(36) NOT NULL, attempt INT NOT NULL, INDEX (job)) ENGINE=InnoDB",
+    """CREATE TABLE IF NOT EXISTS changes (
+        number BIGINT PRIMARY KEY AUTO_INCREMENT, job CHAR(36) NOT NULL, old VARCHAR(10) NULL, new VARCHAR(10) NULL,
+        attempt INT NOT NULL, at DATETIME(6) NOT NULL, eta DATETIME(6) NULL, expires DATETIME(6) NULL, INDEX (job)
+    ) ENGINE=InnoDB""",
+    "DROP TRIGGER IF EXISTS jobs_inserted",
+    "DROP TRIGGER IF EXISTS jobs_updated",
+    "DROP TRIGGER IF EXISTS jobs_deleted",
+    """CREATE TRIGGER jobs_inserted AFTER INSERT ON jobs FOR EACH ROW
+        INSERT INTO changes (job, new, attempt, at) VALUES (NEW.id, NEW.state, NEW.attempt, UTC_TIMESTAMP(6))""",
+    """CREATE TRIGGER jobs_updated AFTER UPDATE ON jobs FOR EACH ROW
+        INSERT INTO changes (job, old, new, attempt, at, eta, expires)
+        SELECT NEW.id, OLD.state, NEW.state, NEW.attempt, UTC_TIMESTAMP(6), OLD.eta, OLD.expires FROM DUAL
+        WHERE OLD.state <> NEW.state OR OLD.attempt <> NEW.attempt""",
+    """CREATE TRIGGER jobs_deleted AFTER DELETE ON jobs FOR EACH ROW
+        INSERT INTO changes (job, old, attempt, at) VALUES (OLD.id, OLD.state, OLD.attempt, UTC_TIMESTAMP(6))""",
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a job's state or attempt.
+
+    Attributes:
+        old, new: the states; None before it was there, and once it is not any more.
+        attempt: behind the change.
+        at: when, by the database's clock.
+        eta, expires: of the job before the change.
+    """
+
+    job: str
+    old: str | None
+    new: str | None
+    attempt: int
+    at: datetime
+    eta: datetime | None = None
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """What counts of a row of the table of jobs; `late`: seconds since it was due, negative for later."""
+
+    id: str
+    state: str
+    attempt: int
+    failures: int
+    result: str | None
+    late: float
+
+
+@dataclass(frozen=True)
+class Books:
+    """All of it, as it is at one moment.
+
+    Attributes:
+        rows: of the jobs, by id.
+        effects: attempts that each job's effects are of, by id.
+        changes: in their order, by the job's id.
+    """
+
+    rows: dict[str, Row]
+    effects: dict[str, list[int]]
+    changes: dict[str, list[Change]]
+
+
+class Journal:
+    """The notes in a database.
+
+    Args:
+        url: of the database, which has the table of jobs.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._options = {**DatabaseUrl.parse(url).options(), "init_command": INIT_COMMAND, "autocommit": True}
+
+    def open(self) -> None:
+        """Begin to note."""
+        with self._cursor() as cursor:
+            for statement in _SQL:
+                cursor.execute(statement)
+
+    def unfinished(self) -> int:
+        """How many jobs have not ended."""
+        with self._cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) AS n FROM jobs WHERE state IN ('queued', 'running')")
+            return int(cursor.fetchone()["n"])
+
+    def read(self) -> Books:
+        """All that is there."""
+        with self._cursor() as cursor:
+            cursor.execute(
+                "SELECT id, state, attempt, failures, result, TIMESTAMPDIFF(MICROSECOND, due, UTC_TIMESTAMP(6)) / 1e6"
+                " AS late FROM jobs"
+            )
+            rows = {row["id"]: Row(**{**row, "late": float(row["late"])}) for row in cursor.fetchall()}
+            cursor.execute("SELECT job, attempt FROM effects")
+            effects: dict[str, list[int]] = {}
+            for effect in cursor.fetchall():
+                effects.setdefault(effect["job"], []).append(effect["attempt"])
+            cursor.execute("SELECT job, old, new, attempt, at, eta, expires FROM changes ORDER BY number")
+            changes: dict[str, list[Change]] = {}
+            for change in cursor.fetchall():
+                changes.setdefault(change["job"], []).append(Change(**change))
+        return Books(rows, effects, changes)
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        with pymysql.connect(**self._options, cursorclass=DictCursor) as connection, connection.cursor() as cursor:
+            yield cursor

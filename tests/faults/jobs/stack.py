@@ -1,0 +1,144 @@
+"""Broker, database, servers and workers for the fault tests of jobs: each may be ended and started again."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from deploy.local import sample
+from deploy.local.broker import Broker
+from deploy.local.database import Database
+from deploy.local.process import Process, free_port, listens
+from nowait.jobs.migrations import migrate
+from tests.conftest import Start, celery_worker
+from tests.faults.jobs.journal import Journal
+from tests.faults.proxy import Proxy
+
+WORKER = "-P threads -c 8 -Q queries.jobs -I tests.faults.jobs.functions".split()
+
+
+class Stack:
+    """What jobs run on.
+
+    Args:
+        folder: for what broker and database keep.
+        start: the fixture, which ends the programs with the run.
+        proxy: between each worker and the broker, the first one's alone.
+        servers, workers: how many.
+        options: of the database's server.
+
+    Attributes:
+        broker, database: both are this stack's alone.
+        servers, workers: the processes, in the order of their numbers.
+        urls: of the servers.
+        journal: of the database.
+    """
+
+    def __init__(
+        self, folder: Path, start: Start, *, servers: int = 2, workers: int = 2, options: tuple[str, ...] = ()
+    ) -> None:
+        self.broker = Broker(folder / "broker")
+        self.database = Database(folder / "database", options=list(options))
+        self.journal = Journal(self.database.url)
+        self._start = start
+        self._ports = [free_port() for _ in range(servers)]
+        self._count = workers
+        self.urls = [f"http://127.0.0.1:{port}" for port in self._ports]
+        self.servers: list[Process] = []
+        self.workers: list[Process] = []
+        self.proxy: Proxy | None = None
+
+    async def begin(self) -> None:
+        """Start all of it."""
+        await asyncio.to_thread(self._begin_services)
+        self.proxy = await Proxy(self.broker.port).__aenter__()
+        for number in range(self._count):
+            self.workers.append(await asyncio.to_thread(self._worker, number))
+        for number in range(len(self._ports)):
+            self.servers.append(await asyncio.to_thread(self._server, number))
+
+    async def end(self) -> None:
+        """End all of it."""
+        for process in (*self.servers, *self.workers):
+            process.kill()
+        if self.proxy is not None:
+            await self.proxy.__aexit__()
+        await asyncio.to_thread(self.broker.stop)
+        await asyncio.to_thread(self.database.stop)
+
+    async def restart_server(self, number: int) -> None:
+        """SIGKILL, and a new one."""
+        self.servers[number].kill()
+        self.servers[number] = await asyncio.to_thread(self._server, number)
+
+    async def restart_worker(self, number: int) -> None:
+        """SIGKILL, and a new one."""
+        self.workers[number].kill()
+        self.workers[number] = await asyncio.to_thread(self._worker, number)
+
+    async def restart_broker(self) -> None:
+        """SIGKILL, and the same one again."""
+        self.broker.process.kill()
+        await asyncio.to_thread(self._up, self.broker)
+
+    async def restart_database(self) -> None:
+        """SIGKILL, and the same one again."""
+        self.database.process.kill()
+        await asyncio.to_thread(self._up, self.database)
+
+    async def freeze(self, process: Process, seconds: float) -> None:
+        """SIGSTOP, and SIGCONT behind it."""
+        process.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            process.signal(signal.SIGCONT)
+
+    async def alarm(self, seconds: float) -> None:
+        """Have the broker take no messages."""
+        control: Callable[..., Any] = partial(asyncio.to_thread, self.broker.control, "set_vm_memory_high_watermark")
+        await control("absolute", "1MB")
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            await control("0.4")
+
+    async def black_hole(self, seconds: float) -> None:
+        """Have nothing pass between the first worker and the broker, although nothing is closed."""
+        assert self.proxy is not None
+        self.proxy.stall(0)
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self.proxy.hang_up()
+            self.proxy.accept()
+
+    def _begin_services(self) -> None:
+        self.broker.start()
+        self.database.start()
+        self.database.wait_ready()
+        sample.load(self.database.url)
+        migrate(self.database.url)
+        self.journal.open()
+        self.broker.wait_ready()
+
+    def _up(self, service: Broker | Database) -> None:
+        service.start()
+        port = service.port
+        service.process.wait_until(lambda: listens(port), 90.0)
+        service.wait_ready()
+
+    def _worker(self, number: int) -> Process:
+        broker = self.broker.url
+        if number == 0 and self.proxy is not None:
+            broker = broker.replace(f":{self.broker.port}/", f":{self.proxy.port}/")
+        return celery_worker(self._start, "tasks", *WORKER, broker_url=broker, database_url=self.database.url)
+
+    def _server(self, number: int) -> Process:
+        port = self._ports[number]
+        settings = {"broker_url": self.broker.url, "database_url": self.database.url}
+        server = self._start("server", "server", port=port, **settings)
+        server.wait_until(lambda: listens(port), 60.0)
+        return server
