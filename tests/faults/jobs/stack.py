@@ -28,6 +28,8 @@ class Stack:
         proxy: between each worker and the broker, the first one's alone.
         servers, workers: how many.
         options: of the database's server.
+        programs: the modules that are run as the server and as Celery.
+        settings: further ones of both.
 
     Attributes:
         broker, database: both are this stack's alone.
@@ -37,12 +39,22 @@ class Stack:
     """
 
     def __init__(
-        self, folder: Path, start: Start, *, servers: int = 2, workers: int = 2, options: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        start: Start,
+        *,
+        servers: int = 2,
+        workers: int = 2,
+        options: tuple[str, ...] = (),
+        programs: tuple[str, str] = ("server", "celery"),
+        settings: dict[str, str] | None = None,
     ) -> None:
         self.broker = Broker(folder / "broker")
         self.database = Database(folder / "database", options=list(options))
         self.journal = Journal(self.database.url)
         self._start = start
+        self._server_module, self._celery_module = programs
+        self._settings = settings or {}
         self._ports = [free_port() for _ in range(servers)]
         self._count = workers
         self.urls = [f"http://127.0.0.1:{port}" for port in self._ports]
@@ -134,11 +146,12 @@ class Stack:
         broker = self.broker.url
         if number == 0 and self.proxy is not None:
             broker = broker.replace(f":{self.broker.port}/", f":{self.proxy.port}/")
-        return celery_worker(self._start, "tasks", *WORKER, broker_url=broker, database_url=self.database.url)
+        settings = {"broker_url": broker, "database_url": self.database.url, **self._settings}
+        return celery_worker(self._start, "tasks", *WORKER, celery=self._celery_module, **settings)
 
     def _server(self, number: int) -> Process:
         port = self._ports[number]
-        settings = {"broker_url": self.broker.url, "database_url": self.database.url}
-        server = self._start("server", "server", port=port, **settings)
+        settings = {"broker_url": self.broker.url, "database_url": self.database.url, **self._settings}
+        server = self._start("server", self._server_module, port=port, **settings)
         server.wait_until(lambda: listens(port), 60.0)
         return server
