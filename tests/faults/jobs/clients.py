@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tornado.httpclient import AsyncHTTPClient, HTTPRequest
+from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.simple_httpclient import SimpleAsyncHTTPClient
 
 from tests.faults.jobs.invariants import FINAL, Answers
@@ -131,6 +131,6 @@ class Clients:
         request = HTTPRequest(url + path, method, headers, body, connect_timeout=5, request_timeout=20)
         try:
             answer = await self._client.fetch(request, raise_error=False)
-        except OSError:  # it is being started
+        except (OSError, HTTPClientError):  # it is being started, or was lost with the answer under way
             return Reply(599, b"")
         return Reply(answer.code, answer.body)

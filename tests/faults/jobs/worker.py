@@ -10,7 +10,7 @@ import tasks.queries  # noqa: F401  what a worker imports, before it forks
 import tasks.sample  # noqa: F401
 import tests.faults.jobs.functions  # noqa: F401
 from nowait.jobs import protocol
-from nowait.link import link
+from nowait.worker.unsettled import Unsettled
 from tasks.jobs import attempt, lease, steps, worker
 from tasks.jobs.attempt import Attempt
 from tasks.jobs.job import Job
@@ -51,7 +51,7 @@ def make_attempt(steps_engine: Engine, jobs_engine: Engine, claim: Claim, defini
 def main() -> int:
     """Run it until it ends by itself."""
     shorten(protocol, lease)
-    claim, acknowledge = steps.claim, link.Link.acknowledge
+    claim, acknowledgements = steps.claim, Unsettled.acknowledgements
 
     def failing_claim(engine: Engine, job_id: str, number: int, name: str) -> Claim | None:
         points.hit(_DELIVERED)
@@ -60,14 +60,16 @@ def main() -> int:
             points.hit(_CLAIMED)
         return claimed
 
-    def failing_acknowledge(self: link.Link, tag: int, multiple: bool) -> None:
-        points.hit(_REPLIED)
-        acknowledge(self, tag, multiple)
+    def failing_acknowledgements(self: Unsettled) -> list[tuple[int, bool]]:
+        tags = acknowledgements(self)
+        if tags:
+            points.hit(_REPLIED)
+        return tags
 
     setattr(steps, "claim", failing_claim)
     setattr(attempt, "Job", FailingJob)
     setattr(worker, "Attempt", make_attempt)
-    setattr(link.Link, "acknowledge", failing_acknowledge)
+    setattr(Unsettled, "acknowledgements", failing_acknowledgements)
     return respawn(_celery, 2 * TIMES["LEASE"])
 
 
