@@ -52,7 +52,7 @@ def claimed(job_id: str, attempt: int) -> Select[Any]:
 
 def heartbeat(job_id: str, attempt: int) -> Update:
     """Keep the job."""
-    return update(jobs).where(*_running(job_id, attempt)).values(due=later(LEASE))
+    return _update(*_running(job_id, attempt)).values(due=later(LEASE))
 
 
 def report(job_id: str, attempt: int, progress: Any) -> Update:
@@ -115,7 +115,7 @@ def due(limit: int, publishing: bool = True) -> Select[Any]:
 
 def postpone(job_ids: Collection[str], seconds: float) -> Update:
     """Look at jobs, locked by due(), again in so many seconds."""
-    return update(jobs).where(jobs.c.id.in_(job_ids)).values(due=later(seconds))
+    return _update(jobs.c.id.in_(job_ids)).values(due=later(seconds))
 
 
 def expire(job_ids: Collection[str]) -> Update:
@@ -144,7 +144,7 @@ def confirm(job_ids: Collection[str], attempt: int) -> Update:
     """Have nothing more sent for jobs that wait for this attempt: the broker has the message."""
     longest = func.least(later(CONFIRMED), func.coalesce(jobs.c.expires, later(CONFIRMED)), type_=DateTime())
     waiting = (jobs.c.state == State.QUEUED.value, jobs.c.attempt == attempt - 1)
-    return update(jobs).where(jobs.c.id.in_(job_ids), *waiting).values(due=longest)
+    return _update(jobs.c.id.in_(job_ids), *waiting).values(due=longest)
 
 
 def _running(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
@@ -152,7 +152,13 @@ def _running(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def _step(*where: ColumnElement[bool]) -> Update:
-    return update(jobs).where(*where).values(version=jobs.c.version + 1)
+    return _update(*where).values(version=jobs.c.version + 1)
+
+
+def _update(*where: ColumnElement[bool]) -> Update:
+    # By the index of the states, as the database may choose, a row were locked from its other end than by due(): a
+    # deadlock, for which a worker runs its job once more.
+    return update(jobs).with_hint("FORCE INDEX (PRIMARY)").where(*where)
 
 
 def _final(state: State, *where: ColumnElement[bool]) -> Update:

@@ -55,7 +55,7 @@ class Failpoints:
         return {"test_failpoints": str(self._folder), "test_seed": str(self._seed)}
 
     def order(self, names: Iterable[str], probability: float, times: int) -> None:
-        """Have each of these points bite with a probability, until it has bitten so many times; once more may happen."""
+        """Have each of these points bite with a probability, until it has bitten so many times, or a few more."""
         for name in names:
             (self._folder / name).write_text(f"{probability} {times}")
 

@@ -128,6 +128,12 @@ class Journal:
             cursor.execute(unfinished, [moment])
             return int(cursor.fetchone()["n"])
 
+    def deadlocks(self) -> int:
+        """How many the database has found since it was started."""
+        with self._cursor() as cursor:
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
+            return int(cursor.fetchone()["Value"])
+
     def read(self) -> Books:
         """All that is there."""
         with self._cursor() as cursor:

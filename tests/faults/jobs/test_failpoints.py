@@ -48,12 +48,13 @@ async def test_jobs_end_once_and_have_their_effects_once_wherever_a_process_is_l
         jobs = await clients.run(0, losses)
         published = await losses
         await until(lambda: stack.journal.unfinished() == 0, _ENDED)
-        books = stack.journal.read()
+        books, deadlocks = stack.journal.read(), stack.journal.deadlocks()
     finally:
         await stack.end()
+    times_used = ", ".join(f"{name} {seconds:g} s" for name, seconds in TIMES.items())
     figures.remark(
-        f"failpoints, {jobs} jobs, seed {seed}, {', '.join(f'{name} {seconds:g} s' for name, seconds in TIMES.items())}",
-        took=time.monotonic() - began, due_was_published=published, **tally(books), posts=clients.statuses,
+        f"failpoints, {jobs} jobs, seed {seed}, {times_used}", took=time.monotonic() - began,
+        due_was_published=published, deadlocks=deadlocks, **tally(books), posts=clients.statuses,
         **{name.replace(",", ":"): failpoints.bites(name) for name in ALL},
     )  # fmt: skip
     assert broken(books, clients.answers) == []
@@ -62,8 +63,9 @@ async def test_jobs_end_once_and_have_their_effects_once_wherever_a_process_is_l
 
 async def _lose(failpoints: Failpoints, times: int, stack: Stack) -> float:
     """Lose processes at all points; returns the seconds until all that was due then was published."""
-    failpoints.order(ALL, 0.05, times)
-    failpoints.order([FROZEN], 0.01 if times > 1 else 0.05, times)
+    full = times > 1
+    failpoints.order(ALL, 0.05 if full else 0.2, times)
+    failpoints.order([FROZEN], 0.01 if full else 0.2, times)
     await until(lambda: all(failpoints.bites(name) >= times for name in ALL), 7200.0)
     moment, over = stack.journal.now(), time.monotonic()
     await until(lambda: not stack.journal.overdue(moment), _PUBLISHED)

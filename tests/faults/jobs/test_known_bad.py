@@ -85,6 +85,11 @@ async def haunted(scene: Scene, new: NewJob, **options: Any) -> tuple[Held, "asy
     return zombie, end
 
 
+def first_raises(job_id: str) -> bool:
+    """Does the first of three attempts raise, and no other?"""
+    return [raises(job_id, number, 0.5) for number in (1, 2, 3)] == [True, False, False]
+
+
 def unfence(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """Have one step of the protocol go by the state alone."""
     original = getattr(protocol, step)
@@ -121,7 +126,7 @@ async def test_a_zombies_failure(
     if fence:
         unfence(monkeypatch, step)
     async with on(database) as scene:
-        new = scene.job(lambda job_id: [raises(job_id, n, 0.5) for n in (1, 2, 3)] == [True, False, False], 0.5, retries)
+        new = scene.job(first_raises, 0.5, retries)
         zombie, end = await haunted(scene, new)
         second = scene.attempt(new.id, 2)
         zombie.go_on.set()
@@ -211,7 +216,7 @@ async def test_a_message_before_its_row(database: Database, monkeypatch: pytest.
 
 @pytest.mark.parametrize("stale", [False, True], ids=["locked", "stale"])
 async def test_a_decision_on_what_was_read(database: Database, monkeypatch: pytest.MonkeyPatch, stale: bool) -> None:
-    """The worker ends the job in time, just before it is taken from it."""
+    """The worker ends the job just before it is taken from it; where that is locked, it waits, and nobody deadlocks."""
     async with on(database) as scene:
         async def carry_out(publishing: bool, connection: AsyncConnection) -> Plan:
             plan = Plan.of(map(due_job, await connection.execute(protocol.due(100, publishing))))
@@ -247,7 +252,7 @@ async def waits_for_a_lock(database: Database, state: str) -> None:
     deadline = time.monotonic() + 30
     with connect(database.url) as connection, connection.cursor() as cursor:
         while True:
-            cursor.execute(found, [f"UPDATE jobs SET %state='{state}'%"])
+            cursor.execute(found, [f"UPDATE jobs %SET %state='{state}'%"])
             if cursor.fetchone()[0]:
                 return
             assert time.monotonic() < deadline, "nothing waits"
