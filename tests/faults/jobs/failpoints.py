@@ -6,7 +6,7 @@ A folder has the orders, which all processes read at each point that they come b
 import os
 import random
 import signal
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 
 # In the order in which a job comes by. What comes before the comma is the program; the relay is the server's.
@@ -30,6 +30,14 @@ WORKER = (
 ZOMBIE = "worker, without heartbeats until another has the job"
 FROZEN = "worker, stopped for two leases"
 ALL = (*SERVER, *WORKER, ZOMBIE, FROZEN)
+# Of the points that few jobs come by, or many at once. All others bite each twentieth time.
+USUAL = 0.05
+PROBABILITIES = {
+    "server, after the confirm before its mark": 0.5,
+    "relay, after SELECT": 0.3,
+    "relay, after the confirm before its mark": 0.2,
+    FROZEN: 0.02,
+}
 
 
 class Failpoints:
@@ -54,9 +62,9 @@ class Failpoints:
         """What of_environment() reads, as settings of tests.conftest's `start`."""
         return {"test_failpoints": str(self._folder), "test_seed": str(self._seed)}
 
-    def order(self, names: Iterable[str], probability: float, times: int) -> None:
-        """Have each of these points bite with a probability, until it has bitten so many times, or a few more."""
-        for name in names:
+    def order(self, probabilities: Mapping[str, float], times: int) -> None:
+        """Have each of these points bite with its probability, until it has bitten so many times, or a few more."""
+        for name, probability in probabilities.items():
             (self._folder / name).write_text(f"{probability} {times}")
 
     def bites(self, name: str) -> int:

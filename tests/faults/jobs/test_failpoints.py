@@ -15,7 +15,7 @@ from tests.bridge.conftest import until
 from tests.conftest import Start
 from tests.faults.figures import Figures
 from tests.faults.jobs.clients import Clients
-from tests.faults.jobs.failpoints import ALL, FROZEN, Failpoints
+from tests.faults.jobs.failpoints import ALL, PROBABILITIES, USUAL, Failpoints
 from tests.faults.jobs.invariants import broken, tally
 from tests.faults.jobs.short import TIMES
 from tests.faults.jobs.stack import Stack
@@ -63,9 +63,8 @@ async def test_jobs_end_once_and_have_their_effects_once_wherever_a_process_is_l
 
 async def _lose(failpoints: Failpoints, times: int, stack: Stack) -> float:
     """Lose processes at all points; returns the seconds until all that was due then was published."""
-    full = times > 1
-    failpoints.order(ALL, 0.05 if full else 0.2, times)
-    failpoints.order([FROZEN], 0.01 if full else 0.2, times)
+    # Once each, they should not take long to come; very often, jobs should come by between two.
+    failpoints.order({name: PROBABILITIES.get(name, USUAL) if times > 1 else 0.3 for name in ALL}, times)
     await until(lambda: all(failpoints.bites(name) >= times for name in ALL), 7200.0)
     moment, over = stack.journal.now(), time.monotonic()
     await until(lambda: not stack.journal.overdue(moment), _PUBLISHED)
