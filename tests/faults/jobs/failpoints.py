@@ -34,9 +34,9 @@ ALL = (*SERVER, *WORKER, ZOMBIE, FROZEN)
 USUAL = 0.05
 PROBABILITIES = {
     "server, after the confirm before its mark": 0.5,
-    "relay, after SELECT": 0.3,
+    "relay, after SELECT": 0.1,
     "relay, after the confirm before its mark": 0.2,
-    FROZEN: 0.02,
+    FROZEN: 0.1,
 }
 
 
