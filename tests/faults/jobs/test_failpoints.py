@@ -36,9 +36,7 @@ async def test_jobs_end_once_and_have_their_effects_once_wherever_a_process_is_l
     print(f"NOWAIT_TEST_SEED={seed}")
     (tmp_path / "failpoints").mkdir()
     failpoints = Failpoints(tmp_path / "failpoints", seed)
-    stack = Stack(
-        tmp_path, start, workers=3, options=DEFAULTS, programs=PROGRAMS, settings=failpoints.settings()
-    )  # fmt: skip
+    stack = Stack(tmp_path, start, workers=3, options=DEFAULTS, programs=PROGRAMS, settings=failpoints.settings())
     times = round(200 * scale) or 1
     began = time.monotonic()
     try:
