@@ -11,7 +11,6 @@ from tasks.database import transaction
 from tasks.jobs import steps
 from tasks.jobs.attempt import Attempt
 from tasks.jobs.heartbeat import Heartbeat
-from tasks.jobs.job import Job
 from tasks.jobs.lease import Lease
 from tasks.jobs.registry import TIME_LIMIT, Definition
 from tasks.jobs.steps import Claim
@@ -28,8 +27,7 @@ class Zombie(Attempt):
     def __init__(self, steps_engine: Engine, jobs_engine: Engine, claim: Claim, definition: Definition | None) -> None:
         super().__init__(steps_engine, jobs_engine, claim, definition)
         self._lease = _Endless(claim.sent, TIME_LIMIT)
-        self._job = Job(claim.id, claim.attempt, self._lease)
-        self._heartbeat = _Silent(steps_engine, claim.id, claim.attempt, self._lease)
+        self._heartbeat = _Silent(steps_engine, claim.id, claim.attempt, self._lease, self._overdue)
 
     def lost(self) -> bool:
         """Is the job another attempt's, or over?"""
