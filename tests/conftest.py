@@ -32,6 +32,7 @@ BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
 # The long part: real waiting, whole stacks, brokers of their own. Whatever shares them is run by one process.
 LONG = {
+    "jobs": "tests/faults/jobs",
     "faults": "tests/faults",
     "bench": "tests/bench",
     "run": "tests/deploy/test_run.py",
