@@ -11,6 +11,7 @@ claimed, the fencing token: of a worker that was thought to be lost, nothing rea
 """
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -113,6 +114,7 @@ def cancel(job_id: str, owner: str) -> Update:
     return _final(State.CANCELLED, jobs.c.id == job_id, jobs.c.owner == owner, unfinished)
 
 
+@cache
 def due(limit: int, publishing: bool = True) -> Select[Any]:
     """The jobs that have to be looked at, locked, without those that others look at.
 
@@ -198,7 +200,7 @@ _CLAIM = _step(
     state=State.RUNNING.value, attempt=_HELD, started=NOW, worker=bindparam("by"), progress=None, due=later(LEASE)
 )
 _CLAIMED = select(jobs.c.name, jobs.c.parameters, jobs.c.retry, jobs.c.failures).where(*_RUNNING)
-_HEARTBEAT = update(jobs).where(*_RUNNING).values(due=later(LEASE))
+_HEARTBEAT = _update(*_RUNNING).values(due=later(LEASE))
 _REPORT = _step(*_RUNNING).values(progress=bindparam("far"), due=later(LEASE))
 _SUCCEED = _final(State.SUCCEEDED, *_RUNNING).values(result=bindparam("value"))
 _SUCCEEDED = select(jobs.c.id).where(_JOB, jobs.c.attempt == _HELD, jobs.c.state == State.SUCCEEDED.value)

@@ -1,7 +1,7 @@
 """When a job that has failed is tried again. No I/O."""
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 # JSON Schema of Retry.document(), all of it optional.
@@ -37,7 +37,7 @@ class Retry:
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
     def delay(self, failures: int) -> float | None:
         """Seconds, with jitter, until the next attempt behind so many that failed; None for never."""

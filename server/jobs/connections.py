@@ -45,6 +45,8 @@ class Connections:
     """
 
     def __init__(self, database_url: str, most: int = 10) -> None:
+        # One after the other: at the pool itself, who has just come may be served before those who wait.
+        self._turns = asyncio.Semaphore(most)
         options = DatabaseUrl.parse(database_url).options()
         options["db"] = options.pop("database")
         self._engine = create_async_engine(
@@ -89,7 +91,7 @@ class Connections:
         repeats = _REPEATS
         while True:
             try:
-                async with self._engine.begin() as connection:
+                async with self._turns, self._engine.begin() as connection:
                     return await steps(connection)
             except DBAPIError as error:
                 lost = error.connection_invalidated or error_number(error) in (DEADLOCK, _CHANGED)

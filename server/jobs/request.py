@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -89,7 +89,7 @@ class JobRequest:
             name=kind.name,
             queue=kind.queue,
             parameters=kind.parameters.check(self.parameters),
-            retry=Retry(**{**asdict(kind.retry), **self.retry}),
+            retry=replace(kind.retry, **self.retry),
             countdown=self.countdown,
             eta=self.eta,
             expires_in=self.expires_in,
@@ -140,7 +140,7 @@ def _moment(member: str, value: Any) -> datetime | None:
 def _retry(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequest("retry: an object is expected.")
-    known = tuple(asdict(Retry()))
+    known = tuple(Retry().document())
     for member in value:
         if member not in known:
             raise BadRequest(f"retry.{member[:100]}: there is no such member; there is {', '.join(known)}.")
