@@ -89,9 +89,10 @@ class DatabaseStore:
             if before := await _find(job, connection):
                 return before
             raise StoreUnavailable("the job of the key has just gone") from error
-        moments = added if returning else await connection.execute(rows.moments(job.id))
+        if not returning:
+            added = await connection.execute(rows.moments(job.id))
         quota.added(job.owner)
-        return rows.new(job, moments.one()), False
+        return rows.new(job, added.one()), False
 
 
 async def _find(job: NewJob, connection: AsyncConnection) -> tuple[Job, bool] | None:
