@@ -2,14 +2,15 @@
 
 import json
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import pymysql
 from pymysql.constants import ER
+from pymysql.cursors import Cursor
 
 from deploy.local.process import Process, free_port
 from nowait.database_url import DatabaseUrl
@@ -109,12 +110,19 @@ def _accepts(url: str, body: str) -> bool:
     return fetch(url, "POST", _JSON, body.encode()).status == 202
 
 
+@contextmanager
+def cursor(site: Site) -> Iterator[Cursor]:
+    """Of a connection whose statements are committed."""
+    options: dict[str, Any] = DatabaseUrl.parse(site.services.database_url).options()
+    with closing(pymysql.connect(**options, autocommit=True)) as connection, connection.cursor() as opened:
+        yield opened
+
+
 def query(site: Site, statement: str) -> Sequence[Sequence[Any]]:
     """The rows of a statement, which is committed."""
-    options: dict[str, Any] = DatabaseUrl.parse(site.services.database_url).options()
-    with closing(pymysql.connect(**options, autocommit=True)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return cursor.fetchall()
+    with cursor(site) as opened:
+        opened.execute(statement)
+        return opened.fetchall()
 
 
 def _counted(site: Site, statement: str) -> Callable[[], int]:
