@@ -67,7 +67,7 @@ def microseconds(seconds: float) -> int:
 
 def claim(job_id: str, attempt: int, worker: str) -> Step:
     """Begin an attempt, which is the next one of a job that waits."""
-    return _CLAIM, {"the_job": job_id, "held": attempt, "by": worker[:255]}
+    return _CLAIM, {"the_job": job_id, "held": attempt, "by": worker[:255], "lease": microseconds(LEASE)}
 
 
 def claimed(job_id: str, attempt: int) -> tuple[Select[Any], dict[str, Any]]:
@@ -77,12 +77,12 @@ def claimed(job_id: str, attempt: int) -> tuple[Select[Any], dict[str, Any]]:
 
 def heartbeat(job_id: str, attempt: int) -> Step:
     """Keep the job."""
-    return _HEARTBEAT, {"the_job": job_id, "held": attempt}
+    return _HEARTBEAT, {"the_job": job_id, "held": attempt, "lease": microseconds(LEASE)}
 
 
 def report(job_id: str, attempt: int, progress: Any) -> Step:
     """Keep the job, and let clients see how far it is."""
-    return _REPORT, {"the_job": job_id, "held": attempt, "far": progress}
+    return _REPORT, {"the_job": job_id, "held": attempt, "far": progress, "lease": microseconds(LEASE)}
 
 
 def succeed(job_id: str, attempt: int, result: str) -> Step:
@@ -190,6 +190,7 @@ def _unless_null(column: ColumnElement[Any], condition: ColumnElement[bool]) -> 
 
 _JOB, _HELD = jobs.c.id == bindparam("the_job"), bindparam("held", type_=Integer)
 _RUNNING = (_JOB, jobs.c.attempt == _HELD, jobs.c.state == State.RUNNING.value)
+_LEASE, _PAUSE = bindparam("lease", type_=BigInteger), bindparam("pause", type_=BigInteger)
 _CLAIM = _step(
     _JOB,
     jobs.c.state == State.QUEUED.value,
@@ -197,14 +198,13 @@ _CLAIM = _step(
     _unless_null(jobs.c.eta, jobs.c.eta <= NOW),
     _unless_null(jobs.c.expires, jobs.c.expires > NOW),
 ).values(
-    state=State.RUNNING.value, attempt=_HELD, started=NOW, worker=bindparam("by"), progress=None, due=later(LEASE)
+    state=State.RUNNING.value, attempt=_HELD, started=NOW, worker=bindparam("by"), progress=None, due=later_by(_LEASE)
 )
 _CLAIMED = select(jobs.c.name, jobs.c.parameters, jobs.c.retry, jobs.c.failures).where(*_RUNNING)
-_HEARTBEAT = _update(*_RUNNING).values(due=later(LEASE))
-_REPORT = _step(*_RUNNING).values(progress=bindparam("far"), due=later(LEASE))
+_HEARTBEAT = _update(*_RUNNING).values(due=later_by(_LEASE))
+_REPORT = _step(*_RUNNING).values(progress=bindparam("far"), due=later_by(_LEASE))
 _SUCCEED = _final(State.SUCCEEDED, *_RUNNING).values(result=bindparam("value"))
 _SUCCEEDED = select(jobs.c.id).where(_JOB, jobs.c.attempt == _HELD, jobs.c.state == State.SUCCEEDED.value)
-_PAUSE = bindparam("pause", type_=BigInteger)
 _RETRY = _step(*_RUNNING).values(
     state=State.QUEUED.value,
     failures=jobs.c.failures + 1,

@@ -26,6 +26,7 @@ ID = "01a217e1-c94b-76ad-8768-166e4d8ed159"
         protocol.confirm([ID], 1),
     ],
 )
-def test_each_update_locks_the_row_before_its_entries_in_indexes(step: Update) -> None:
+def test_each_update_locks_the_row_before_its_entries_in_indexes(step: Update | protocol.Step) -> None:
+    statement = step if isinstance(step, Update) else step[0]
     dialect = mysql.dialect()  # type: ignore[no-untyped-call]
-    assert str(step.compile(dialect=dialect)).startswith("UPDATE jobs FORCE INDEX (PRIMARY) SET ")
+    assert str(statement.compile(dialect=dialect)).startswith("UPDATE jobs FORCE INDEX (PRIMARY) SET ")

@@ -10,8 +10,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from sqlalchemy import ColumnElement
+from sqlalchemy import BindParameter
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.visitors import replacement_traverse
 
 from deploy.local.database import Database
 from nowait.jobs import protocol
@@ -63,9 +64,15 @@ def read(database: Database) -> Books:
     return Journal(database.url).read()
 
 
-def by_state_alone(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
-    """A fence without the attempt."""
-    return jobs.c.id == job_id, jobs.c.state == State.RUNNING.value
+def by_state_alone(step: protocol.Step) -> protocol.Step:
+    """A step whose fence is without the attempt: it is found equal to itself."""
+    statement, values = step
+
+    def replace(element: Any, **_: Any) -> Any:
+        return jobs.c.attempt if isinstance(element, BindParameter) and element.key == "held" else None
+
+    left = {name: value for name, value in values.items() if name != "held"}
+    return replacement_traverse(statement, {}, replace), left
 
 
 @pytest.fixture(params=[False, True], ids=["as it is", "by state alone"])
@@ -95,9 +102,7 @@ def unfence(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     original = getattr(protocol, step)
 
     def unfenced(*arguments: Any) -> Any:
-        with monkeypatch.context() as patch:
-            patch.setattr(protocol, "_running", by_state_alone)
-            return original(*arguments)
+        return by_state_alone(original(*arguments))
 
     monkeypatch.setattr(protocol, step, unfenced)
 
