@@ -1,6 +1,7 @@
 """What the tests of jobs share: a database of their own, as servers with relays serve the others, and one in memory."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
@@ -9,12 +10,11 @@ from uuid import uuid4
 
 import pymysql
 import pytest
-from sqlalchemy import create_engine
 
 from deploy.local.database import Database
 from nowait.database_url import DatabaseUrl
+from nowait.jobs.migrations import migrate
 from nowait.jobs.retry import Retry
-from nowait.jobs.table import metadata
 from server.jobs.connections import Connections
 from server.jobs.database import DatabaseStore
 from server.jobs.model import NewJob, Store
@@ -33,20 +33,48 @@ def private_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datab
     try:
         database.start()
         database.wait_ready()
-        engine = create_engine("mysql+pymysql://", connect_args=DatabaseUrl.parse(database.url).options())
-        metadata.create_all(engine)
-        engine.dispose()
+        migrate(database.url)
         yield database
     finally:
         database.stop()
 
 
+@pytest.fixture(scope="session")
+def given_database_url() -> Iterator[str | None]:
+    """The URL of a new database with the table of jobs, on the server that the environment names.
+
+    None when it names none, or one whose account may not create databases.
+    """
+    given = os.environ.get("NOWAIT_DATABASE_URL")
+    if not given:
+        yield None
+        return
+    name = DatabaseUrl.parse(given).name
+    new = f"{name}_{uuid4().hex[:8]}"
+    with connect(given) as connection, connection.cursor() as cursor:
+        try:
+            cursor.execute(f"CREATE DATABASE {new} CHARACTER SET utf8mb4")
+        except pymysql.err.OperationalError:
+            yield None
+            return
+        try:
+            url = given.replace(f"/{name}", f"/{new}")
+            migrate(url)
+            yield url
+        finally:
+            cursor.execute(f"DROP DATABASE {new}")
+
+
 @pytest.fixture
-def database_url(private_database: Database) -> str:
-    """The URL of a database with an empty table of jobs."""
-    with connect(private_database.url) as connection:
+def database_url(given_database_url: str | None, request: pytest.FixtureRequest) -> str:
+    """The URL of a database with an empty table of jobs: the private one, where a test asks for it as well."""
+    if given_database_url is None or "private_database" in request.fixturenames:
+        url: str = request.getfixturevalue("private_database").url
+    else:
+        url = given_database_url
+    with connect(url) as connection:
         connection.cursor().execute("DELETE FROM jobs")
-    return private_database.url
+    return url
 
 
 @asynccontextmanager
