@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pymysql
@@ -49,8 +50,7 @@ def given_database_url() -> Iterator[str | None]:
     if not given:
         yield None
         return
-    name = DatabaseUrl.parse(given).name
-    new = f"{name}_{uuid4().hex[:8]}"
+    new = f"{DatabaseUrl.parse(given).name}_{uuid4().hex[:8]}"
     with connect(given) as connection, connection.cursor() as cursor:
         try:
             cursor.execute(f"CREATE DATABASE {new} CHARACTER SET utf8mb4")
@@ -58,7 +58,7 @@ def given_database_url() -> Iterator[str | None]:
             yield None
             return
         try:
-            url = given.replace(f"/{name}", f"/{new}")
+            url = urlsplit(given)._replace(path=f"/{new}").geturl()
             migrate(url)
             yield url
         finally:

@@ -3,9 +3,10 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deploy.local import sample
 from deploy.local.broker import Broker
@@ -16,6 +17,7 @@ from tests.conftest import Start, celery_worker
 from tests.faults.jobs.journal import Journal
 from tests.faults.proxy import Proxy
 
+T = TypeVar("T")
 WORKER = "-P threads -c 8 -Q queries.jobs -I tests.faults.jobs.functions".split()
 
 
@@ -49,15 +51,18 @@ class Stack:
         self.servers: list[Process] = []
         self.workers: list[Process] = []
         self.proxy: Proxy | None = None
+        # Of its own: what a thread has started ends with it, and a loop's threads end with the loop.
+        self._threads = ThreadPoolExecutor()
 
-    async def begin(self) -> None:
-        """Start all of it."""
-        await asyncio.to_thread(self._begin_services)
-        self.proxy = await Proxy(self.broker.port).__aenter__()
+    async def begin(self, proxied: bool = True) -> None:
+        """Start all of it. A proxy lives no longer than this loop; without one there is no black_hole()."""
+        await self._apart(self._begin_services)
+        if proxied:
+            self.proxy = await Proxy(self.broker.port).__aenter__()
         for number in range(self._count):
-            self.workers.append(await asyncio.to_thread(self._worker, number))
+            self.workers.append(await self._apart(self._worker, number))
         for number in range(len(self._ports)):
-            self.servers.append(await asyncio.to_thread(self._server, number))
+            self.servers.append(await self._apart(self._server, number))
 
     async def end(self) -> None:
         """End all of it."""
@@ -65,28 +70,29 @@ class Stack:
             process.kill()
         if self.proxy is not None:
             await self.proxy.__aexit__()
-        await asyncio.to_thread(self.broker.stop)
-        await asyncio.to_thread(self.database.stop)
+        await self._apart(self.broker.stop)
+        await self._apart(self.database.stop)
+        self._threads.shutdown()
 
     async def restart_server(self, number: int) -> None:
         """SIGKILL, and a new one."""
         self.servers[number].kill()
-        self.servers[number] = await asyncio.to_thread(self._server, number)
+        self.servers[number] = await self._apart(self._server, number)
 
     async def restart_worker(self, number: int) -> None:
         """SIGKILL, and a new one."""
         self.workers[number].kill()
-        self.workers[number] = await asyncio.to_thread(self._worker, number)
+        self.workers[number] = await self._apart(self._worker, number)
 
     async def restart_broker(self) -> None:
         """SIGKILL, and the same one again."""
         self.broker.process.kill()
-        await asyncio.to_thread(self._up, self.broker)
+        await self._apart(self._up, self.broker)
 
     async def restart_database(self) -> None:
         """SIGKILL, and the same one again."""
         self.database.process.kill()
-        await asyncio.to_thread(self._up, self.database)
+        await self._apart(self._up, self.database)
 
     async def freeze(self, process: Process, seconds: float) -> None:
         """SIGSTOP, and SIGCONT behind it."""
@@ -98,7 +104,7 @@ class Stack:
 
     async def alarm(self, seconds: float) -> None:
         """Have the broker take no messages."""
-        control: Callable[..., Any] = partial(asyncio.to_thread, self.broker.control, "set_vm_memory_high_watermark")
+        control: Callable[..., Any] = partial(self._apart, self.broker.control, "set_vm_memory_high_watermark")
         await control("absolute", "1MB")
         try:
             await asyncio.sleep(seconds)
@@ -114,6 +120,10 @@ class Stack:
         finally:
             self.proxy.hang_up()
             self.proxy.accept()
+
+    async def _apart(self, function: Callable[..., T], *args: Any) -> T:
+        """What a function returns that blocks."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
     def _begin_services(self) -> None:
         self.broker.start()
