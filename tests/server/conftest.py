@@ -1,25 +1,23 @@
 """What the tests of jobs share: a database of their own, as servers with relays serve the others, and one in memory."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pymysql
 import pytest
 
 from deploy.local.database import Database
-from nowait.database_url import DatabaseUrl
 from nowait.jobs.migrations import migrate
 from nowait.jobs.retry import Retry
 from server.jobs.connections import Connections
 from server.jobs.database import DatabaseStore
 from server.jobs.model import NewJob, Store
 from tests.conftest import connect
+from tests.given import new_database
 from tests.server.fake_jobs import FakePublisher, FakeStore, FakeWorker
 from tests.server.jobs_site import DatabaseWorker, Site, Worker, serving
 
@@ -42,27 +40,11 @@ def private_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datab
 
 @pytest.fixture(scope="session")
 def given_database_url() -> Iterator[str | None]:
-    """The URL of a new database with the table of jobs, on the server that the environment names.
-
-    None when it names none, or one whose account may not create databases.
-    """
-    given = os.environ.get("NOWAIT_DATABASE_URL")
-    if not given:
-        yield None
-        return
-    new = f"{DatabaseUrl.parse(given).name}_{uuid4().hex[:8]}"
-    with connect(given) as connection, connection.cursor() as cursor:
-        try:
-            cursor.execute(f"CREATE DATABASE {new} CHARACTER SET utf8mb4")
-        except pymysql.err.OperationalError:
-            yield None
-            return
-        try:
-            url = urlsplit(given)._replace(path=f"/{new}").geturl()
+    """The URL of a new database with the table of jobs, on the server that the environment names; None for none."""
+    with new_database() as url:
+        if url is not None:
             migrate(url)
-            yield url
-        finally:
-            cursor.execute(f"DROP DATABASE {new}")
+        yield url
 
 
 @pytest.fixture

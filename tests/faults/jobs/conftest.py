@@ -8,11 +8,12 @@ import pytest
 from tests.conftest import Start
 from tests.faults.jobs.client import Client, body
 from tests.faults.jobs.stack import Stack
+from tests.given import new_database
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[Stack]:
-    """Two servers and two workers. The servers know the jobs already."""
+    """Two servers and two workers, on the database that the environment names. The servers know the jobs already."""
 
     async def begin() -> None:
         await stack.begin(proxied=False)
@@ -23,9 +24,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[St
                 await asyncio.sleep(0.2)
             await client.ended(reply.document["id"], 60)
 
-    stack = Stack(tmp_path_factory.mktemp("stack"), start)
-    try:
-        asyncio.run(begin())
-        yield stack
-    finally:
-        asyncio.run(stack.end())
+    with new_database() as database_url:
+        stack = Stack(tmp_path_factory.mktemp("stack"), start, database_url=database_url)
+        try:
+            asyncio.run(begin())
+            yield stack
+        finally:
+            asyncio.run(stack.end())

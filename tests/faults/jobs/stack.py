@@ -8,10 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
 from deploy.local import sample
 from deploy.local.broker import Broker
 from deploy.local.database import Database
 from deploy.local.process import Process, free_port, listens
+from nowait.database_url import DatabaseUrl
 from nowait.jobs.migrations import migrate
 from tests.conftest import Start, celery_worker
 from tests.faults.jobs.journal import Journal
@@ -19,6 +22,28 @@ from tests.faults.proxy import Proxy
 
 T = TypeVar("T")
 WORKER = "-P threads -c 8 -Q queries.jobs -I tests.faults.jobs.functions".split()
+
+
+class GivenDatabase:
+    """One that the environment names: it is neither started nor stopped, and a test that would do that is skipped.
+
+    Args:
+        url: of it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.port = DatabaseUrl.parse(url).port
+
+    @property
+    def process(self) -> Process:
+        pytest.skip("the given database is not to be stopped")
+
+    def start(self) -> None: ...
+
+    def wait_ready(self) -> None: ...
+
+    def stop(self) -> None: ...
 
 
 class Stack:
@@ -30,19 +55,29 @@ class Stack:
         proxy: between each worker and the broker, the first one's alone.
         servers, workers: how many.
         options: of the database's server.
+        database_url: of a given, empty database; None for one that is this stack's alone.
 
     Attributes:
-        broker, database: both are this stack's alone.
+        broker, database: what the programs use.
         servers, workers: the processes, in the order of their numbers.
         urls: of the servers.
         journal: of the database.
     """
 
     def __init__(
-        self, folder: Path, start: Start, *, servers: int = 2, workers: int = 2, options: tuple[str, ...] = ()
+        self,
+        folder: Path,
+        start: Start,
+        *,
+        servers: int = 2,
+        workers: int = 2,
+        options: tuple[str, ...] = (),
+        database_url: str | None = None,
     ) -> None:
         self.broker = Broker(folder / "broker")
-        self.database = Database(folder / "database", options=list(options))
+        self.database: Database | GivenDatabase = Database(folder / "database", options=list(options))
+        if database_url is not None:
+            self.database = GivenDatabase(database_url)
         self.journal = Journal(self.database.url)
         self._start = start
         self._ports = [free_port() for _ in range(servers)]
@@ -134,7 +169,7 @@ class Stack:
         self.journal.open()
         self.broker.wait_ready()
 
-    def _up(self, service: Broker | Database) -> None:
+    def _up(self, service: Broker | Database | GivenDatabase) -> None:
         service.start()
         port = service.port
         service.process.wait_until(lambda: listens(port), 90.0)

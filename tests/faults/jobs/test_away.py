@@ -21,8 +21,7 @@ _BUSY = 10.0  # seconds that a busy machine may take longer, in the short run
 
 
 async def test_a_frozen_database_is_503_in_time_and_nobody_hangs(stack: Stack, scale: float, figures: Figures) -> None:
-    frozen = 30.0 * scale or 4.0
-    client = Client(stack.urls)
+    frozen, database, client = 30.0 * scale or 4.0, stack.database.process, Client(stack.urls)
     async with client.pulse() as calm:
         before = await _volley(client, "before", frozen)
     assert {reply.code for reply in before.values()} == {202}
@@ -38,7 +37,7 @@ async def test_a_frozen_database_is_503_in_time_and_nobody_hangs(stack: Stack, s
     watching = asyncio.ensure_future(_last(client, waited["id"]))
     await asyncio.sleep(0.5)
 
-    freezing = asyncio.ensure_future(stack.freeze(stack.database.process, frozen))
+    freezing = asyncio.ensure_future(stack.freeze(database, frozen))
     await asyncio.sleep(0)
     async with client.pulse() as beats:
         during = await _volley(client, "during", frozen - 2.5)  # whoever comes later may get a job
