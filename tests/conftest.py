@@ -32,6 +32,7 @@ BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
 # The long part: real waiting, whole stacks, brokers of their own. Whatever shares them is run by one process.
 LONG = {
+    "jobs": "tests/faults/jobs",
     "faults": "tests/faults",
     "bench": "tests/bench",
     "run": "tests/deploy/test_run.py",
@@ -226,11 +227,11 @@ def printed(process: Process) -> str:
     return process.output.read_text(errors="replace")
 
 
-def celery_worker(start: Start, app: str, *arguments: str, **settings: Any) -> Process:
-    """A worker that is ready to work; settings as for `start`."""
+def celery_worker(start: Start, app: str, *arguments: str, celery: str = "celery", **settings: Any) -> Process:
+    """A worker that is ready to work; settings as for `start`. `celery` is the module that is run."""
     process = start(
         "worker",
-        *f"celery -A {app} worker -l INFO -n {uuid4().hex}@tests --without-gossip --without-mingle".split(),
+        *f"{celery} -A {app} worker -l INFO -n {uuid4().hex}@tests --without-gossip --without-mingle".split(),
         *arguments,
         **settings,
     )

@@ -11,9 +11,23 @@ claimed, the fencing token: of a worker that was thought to be lost, nothing rea
 """
 
 from collections.abc import Collection
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, DateTime, Select, Update, delete, func, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Integer,
+    Select,
+    Update,
+    bindparam,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.sql.dml import Delete
 
 from nowait.jobs.table import State, jobs
@@ -28,59 +42,67 @@ MAX_LOST = 5  # workers that a job may lose
 NOW: ColumnElement[Any] = func.utc_timestamp(6, type_=DateTime())
 
 
+Step = tuple[Update, dict[str, Any]]
+"""A statement that was made once, and its values, for `connection.execute(*step)`: to make one for each job would cost
+more than to send it."""
+
+
 def later(seconds: float) -> ColumnElement[Any]:
     """The database's time in so many seconds."""
-    return func.timestampadd(text("MICROSECOND"), round(seconds * 1_000_000), NOW, type_=DateTime())
+    return later_by(microseconds(seconds))
+
+
+def later_by(microseconds: int | ColumnElement[int]) -> ColumnElement[Any]:
+    """The same, in the database's unit."""
+    return func.timestampadd(text("MICROSECOND"), microseconds, NOW, type_=DateTime())
+
+
+def microseconds(seconds: float) -> int:
+    """The database's unit."""
+    return round(seconds * 1_000_000)
 
 
 # The worker's steps.
 
 
-def claim(job_id: str, attempt: int, worker: str) -> Update:
+def claim(job_id: str, attempt: int, worker: str) -> Step:
     """Begin an attempt, which is the next one of a job that waits."""
-    waiting = (jobs.c.state == State.QUEUED.value, jobs.c.attempt == attempt - 1)
-    in_time = (_unless_null(jobs.c.eta, jobs.c.eta <= NOW), _unless_null(jobs.c.expires, jobs.c.expires > NOW))
-    return _step(jobs.c.id == job_id, *waiting, *in_time).values(
-        state=State.RUNNING.value, attempt=attempt, started=NOW, worker=worker[:255], progress=None, due=later(LEASE)
-    )
+    return _CLAIM, {"the_job": job_id, "held": attempt, "by": worker[:255]}
 
 
-def claimed(job_id: str, attempt: int) -> Select[Any]:
+def claimed(job_id: str, attempt: int) -> tuple[Select[Any], dict[str, Any]]:
     """What is to be run, for the transaction that has claimed it: name, parameters, retry, failures."""
-    return select(jobs.c.name, jobs.c.parameters, jobs.c.retry, jobs.c.failures).where(*_running(job_id, attempt))
+    return _CLAIMED, {"the_job": job_id, "held": attempt}
 
 
-def heartbeat(job_id: str, attempt: int) -> Update:
+def heartbeat(job_id: str, attempt: int) -> Step:
     """Keep the job."""
-    return update(jobs).where(*_running(job_id, attempt)).values(due=later(LEASE))
+    return _HEARTBEAT, {"the_job": job_id, "held": attempt}
 
 
-def report(job_id: str, attempt: int, progress: Any) -> Update:
+def report(job_id: str, attempt: int, progress: Any) -> Step:
     """Keep the job, and let clients see how far it is."""
-    return _step(*_running(job_id, attempt)).values(progress=progress, due=later(LEASE))
+    return _REPORT, {"the_job": job_id, "held": attempt, "far": progress}
 
 
-def succeed(job_id: str, attempt: int, result: str) -> Update:
+def succeed(job_id: str, attempt: int, result: str) -> Step:
     """End with a result, JSON as text: the last statement of the transaction with the job's effects."""
-    return _final(State.SUCCEEDED, *_running(job_id, attempt)).values(result=result)
+    return _SUCCEED, {"the_job": job_id, "held": attempt, "value": result}
 
 
-def succeeded(job_id: str, attempt: int) -> Select[Any]:
+def succeeded(job_id: str, attempt: int) -> tuple[Select[Any], dict[str, Any]]:
     """One row when this attempt has ended with a result: for a worker whose connection was lost in its COMMIT."""
-    ended = (jobs.c.attempt == attempt, jobs.c.state == State.SUCCEEDED.value)
-    return select(jobs.c.id).where(jobs.c.id == job_id, *ended)
+    return _SUCCEEDED, {"the_job": job_id, "held": attempt}
 
 
-def retry(job_id: str, attempt: int, seconds: float) -> Update:
+def retry(job_id: str, attempt: int, seconds: float) -> Step:
     """Wait for another attempt, as this one has failed."""
-    return _step(*_running(job_id, attempt)).values(
-        state=State.QUEUED.value, failures=jobs.c.failures + 1, worker=None, eta=later(seconds), due=later(seconds)
-    )
+    return _RETRY, {"the_job": job_id, "held": attempt, "pause": microseconds(seconds)}
 
 
-def fail(job_id: str, attempt: int, error: dict[str, Any]) -> Update:
+def fail(job_id: str, attempt: int, error: dict[str, Any]) -> Step:
     """End without a result; `error` is for clients."""
-    return _final(State.FAILED, *_running(job_id, attempt)).values(failures=jobs.c.failures + 1, error=error)
+    return _FAIL, {"the_job": job_id, "held": attempt, "problem": error}
 
 
 # The server's steps.
@@ -92,6 +114,7 @@ def cancel(job_id: str, owner: str) -> Update:
     return _final(State.CANCELLED, jobs.c.id == job_id, jobs.c.owner == owner, unfinished)
 
 
+@cache
 def due(limit: int, publishing: bool = True) -> Select[Any]:
     """The jobs that have to be looked at, locked, without those that others look at.
 
@@ -115,7 +138,7 @@ def due(limit: int, publishing: bool = True) -> Select[Any]:
 
 def postpone(job_ids: Collection[str], seconds: float) -> Update:
     """Look at jobs, locked by due(), again in so many seconds."""
-    return update(jobs).where(jobs.c.id.in_(job_ids)).values(due=later(seconds))
+    return _update(jobs.c.id.in_(job_ids)).values(due=later(seconds))
 
 
 def expire(job_ids: Collection[str]) -> Update:
@@ -144,15 +167,17 @@ def confirm(job_ids: Collection[str], attempt: int) -> Update:
     """Have nothing more sent for jobs that wait for this attempt: the broker has the message."""
     longest = func.least(later(CONFIRMED), func.coalesce(jobs.c.expires, later(CONFIRMED)), type_=DateTime())
     waiting = (jobs.c.state == State.QUEUED.value, jobs.c.attempt == attempt - 1)
-    return update(jobs).where(jobs.c.id.in_(job_ids), *waiting).values(due=longest)
-
-
-def _running(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
-    return jobs.c.id == job_id, jobs.c.attempt == attempt, jobs.c.state == State.RUNNING.value
+    return _update(jobs.c.id.in_(job_ids), *waiting).values(due=longest)
 
 
 def _step(*where: ColumnElement[bool]) -> Update:
-    return update(jobs).where(*where).values(version=jobs.c.version + 1)
+    return _update(*where).values(version=jobs.c.version + 1)
+
+
+def _update(*where: ColumnElement[bool]) -> Update:
+    # By the index of the states, as the database may choose, a row were locked from its other end than by due(): a
+    # deadlock, for which a worker runs its job once more.
+    return update(jobs).with_hint("FORCE INDEX (PRIMARY)").where(*where)
 
 
 def _final(state: State, *where: ColumnElement[bool]) -> Update:
@@ -161,3 +186,30 @@ def _final(state: State, *where: ColumnElement[bool]) -> Update:
 
 def _unless_null(column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return column.is_(None) | condition
+
+
+_JOB, _HELD = jobs.c.id == bindparam("the_job"), bindparam("held", type_=Integer)
+_RUNNING = (_JOB, jobs.c.attempt == _HELD, jobs.c.state == State.RUNNING.value)
+_CLAIM = _step(
+    _JOB,
+    jobs.c.state == State.QUEUED.value,
+    jobs.c.attempt == _HELD - 1,
+    _unless_null(jobs.c.eta, jobs.c.eta <= NOW),
+    _unless_null(jobs.c.expires, jobs.c.expires > NOW),
+).values(
+    state=State.RUNNING.value, attempt=_HELD, started=NOW, worker=bindparam("by"), progress=None, due=later(LEASE)
+)
+_CLAIMED = select(jobs.c.name, jobs.c.parameters, jobs.c.retry, jobs.c.failures).where(*_RUNNING)
+_HEARTBEAT = _update(*_RUNNING).values(due=later(LEASE))
+_REPORT = _step(*_RUNNING).values(progress=bindparam("far"), due=later(LEASE))
+_SUCCEED = _final(State.SUCCEEDED, *_RUNNING).values(result=bindparam("value"))
+_SUCCEEDED = select(jobs.c.id).where(_JOB, jobs.c.attempt == _HELD, jobs.c.state == State.SUCCEEDED.value)
+_PAUSE = bindparam("pause", type_=BigInteger)
+_RETRY = _step(*_RUNNING).values(
+    state=State.QUEUED.value,
+    failures=jobs.c.failures + 1,
+    worker=None,
+    eta=later_by(_PAUSE),
+    due=later_by(_PAUSE),
+)
+_FAIL = _final(State.FAILED, *_RUNNING).values(failures=jobs.c.failures + 1, error=bindparam("problem"))

@@ -1,7 +1,7 @@
 """When a job that has failed is tried again. No I/O."""
 
 import random
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 MAX_RETRIES = 100
@@ -38,7 +38,7 @@ class Retry:
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
     def delay(self, failures: int) -> float | None:
         """Seconds, with jitter, until the next attempt behind so many that failed; None for never."""
@@ -51,7 +51,7 @@ def members(value: Any) -> dict[str, Any]:
     """The members of a Retry that a value has, any or none of them; null is none. Raises BadRetry."""
     if not isinstance(value, dict):
         raise BadRetry("retry: an object is expected.")
-    known = tuple(asdict(Retry()))
+    known = tuple(Retry().document())
     for member in value:
         if member not in known:
             raise BadRetry(f"retry.{str(member)[:100]}: there is no such member; there is {', '.join(known)}.")

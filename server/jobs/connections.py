@@ -48,6 +48,8 @@ class Connections:
     """
 
     def __init__(self, database_url: str, most: int = 10) -> None:
+        # One after the other: at the pool itself, who has just come may be served before those who wait.
+        self._turns = asyncio.Semaphore(most)
         options = DatabaseUrl.parse(database_url).options()
         options["db"] = options.pop("database")
         self._found_good = False  # the schema
@@ -93,7 +95,7 @@ class Connections:
         repeats = _REPEATS
         while True:
             try:
-                async with self._engine.begin() as connection:
+                async with self._turns, self._engine.begin() as connection:
                     if not self._found_good:
                         await _check(connection)
                         self._found_good = True

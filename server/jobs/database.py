@@ -75,8 +75,11 @@ class DatabaseStore:
             if before := await _find(job, connection):
                 return before
             raise TooManyJobs(f"{quota.most} jobs have not ended")
+        values, given = rows.added(job)
+        # Of MariaDB, from 10.5 on: one round trip less.
+        returning = connection.dialect.insert_returning
         try:
-            await connection.execute(rows.added(job))
+            added = await connection.execute(rows.insertion(given, returning), values)
         except DBAPIError as error:
             number = error_number(error)
             if number == LOCK_WAIT and job.key is not None:
@@ -86,9 +89,10 @@ class DatabaseStore:
             if before := await _find(job, connection):
                 return before
             raise StoreUnavailable("the job of the key has just gone") from error
-        moments = (await connection.execute(rows.moments(job.id))).one()
+        if not returning:
+            added = await connection.execute(rows.moments(job.id))
         quota.added(job.owner)
-        return rows.new(job, moments), False
+        return rows.new(job, added.one()), False
 
 
 async def _find(job: NewJob, connection: AsyncConnection) -> tuple[Job, bool] | None:

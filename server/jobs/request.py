@@ -4,12 +4,12 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from nowait.formats import parse_date_time
-from nowait.jobs.retry import BadRetry, Retry, members
+from nowait.jobs.retry import BadRetry, members
 from server.jobs.kind import JobKind
 from server.jobs.model import NewJob
 
@@ -88,7 +88,7 @@ class JobRequest:
             name=kind.name,
             queue=kind.queue,
             parameters=kind.parameters.check(self.parameters),
-            retry=Retry(**{**asdict(kind.retry), **self.retry}),
+            retry=replace(kind.retry, **self.retry),
             countdown=self.countdown,
             eta=self.eta,
             expires_in=self.expires_in,

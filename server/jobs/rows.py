@@ -1,51 +1,75 @@
 """A job and its row, one made of the other. No I/O."""
 
+from collections.abc import Collection
 from dataclasses import fields
-from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Insert, Row, Select, case, func, insert, literal, select
+from sqlalchemy import BigInteger, Insert, Row, Select, bindparam, case, func, insert, select
 from sqlalchemy.sql import ColumnElement
 
-from nowait.jobs.protocol import NOW, UNCONFIRMED, later
+from nowait.jobs.protocol import NOW, UNCONFIRMED, later, later_by, microseconds
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import State, jobs
 from server.jobs.model import Job, NewJob
 
 _COLUMNS = [jobs.c[field.name] for field in fields(Job)]
 _WITHOUT_RESULT = [column for column in _COLUMNS if column is not jobs.c.result]
+_MOMENTS = (jobs.c.created, jobs.c.eta, jobs.c.expires)
 _UNFINISHED = (State.QUEUED.value, State.RUNNING.value)
 
 
-def added(job: NewJob) -> Insert:
-    """The row of a new job; its moments are by the database's clock."""
-    eta, expires = _moment(job.countdown, job.eta), _moment(job.expires_in, job.expires)
+def added(job: NewJob) -> tuple[dict[str, Any], frozenset[str]]:
+    """The values of insertion() for a new job, and which of its moments are given."""
+    given: dict[str, Any] = {
+        "eta_in": None if job.countdown is None else microseconds(job.countdown),
+        "eta_at": job.eta,
+        "expires_in": None if job.expires_in is None else microseconds(job.expires_in),
+        "expires_at": job.expires,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    values = {
+        "id": job.id,
+        "owner": job.owner,
+        "name": job.name,
+        "queue": job.queue,
+        "parameters": job.parameters,
+        "retry": job.retry.document(),
+        "idempotency_key": job.key,
+        # aiomysql takes no bytes beside PyMySQL from 1.2 on.
+        "digits": None if job.fingerprint is None else job.fingerprint.hex(),
+    }
+    return {**values, **given}, frozenset(given)
+
+
+@cache
+def insertion(given: frozenset[str], returning: bool) -> Insert:
+    """The row of a new job; its moments are by the database's clock. Made once, as to make it costs more than to send.
+
+    Args:
+        given: see added().
+        returning: it has the row of moments() as its result.
+    """
+    eta, expires = _moment("eta", given), _moment("expires", given)
     due: ColumnElement[Any] = later(UNCONFIRMED)
     if eta is not None:
         due = case((eta > NOW, eta), else_=due)
     if expires is not None:
         due = func.least(due, expires, type_=jobs.c.due.type)
-    return insert(jobs).values(
-        id=job.id,
-        owner=job.owner,
-        name=job.name,
-        queue=job.queue,
-        parameters=job.parameters,
-        retry=job.retry.document(),
+    adding = insert(jobs).values(
         state=State.QUEUED.value,
         due=due,
         created=NOW,
         eta=eta,
         expires=expires,
-        idempotency_key=job.key,
-        # aiomysql takes no bytes beside PyMySQL from 1.2 on.
-        fingerprint=None if job.fingerprint is None else func.unhex(job.fingerprint.hex()),
+        fingerprint=func.unhex(bindparam("digits")),
     )
+    return adding.returning(*_MOMENTS) if returning else adding
 
 
 def moments(job_id: str) -> Select[Any]:
     """What the database has made of a job's moments."""
-    return select(jobs.c.created, jobs.c.eta, jobs.c.expires).where(jobs.c.id == job_id)
+    return select(*_MOMENTS).where(jobs.c.id == job_id)
 
 
 def new(job: NewJob, row: Row[Any]) -> Job:
@@ -109,7 +133,7 @@ def job(row: Row[Any]) -> Job:
     return Job(**values)
 
 
-def _moment(seconds: float | None, moment: datetime | None) -> ColumnElement[Any] | None:
-    if seconds is not None:
-        return later(seconds)
-    return None if moment is None else literal(moment, jobs.c.due.type)
+def _moment(name: str, given: Collection[str]) -> ColumnElement[Any] | None:
+    if f"{name}_in" in given:
+        return later_by(bindparam(f"{name}_in", type_=BigInteger))
+    return bindparam(f"{name}_at", type_=jobs.c.due.type) if f"{name}_at" in given else None

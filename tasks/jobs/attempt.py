@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from pymysql.err import MySQLError
-from sqlalchemy import Connection, Engine, Update
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from nowait.errors import ResultTooLarge
@@ -147,7 +147,7 @@ class Attempt:
 
     def _finish(self, connection: Connection, result: str) -> None:
         step = self._with_progress(protocol.succeed(self._claim.id, self._claim.attempt, result))
-        if connection.execute(step).rowcount != 1:
+        if connection.execute(*step).rowcount != 1:
             raise LeaseLost("the job is cancelled, or not this worker's any more")
         try:
             connection.commit()
@@ -188,10 +188,13 @@ class Attempt:
         """The function goes on, although its time is over: the job does not wait for it."""
         self._fail(TimeLimitExceeded("the time of the attempt is over, and the function has not returned"))
 
-    def _with_progress(self, step: Update) -> Update:
+    def _with_progress(self, step: protocol.Step) -> protocol.Step:
         """The same, with progress that the heartbeat has not written yet."""
         unreported = self._lease.unreported
-        return step if unreported is None else step.values(progress=unreported[0])
+        if unreported is None:
+            return step
+        statement, values = step
+        return statement.values(progress=unreported[0]), values
 
 
 def _number(error: Exception) -> Any:

@@ -89,7 +89,7 @@ class Heartbeat:
             step = protocol.report(self._job_id, self._attempt, *progress)
         try:
             with until(now + _TIMEOUT), transaction(self._engine) as connection:
-                kept = connection.execute(step).rowcount
+                kept = connection.execute(*step).rowcount
         except (DBAPIError, MySQLError) as error:
             number = error_number(error)
             log.warning("job %s, attempt %d: no heartbeat: error %s", self._job_id, self._attempt, number)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pymysql.err import MySQLError
-from sqlalchemy import Connection, Engine, Update
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from nowait.jobs import protocol
@@ -62,23 +62,23 @@ def claim(engine: Engine, job_id: str, attempt: int, worker: str) -> Claim | Non
 
     def begin(connection: Connection) -> Claim | None:
         sent = time.monotonic()
-        if not connection.execute(protocol.claim(job_id, attempt, worker)).rowcount:
+        if not connection.execute(*protocol.claim(job_id, attempt, worker)).rowcount:
             return None
-        name, parameters, retry, failures = connection.execute(protocol.claimed(job_id, attempt)).one()
+        name, parameters, retry, failures = connection.execute(*protocol.claimed(job_id, attempt)).one()
         return Claim(job_id, attempt, name, parameters, Retry.of_document(retry), failures, sent)
 
     return _insist(engine, begin, _CLAIM_TIMEOUT)
 
 
-def end(engine: Engine, step: Update) -> bool:
+def end(engine: Engine, step: protocol.Step) -> bool:
     """End, or postpone, an attempt; False when it is over already. Raises DatabaseAway after 10 s."""
-    return _insist(engine, lambda connection: connection.execute(step).rowcount == 1, _END_TIMEOUT)
+    return _insist(engine, lambda connection: connection.execute(*step).rowcount == 1, _END_TIMEOUT)
 
 
 def has_succeeded(engine: Engine, job_id: str, attempt: int) -> bool:
     """Has this attempt ended with a result? Raises DatabaseAway after 10 s."""
-    statement = protocol.succeeded(job_id, attempt)
-    return _insist(engine, lambda connection: connection.execute(statement).first() is not None, _END_TIMEOUT)
+    step = protocol.succeeded(job_id, attempt)
+    return _insist(engine, lambda connection: connection.execute(*step).first() is not None, _END_TIMEOUT)
 
 
 def _insist(engine: Engine, step: Callable[[Connection], T], seconds: float) -> T:

@@ -1,5 +1,6 @@
 """A job's transaction, which the worker alone ends: whatever the function has done is committed with its success."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -14,6 +15,8 @@ from tasks.statements import error_number
 _INIT_COMMAND = "SET time_zone = '+00:00', wait_timeout = 120"
 _SAVEPOINT = "nowait_job"
 _NO_SAVEPOINT = 1305  # the database's error
+_MANY = 60.0  # seconds
+_LIMIT = "nowait.limit"  # where a connection has its limit, in milliseconds
 _KEPT = "nowait.kept"  # what a connection's `info` has in such a block
 
 
@@ -51,12 +54,18 @@ def kept(connection: Connection) -> Iterator[None]:
 
 
 def limit(connection: Connection, seconds: float) -> None:
-    """Have the database itself end each statement of this transaction after so many seconds."""
-    milliseconds = max(1, round(seconds * 1000))  # 0 is no limit
+    """Have the database itself end each statement of this transaction after so many seconds.
+
+    In whole seconds, where these are many: for most jobs, the limit of the connection's last one is good as it is.
+    """
+    milliseconds = max(1, round(seconds * 1000)) if seconds < _MANY else math.ceil(seconds) * 1000  # 0 is no limit
+    if connection.info.get(_LIMIT) == milliseconds:
+        return
     if getattr(connection.dialect, "is_mariadb", False):
         connection.exec_driver_sql(f"SET SESSION max_statement_time = {milliseconds / 1000:.3f}")
     else:
         connection.exec_driver_sql(f"SET SESSION max_execution_time = {milliseconds}")
+    connection.info[_LIMIT] = milliseconds
 
 
 def _refuse(connection: Connection) -> None:

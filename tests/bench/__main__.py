@@ -10,18 +10,20 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deploy.local.errors import LocalError
-from tests.bench import bridge, pair, report, sizes, variants, worker
+from tests.bench import bridge, job_sides, jobs, pair, report, sizes, variants, worker
 from tests.bench.ratio import Ratio, Table
 from tests.bench.results import Results, Step, about
 from tests.bench.site import ROOT, Site
 from tests.bench.tools import LoadError
 
-MEASUREMENTS = {measurement.__name__: measurement for measurement in bridge.MEASUREMENTS + worker.MEASUREMENTS}
-SECTIONS = ("peers", "variants", "sizes")
+_FIGURES = bridge.MEASUREMENTS + worker.MEASUREMENTS + jobs.MEASUREMENTS
+MEASUREMENTS = {measurement.__name__: measurement for measurement in _FIGURES}
+SECTIONS = ("peers", "variants", "sizes", "jobs")
 # How long the measurements take, roughly.
 _SECONDS = {
     "sending": 5.0, "serving": 34.0, "serving_echo": 34.0, "in_flight": 15.0, "isolation": 80.0, "tasks_threads": 23.0,
     "tasks_solo": 20.0, "tasks_prefork": 23.0, "processes": 27.0, "pools": 115.0,
+    "jobs_wait": 25.0, "jobs_idle": 40.0, "jobs_million": 100.0,
 }  # fmt: skip
 _OUTPUT = ROOT / "bench"
 
@@ -29,13 +31,13 @@ _OUTPUT = ROOT / "bench"
 def main() -> int:
     """Measure and write the report. Returns the exit status: 0 when all was measured, 1 otherwise."""
     names = [*SECTIONS, *MEASUREMENTS]
-    sides = list(dict.fromkeys([*variants.TITLES, *pair.PEERS]))
+    sides = list(dict.fromkeys([*variants.TITLES, *pair.PEERS, *job_sides.PEERS]))
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description="How ways to wait for a query compare, on this machine, now. Writes bench/report.md and .html.",
-        epilog="parts: peers, variants, sizes, or single figures:\n"
+        epilog="parts: peers, variants, sizes, jobs, or single figures:\n"
         + "\n".join(f"  {name:12} {measurement.__doc__}" for name, measurement in MEASUREMENTS.items())
-        + f"\nsides of the first three: {', '.join(sides)}",
+        + f"\nsides of the first four: {', '.join(sides)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="less of it, in shorter rounds: under 2 minutes")
@@ -47,6 +49,8 @@ def main() -> int:
         parser.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join([*names, *sides])}")
     usual = {"peers", "variants", "sending"} if options.quick else set(names)
     parts = chosen & set(names) or (set(SECTIONS) if chosen else usual)
+    if "jobs" in chosen:
+        parts |= {measurement.__name__ for measurement in jobs.MEASUREMENTS}
     only = chosen & set(sides) or set(sides)
     # A shell's background processes inherit SIGINT ignored.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -71,6 +75,8 @@ def main() -> int:
         print(report.sizes_table(results))
     if results.beside:
         print(report.beside_table(results))
+    if results.jobs:
+        print(report.jobs_table(results))
     print(f"report: {report.write(results, options.output)}, and as HTML beside it")
     return status
 
@@ -88,6 +94,10 @@ def steps(site: Site, parts: set[str], only: set[str], quick: bool) -> list[Step
         found += variants.Variants(site, names, quick).steps()
     if "sizes" in parts:
         found += sizes.Sizes(site, [name for name in sizes.SIDES if name in only], quick).steps()
+    if "jobs" in parts:
+        for name in job_sides.PEERS:
+            if name in only:
+                found += jobs.Jobs(site, name, quick).steps()
     return found + [_figure_step(site, name, quick) for name in MEASUREMENTS if name in parts]
 
 

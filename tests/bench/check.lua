@@ -26,7 +26,7 @@ function init(args)
 end
 
 function response(status, headers, body)
-    if status == 200 and body ~= expected and not (part and body:find(expected, 1, true)) then
+    if status < 300 and body ~= expected and not (part and body:find(expected, 1, true)) then
         wrong = wrong + 1
     end
 end

@@ -76,11 +76,25 @@ def environment(name: str) -> Path:
     return folder / "bin"
 
 
-def _await(process: Process, ready: Callable[[], bool]) -> None:
+def await_ready(process: Process, ready: Callable[[], bool]) -> None:
+    """Wait until a program serves. Raises Missing."""
     try:
         process.wait_until(ready, 30.0)
     except LocalError as error:
         raise Missing(f"it does not start: {str(error)[-300:]}") from error
+
+
+def start_redis(site: Site) -> tuple[Process, str]:
+    """A Redis for results, and its URL. Raises Missing."""
+    try:
+        programs.require("redis-server")
+    except LocalError as error:
+        raise Missing(str(error)) from error
+    port = free_port()
+    command = [programs.path("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    redis = site.run("peer-redis", command, {}, FOLDER)
+    await_ready(redis, lambda: listens(port))
+    return redis, f"redis://127.0.0.1:{port}"
 
 
 class Sides:
@@ -122,20 +136,8 @@ class Sides:
         command = [str(programs_ / "celery"), "-A", "worker", "worker", "-l", "WARNING"]
         command += [*STOCK.options("threads", THREADS), "--without-gossip", "--without-mingle"]
         worker = self._site.run("peer-celery", command, given, FOLDER / "celery")
-        _await(worker, lambda: self._site.depth(given["QUEUE"])[1] > 0)
+        await_ready(worker, lambda: self._site.depth(given["QUEUE"])[1] > 0)
         return programs_, worker
-
-    def _results(self) -> tuple[Process, str]:
-        """A Redis for results, and its URL."""
-        try:
-            programs.require("redis-server")
-        except LocalError as error:
-            raise Missing(str(error)) from error
-        port = free_port()
-        command = [programs.path("redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
-        redis = self._site.run("peer-redis", command, {}, FOLDER)
-        _await(redis, lambda: listens(port))
-        return redis, f"redis://127.0.0.1:{port}"
 
     def _best(self, kind: str, choices: Sequence[str], what: str) -> Side:
         """A recipe, at the best of several settings."""
@@ -148,7 +150,7 @@ class Sides:
             command = [str(programs_ / "python"), "server.py", kind, str(port), choice]
             server = self._site.run(f"peer-{kind}", command, given, FOLDER / "celery")
             url = f"http://127.0.0.1:{port}/echo/1"
-            _await(server, lambda: fetch(url).status == 200)
+            await_ready(server, lambda: fetch(url).status == 200)
             side = Side(url, server, [worker], how=f"{choice} {what}")
             rate = 0.0
             if len(choices) > 1:
@@ -165,7 +167,7 @@ class Sides:
 
     def _flower(self) -> Side:
         # With rpc:// it loses the results of calls that are in flight at the same time.
-        redis, redis_url = self._results()
+        redis, redis_url = start_redis(self._site)
         given = {"QUEUE": "peer.flower", "RESULTS": redis_url, "FLOWER_UNAUTHENTICATED_API": "true"}
         programs_, worker = self._celery_worker(given)
         port = free_port()
@@ -174,28 +176,29 @@ class Sides:
         command += ["--logging=error", "--enable-events=False"]
         server = self._site.run("peer-flower", command, given, FOLDER / "celery")
         url, body = f"http://127.0.0.1:{port}/api/task/apply/echo", json.dumps({"args": [1]})
-        _await(server, lambda: fetch(url, "POST", {"Content-Type": "application/json"}, body.encode()).status == 200)
+        json_ = {"Content-Type": "application/json"}
+        await_ready(server, lambda: fetch(url, "POST", json_, body.encode()).status == 200)
         return Side(url, server, [worker, redis], expected='~"result": 1', body=body, how="results in Redis, no events")
 
     def _taskiq(self) -> Side:
         programs_, folder = environment("taskiq"), FOLDER / "taskiq"
-        redis, redis_url = self._results()
+        redis, redis_url = start_redis(self._site)
         port, given = free_port(), {"REDIS_URL": redis_url}
         command = [str(programs_ / "taskiq"), "worker", "app:broker", "--workers", "1", "--log-level", "ERROR"]
         worker = self._site.run("peer-taskiq-worker", command, given, folder)
         command = [str(programs_ / "uvicorn"), "app:server", "--port", str(port), "--log-level", "error"]
         server = self._site.run("peer-taskiq", command, given, folder)
         url = f"http://127.0.0.1:{port}/echo/1"
-        _await(server, lambda: fetch(url).status == 200)
+        await_ready(server, lambda: fetch(url).status == 200)
         return Side(url, server, [worker, redis], how="5 ms between two looks")
 
     def _tornado(self, name: str, command: list[str]) -> Side:
         programs_, folder, given = environment(name), FOLDER / name, {"QUEUE": f"peer.{name}"}
         program = str(programs_.parent / command[0])
         worker = self._site.run(f"peer-{name}-worker", [program, *command[1:]], given, folder)
-        _await(worker, lambda: self._site.depth(given["QUEUE"])[1] > 0)
+        await_ready(worker, lambda: self._site.depth(given["QUEUE"])[1] > 0)
         port = free_port()
         server = self._site.run(f"peer-{name}", [str(programs_ / "python"), "server.py", str(port)], given, folder)
         url = f"http://127.0.0.1:{port}/echo/1"
-        _await(server, lambda: fetch(url).status == 200)
+        await_ready(server, lambda: fetch(url).status == 200)
         return Side(url, server, [worker])

@@ -7,7 +7,7 @@ from typing import Any
 
 import markdown
 
-from tests.bench import pair, peer, plots, sizes, variants
+from tests.bench import job_sides, jobs, pair, peer, plots, sizes, variants
 from tests.bench.ratio import Ratio
 from tests.bench.results import Results
 from tests.bench.site import OURS, STOCK, THREADS
@@ -118,6 +118,14 @@ def _parts(results: Results, pictures: Sequence[tuple[str, str]]) -> Iterable[st
                     ["", *figure["columns"]],
                     [[name, *(f"{value:.4g}" for value in values)] for name, values in figure["rows"].items()],
                 )
+    if results.jobs:
+        yield "## Durable jobs"
+        yield (
+            "A job that only returns, accepted with 202 for 50 connections, wrk; one server, and one worker with "
+            f"{THREADS} threads or processes. Both are started, take turns, and are stopped before the next pair. Done "
+            "are jobs with a result, until the last. CPU is of server, worker (with Redis), broker and database."
+        )
+        yield jobs_table(results)
     if results.failed:
         yield "## What could not be measured"
         yield "\n".join(f"- {what}: {why}" for what, why in results.failed.items())
@@ -154,6 +162,23 @@ def cpu_table(results: Results) -> str:
             wanted = f", {ratio.wanted}" if ratio.wanted else ""
             rows[-1].append(f"{_both(',.0f', ratio.medians)} = {ratio.median:.2f}{wanted}")
     return table(["", *pair.PARTS], rows)
+
+
+def jobs_table(results: Results) -> str:
+    """One row for each peer of the durable jobs, and what it promises."""
+    rows = []
+    for name, rounds in results.jobs.items():
+        side = job_sides.PEERS[name]
+        accepted, done = (_ratio(rounds, lambda one: one[figure]) for figure in ("per_second", "done"))
+        used = _ratio(rounds, lambda one: sum(one["cpu"].values()))
+        parts = (_ratio(rounds, lambda one: one["cpu"][part]) for part in jobs.PARTS)
+        rows.append(
+            [side.title, _both(",.0f", accepted.medians), accepted.spread, _both(",.0f", done.medians), done.spread,
+             _both(",.0f", used.medians), used.spread, *(_both(",.0f", part.medians) for part in parts),
+             side.accepted, side.killed]
+        )  # fmt: skip
+    head = ("", "accepted/s, ours : theirs", "ratio", "done/s", "ratio", "CPU µs a job", "ratio")
+    return table([*head, *jobs.PARTS, "with 202 it is", "the job of a worker that is killed is"], rows)
 
 
 def _ratio(

@@ -35,6 +35,7 @@ class Results:
         isolation: seconds and milliseconds of each answer of /i_want_you_now, for each variant.
         sizes: by number of rows: bytes of the answer, connections, and the requests per second of each side's rounds.
         beside: percentiles of /i_want_you_now, in milliseconds, while each side fetches answers of each size.
+        jobs: the rounds of each peer of the durable jobs, as `peers`.
         failed: what could not be measured, and why.
     """
 
@@ -49,6 +50,7 @@ class Results:
     isolation: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
     beside: list[dict[str, Any]] = field(default_factory=list)
+    jobs: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
     def write(self, file: Path) -> None:

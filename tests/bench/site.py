@@ -147,6 +147,10 @@ class Site:
         """The broker's process; none when the environment names a broker."""
         return [self.services.broker.process] if self.services.broker else []
 
+    def database(self) -> list[Process]:
+        """The database's process; none when the environment names a database."""
+        return [self.services.database.process] if self.services.database else []
+
     def depth(self, queue: str) -> tuple[int, int]:
         """The messages that wait in a queue, and its consumers; 0 and 0 when it is not there."""
         with kombu.Connection(self.services.broker_url) as connection:

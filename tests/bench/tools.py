@@ -34,8 +34,8 @@ class Closed:
     Attributes:
         requests: those that were answered, with any status.
         per_second: how many of them each second.
-        failed: answers with another status than 200, and connections that broke.
-        wrong: answers with 200 and another body than expected.
+        failed: answers with a status of 400 or more, and connections that broke.
+        wrong: answers with 2xx and another body than expected.
         timeouts: requests without an answer when the time was over.
         p50: half of the answers took at most so many milliseconds.
         p99: 99 % of them took at most so many.
@@ -51,12 +51,13 @@ class Closed:
 
 
 def wrk(
-    url: str, *, connections: int, seconds: int, expected: str | None = None, body: str | None = None, size: int = 0
-) -> Closed:
+    url: str, *, connections: int, seconds: int, expected: str | None = None, body: str | None = None, size: int = 0,
+    headers: Sequence[str] = (),
+) -> Closed:  # fmt: skip
     """As many requests as the connections can make; each answer is compared with `expected`, see check.lua.
 
-    Without that, answers are only counted, and all are wrong when they have less than `size` bytes on average: to look
-    at each would cost more than to send it, once they are large.
+    `headers` are lines of the request. Without `expected`, answers are only counted, and all are wrong when they have
+    less than `size` bytes on average: to look at each would cost more than to send it, once they are large.
     """
     # In a file: an argument of a program has at most 128 KiB.
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="expected-") as file:
@@ -65,7 +66,7 @@ def wrk(
         check = [] if expected is None else [file.name, *([] if body is None else [body])]
         command = [
             programs.path("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "60s",
-            "-s", str(_HERE / "check.lua"), url, "--", *check,
+            *(word for line in headers for word in ("-H", line)), "-s", str(_HERE / "check.lua"), url, "--", *check,
         ]  # fmt: skip
         printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     found = re.search(r"^RESULT (.*)$", printed, re.MULTILINE)

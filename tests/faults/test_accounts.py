@@ -273,9 +273,10 @@ def new_job(job_id: str) -> Insert:
     return jobs.insert().values(id=job_id, due=protocol.later(HOUR), created=protocol.NOW, **values)
 
 
-def changed(connection: Connection, *statements: Update | Delete) -> list[int]:
+def changed(connection: Connection, *statements: Update | Delete | protocol.Step) -> list[int]:
     """How many rows each statement has found."""
-    return [connection.execute(statement).rowcount for statement in statements]
+    steps = [statement if isinstance(statement, tuple) else (statement, {}) for statement in statements]
+    return [connection.execute(*step).rowcount for step in steps]
 
 
 @pytest.mark.parametrize("user", ACCOUNTS)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
-from sqlalchemy import Update, create_engine
+from sqlalchemy import create_engine
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
@@ -94,9 +94,9 @@ class DatabaseWorker:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _run(self, step: Update) -> None:
+    def _run(self, step: protocol.Step) -> None:
         with self._engine.connect() as connection:
-            assert connection.execute(step).rowcount == 1
+            assert connection.execute(*step).rowcount == 1
 
 
 class Site:

@@ -309,6 +309,25 @@ async def all_at_once(opened: Connections, number: int) -> None:
     await asyncio.gather(*(opened.transaction(steps, T) for _ in range(number)))
 
 
+async def test_who_waits_for_a_connection_is_served_before_who_comes_later(database_url: str) -> None:
+    came, served = [], []
+
+    async def client(name: int) -> None:
+        async def steps(connection: AsyncConnection) -> None:
+            served.append(name)
+            await connection.execute(text("SELECT 1"))
+
+        for number in range(30):
+            for _ in range((name + number) % 12):  # at each of the loop's turns, somebody comes
+                await asyncio.sleep(0)
+            came.append(name)
+            await opened.transaction(steps, T)
+
+    async with connections(database_url, most=1) as opened:
+        await asyncio.gather(*(client(name) for name in range(5)))
+    assert served == came
+
+
 @pytest.mark.parametrize("parameters", [{}, {"long": "x" * 15_000_000}], ids=["small", "large"])
 @pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
 async def test_no_call_waits_for_a_frozen_database_and_the_pool_is_whole_afterwards(

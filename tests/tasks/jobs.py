@@ -30,10 +30,10 @@ class Table:
         self.steps_engine = steps.make_steps_engine(url)
         self.jobs_engine = make_jobs_engine(url)
 
-    def execute(self, statement: Executable | str) -> Any:
+    def execute(self, statement: Executable | str, values: dict[str, Any] | None = None) -> Any:
         """Run a statement in a transaction of its own: the first column of its rows, or how many it has changed."""
         with transaction(self.steps_engine) as connection:
-            result = connection.execute(text(statement) if isinstance(statement, str) else statement)
+            result = connection.execute(text(statement) if isinstance(statement, str) else statement, values)
             return list(result.scalars()) if result.returns_rows else result.rowcount
 
     def add(self, name: str = "test", retry: Retry = Retry(), **values: Any) -> str:
@@ -59,7 +59,7 @@ class Table:
     def take_over(self, job_id: str) -> None:
         """What a server does behind the end of a lease, and another worker with its next message."""
         self.execute(protocol.recall(job_id, 0))
-        assert self.execute(protocol.claim(job_id, self.row(job_id).attempt + 1, "another")) == 1
+        assert self.execute(*protocol.claim(job_id, self.row(job_id).attempt + 1, "another")) == 1
 
     def cancel(self, job_id: str) -> None:
         """What a server does for a client."""

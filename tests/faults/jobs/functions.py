@@ -1,11 +1,11 @@
 """The jobs of the fault tests: each effect of theirs is a row, in the transaction that the job gets."""
 
-import random
 from typing import Any
 
 from sqlalchemy import text
 
 from tasks.jobs import job
+from tests.faults.jobs.chance import raises
 
 _EFFECT = text("INSERT INTO effects (job, attempt) VALUES (:job, :attempt)")
 
@@ -27,8 +27,7 @@ def effect(job: Any, seconds: float, failing: float) -> int:
     if seconds:
         job.connection.execute(text("SELECT SLEEP(:seconds)"), {"seconds": seconds})
     job.check()
-    # The same attempt of the same job always ends alike.
-    if random.Random(f"{job.id} {job.attempt}").random() < failing:
+    if raises(job.id, job.attempt, failing):
         raise RuntimeError("as it was wanted")
     job.connection.execute(_EFFECT, {"job": job.id, "attempt": job.attempt})
     return int(job.attempt)

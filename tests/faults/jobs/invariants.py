@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from tests.faults.jobs.chance import raises
 from tests.faults.jobs.journal import Books, Change, Row
 
 FINAL = {"succeeded", "failed", "cancelled", "expired"}
@@ -31,9 +32,16 @@ class Answers:
     twice: set[str] = field(default_factory=set)
 
 
-def broken(books: Books, answers: Answers) -> list[str]:
-    """Each promise that does not hold, in words; empty when all do."""
-    return [*_of_all(books, answers), *(f"{job}: {what}" for job, what in _of_each(books, answers))]
+def broken(books: Books, answers: Answers, *, database_lost: bool = False) -> list[str]:
+    """Each promise that does not hold, in words; empty when all do.
+
+    Args:
+        database_lost: attempts may have failed with their connection, and not as they wanted.
+    """
+    found = [*_of_all(books, answers), *(f"{job}: {what}" for job, what in _of_each(books, answers))]
+    if not database_lost:
+        found += [f"{job}: {what}" for job, what in _of_failures(books)]
+    return found
 
 
 def _of_all(books: Books, answers: Answers) -> Iterator[str]:
@@ -52,6 +60,8 @@ def _of_each(books: Books, answers: Answers) -> Iterator[tuple[str, str]]:
     for job, row in books.rows.items():
         if row.state not in FINAL:
             yield job, f"has not ended: {row.state}, due {row.late:+.1f} s ago"
+        if row.progress not in (None, {"begun": row.attempt}):
+            yield job, f"{row.state} in attempt {row.attempt}, with the progress {row.progress}"
         for what in _of_effects(row, books.effects.get(job, [])):
             yield job, what
         for what in _of_changes(books.changes.get(job, [])):
@@ -70,6 +80,13 @@ def _of_effects(row: Row, effects: list[int]) -> Iterator[str]:
         yield f"{row.state} in attempt {row.attempt}, with effects of the attempts {effects}"
     if row.state == "succeeded" and row.result != str(row.attempt):
         yield f"succeeded in attempt {row.attempt}, with the result of attempt {row.result}"
+
+
+def _of_failures(books: Books) -> Iterator[tuple[str, str]]:
+    for job, changes in books.changes.items():
+        for change in changes:
+            if change.failed and not raises(job, change.attempt, books.rows[job].failing):
+                yield job, f"attempt {change.attempt} failed, which does not raise"
 
 
 def _of_changes(changes: list[Change]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """What a database notes of its jobs, besides the table of jobs: their effects, and each change of their states."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ _SQL = (
     "CREATE TABLE IF NOT EXISTS effects (job CHAR(36) NOT NULL, attempt INT NOT NULL, INDEX (job)) ENGINE=InnoDB",
     """CREATE TABLE IF NOT EXISTS changes (
         number BIGINT PRIMARY KEY AUTO_INCREMENT, job CHAR(36) NOT NULL, old VARCHAR(10) NULL, new VARCHAR(10) NULL,
-        attempt INT NOT NULL, at DATETIME(6) NOT NULL, eta DATETIME(6) NULL, expires DATETIME(6) NULL, INDEX (job)
+        attempt INT NOT NULL, at DATETIME(6) NOT NULL, eta DATETIME(6) NULL, expires DATETIME(6) NULL,
+        failed BOOLEAN NOT NULL DEFAULT FALSE, INDEX (job)
     ) ENGINE=InnoDB""",
     "DROP TRIGGER IF EXISTS jobs_inserted",
     "DROP TRIGGER IF EXISTS jobs_updated",
@@ -24,8 +26,9 @@ _SQL = (
     """CREATE TRIGGER jobs_inserted AFTER INSERT ON jobs FOR EACH ROW
         INSERT INTO changes (job, new, attempt, at) VALUES (NEW.id, NEW.state, NEW.attempt, UTC_TIMESTAMP(6))""",
     """CREATE TRIGGER jobs_updated AFTER UPDATE ON jobs FOR EACH ROW
-        INSERT INTO changes (job, old, new, attempt, at, eta, expires)
-        SELECT NEW.id, OLD.state, NEW.state, NEW.attempt, UTC_TIMESTAMP(6), OLD.eta, OLD.expires FROM DUAL
+        INSERT INTO changes (job, old, new, attempt, at, eta, expires, failed)
+        SELECT NEW.id, OLD.state, NEW.state, NEW.attempt, UTC_TIMESTAMP(6), OLD.eta, OLD.expires,
+            NEW.failures > OLD.failures FROM DUAL
         WHERE OLD.state <> NEW.state OR OLD.attempt <> NEW.attempt""",
     """CREATE TRIGGER jobs_deleted AFTER DELETE ON jobs FOR EACH ROW
         INSERT INTO changes (job, old, attempt, at) VALUES (OLD.id, OLD.state, OLD.attempt, UTC_TIMESTAMP(6))""",
@@ -41,6 +44,7 @@ class Change:
         attempt: behind the change.
         at: when, by the database's clock.
         eta, expires: of the job before the change.
+        failed: it was the failure of an attempt.
     """
 
     job: str
@@ -50,11 +54,18 @@ class Change:
     at: datetime
     eta: datetime | None = None
     expires: datetime | None = None
+    failed: bool = False
 
 
 @dataclass(frozen=True)
 class Row:
-    """What counts of a row of the table of jobs; `late`: seconds since it was due, negative for later."""
+    """What counts of a row of the table of jobs.
+
+    Attributes:
+        late: seconds since it was due, negative for later.
+        progress: as the function has reported it, and it was written; None for none.
+        failing: the part of the job's attempts that raise.
+    """
 
     id: str
     state: str
@@ -62,6 +73,8 @@ class Row:
     failures: int
     result: str | None
     late: float
+    progress: Any = None
+    failing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -101,19 +114,39 @@ class Journal:
             cursor.execute("SELECT COUNT(*) AS n FROM jobs WHERE state IN ('queued', 'running')")
             return int(cursor.fetchone()["n"])
 
+    def now(self) -> datetime:
+        """The database's clock."""
+        with self._cursor() as cursor:
+            cursor.execute("SELECT UTC_TIMESTAMP(6) AS now")
+            now: datetime = cursor.fetchone()["now"]
+            return now
+
+    def overdue(self, moment: datetime) -> int:
+        """How many jobs have not ended, and were due at that moment, and nobody has looked at them since."""
+        with self._cursor() as cursor:
+            unfinished = "SELECT COUNT(*) AS n FROM jobs WHERE state IN ('queued', 'running') AND due <= %s"
+            cursor.execute(unfinished, [moment])
+            return int(cursor.fetchone()["n"])
+
+    def deadlocks(self) -> int:
+        """How many the database has found since it was started."""
+        with self._cursor() as cursor:
+            cursor.execute("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
+            return int(cursor.fetchone()["Value"])
+
     def read(self) -> Books:
         """All that is there."""
         with self._cursor() as cursor:
             cursor.execute(
                 "SELECT id, state, attempt, failures, result, TIMESTAMPDIFF(MICROSECOND, due, UTC_TIMESTAMP(6)) / 1e6"
-                " AS late FROM jobs"
+                " AS late, progress, parameters FROM jobs"
             )
-            rows = {row["id"]: Row(**{**row, "late": float(row["late"])}) for row in cursor.fetchall()}
+            rows = {row["id"]: _row(row) for row in cursor.fetchall()}
             cursor.execute("SELECT job, attempt FROM effects")
             effects: dict[str, list[int]] = {}
             for effect in cursor.fetchall():
                 effects.setdefault(effect["job"], []).append(effect["attempt"])
-            cursor.execute("SELECT job, old, new, attempt, at, eta, expires FROM changes ORDER BY number")
+            cursor.execute("SELECT job, old, new, attempt, at, eta, expires, failed FROM changes ORDER BY number")
             changes: dict[str, list[Change]] = {}
             for change in cursor.fetchall():
                 changes.setdefault(change["job"], []).append(Change(**change))
@@ -123,3 +156,10 @@ class Journal:
     def _cursor(self) -> Iterator[Any]:
         with pymysql.connect(**self._options, cursorclass=DictCursor) as connection, connection.cursor() as cursor:
             yield cursor
+
+
+def _row(row: dict[str, Any]) -> Row:
+    parameters = json.loads(row.pop("parameters"))
+    progress = None if row["progress"] is None else json.loads(row["progress"])
+    values = {"late": float(row["late"]), "progress": progress, "failing": parameters.get("failing", 0.0)}
+    return Row(**{**row, **values})

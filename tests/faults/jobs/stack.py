@@ -55,6 +55,8 @@ class Stack:
         proxy: between each worker and the broker, the first one's alone.
         servers, workers: how many.
         options: of the database's server.
+        programs: the modules that are run as the server and as Celery.
+        settings: further ones of both.
         database_url: of a given, empty database; None for one that is this stack's alone.
 
     Attributes:
@@ -72,6 +74,8 @@ class Stack:
         servers: int = 2,
         workers: int = 2,
         options: tuple[str, ...] = (),
+        programs: tuple[str, str] = ("server", "celery"),
+        settings: dict[str, str] | None = None,
         database_url: str | None = None,
     ) -> None:
         self.broker = Broker(folder / "broker")
@@ -80,6 +84,8 @@ class Stack:
             self.database = GivenDatabase(database_url)
         self.journal = Journal(self.database.url)
         self._start = start
+        self._server_module, self._celery_module = programs
+        self._settings = settings or {}
         self._ports = [free_port() for _ in range(servers)]
         self._count = workers
         self.urls = [f"http://127.0.0.1:{port}" for port in self._ports]
@@ -179,11 +185,12 @@ class Stack:
         broker = self.broker.url
         if number == 0 and self.proxy is not None:
             broker = broker.replace(f":{self.broker.port}/", f":{self.proxy.port}/")
-        return celery_worker(self._start, "tasks", *WORKER, broker_url=broker, database_url=self.database.url)
+        settings = {"broker_url": broker, "database_url": self.database.url, **self._settings}
+        return celery_worker(self._start, "tasks", *WORKER, celery=self._celery_module, **settings)
 
     def _server(self, number: int) -> Process:
         port = self._ports[number]
-        settings = {"broker_url": self.broker.url, "database_url": self.database.url}
-        server = self._start("server", "server", port=port, **settings)
+        settings = {"broker_url": self.broker.url, "database_url": self.database.url, **self._settings}
+        server = self._start("server", self._server_module, port=port, **settings)
         server.wait_until(lambda: listens(port), 60.0)
         return server

@@ -45,6 +45,9 @@ def test_what_is_as_it_should_be_breaks_nothing() -> None:
             Change("a", "queued", "running", 3, NOW, eta=NOW + timedelta(seconds=1))), "too early"),
         (lambda books, answers: books.changes["a"].append(
             Change("a", "queued", "running", 3, NOW, expires=NOW)), "had expired"),
+        (lambda books, answers: books.rows.update(a=replace(books.rows["a"], progress={"begun": 1})), "the progress"),
+        (lambda books, answers: books.changes["a"].append(
+            Change("a", "running", "queued", 2, NOW, failed=True)), "which does not raise"),
     ],
 )  # fmt: skip
 def test_a_promise_that_is_broken_is_found(change: object, found: str) -> None:
