@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -34,7 +34,8 @@ class Catalogue(Generic[T]):
 
     Args:
         kind: what is listed, in the plural, for the log.
-        read: makes one of the document that a worker sends of it; raises what it likes when that is none.
+        read: makes one of the document that a worker sends of it; raises ValueError when that one is of no use, so that
+            it is left out, and anything else when the list is none.
         fetch: sends the task that lists them, with a timeout in seconds, and awaits its result.
         clock: seconds, never going back.
     """
@@ -103,8 +104,15 @@ class Catalogue(Generic[T]):
         self._tried_at = self._clock()
         try:
             documents = await self._fetch(_FETCH_TIMEOUT)
-            self._listed = {each.name: each for each in map(self._read, documents)}
+            self._listed = {each.name: each for each in self._usable(documents)}
             self._fetched_at = self._clock()
         except Exception as error:
             log.warning("the list of %s could not be fetched: %s: %s", self._kind, type(error).__name__, error)
             raise
+
+    def _usable(self, documents: Iterable[Mapping[str, Any]]) -> Iterator[T]:
+        for document in documents:
+            try:
+                yield self._read(document)
+            except ValueError as error:
+                log.warning("one of the %s is left out: %s: %s", self._kind, str(document.get("name"))[:100], error)

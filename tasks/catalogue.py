@@ -29,7 +29,8 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from sqlalchemy import JSON, TextualSelect, text
 
-from nowait.jobs.retry import RETRY_SCHEMA, Retry
+from nowait.jobs.retry import BadRetry, Retry
+from nowait.jobs.table import MAX_NAME
 from tasks.parameters import PARAMETER, BadParameters, BadSchema, Parameters
 
 __all__ = ["BadParameters", "CatalogueError", "Query", "load"]
@@ -48,7 +49,7 @@ _SETTINGS = Draft202012Validator(
             "json_columns": {"type": "array", "items": {"type": "string"}},
             "job": {"type": "boolean"},
             "job_time_limit": {"type": "number", "exclusiveMinimum": 0},
-            "retry": RETRY_SCHEMA,
+            "retry": {"type": "object"},  # see nowait.jobs.retry
             "parameters": {"type": "object", "additionalProperties": PARAMETER},
         },
         "additionalProperties": False,
@@ -166,11 +167,11 @@ def _query(path: Path, name: str, sql: str, description: str, settings: dict[str
     try:
         _SETTINGS.validate(settings)
         json_columns, properties = settings.pop("json_columns", []), settings.pop("parameters", {})
-        settings["retry"] = Retry.of_document(settings.pop("retry", {}))
+        settings["retry"] = Retry.parse(settings.pop("retry", {}))
         parameters = Parameters.of(name, properties)
     except ValidationError as error:
         raise CatalogueError(f"{where}: {error.json_path}: {error.message}") from error
-    except BadSchema as error:
+    except (BadSchema, BadRetry) as error:
         raise CatalogueError(f"{where}: {error}") from error
     if ";" in sql:
         raise CatalogueError(f"{path}: {name}: one statement is expected, without ';'")
@@ -183,4 +184,6 @@ def _query(path: Path, name: str, sql: str, description: str, settings: dict[str
     if query.job and query.repeatable and not _READS.match(sql):
         # Safe as a job, and not as a query, which a GET would run.
         raise CatalogueError(f"{where}: repeatable = false is expected of a statement that is no SELECT")
+    if query.job and len(name) > MAX_NAME:
+        raise CatalogueError(f"{where}: the name of a job has up to {MAX_NAME} characters")
     return query

@@ -178,7 +178,9 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.jobs": set(),
-    "server.jobs.connections": {"sqlalchemy", "nowait.database_url", "nowait.jobs.table", "server.jobs.model"},
+    "server.jobs.connections": {
+        "sqlalchemy", "nowait.database_url", "nowait.jobs", "nowait.jobs.table", "server.jobs.model",
+    },
     "server.jobs.database": {
         "sqlalchemy", "nowait.jobs", "nowait.jobs.table", "server.jobs", "server.jobs.connections", "server.jobs.model",
         "server.jobs.quota",
@@ -188,7 +190,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.jobs.document": {"nowait.jobs.table", "server.jobs.model"},
     "server.jobs.ids": set(),
-    "server.jobs.kind": {"nowait.jobs.retry", "server.parameters"},
+    "server.jobs.kind": {"nowait.jobs.retry", "nowait.jobs.table", "server.parameters"},
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
     "server.jobs.publisher": {"nowait.bridge", "nowait.jobs.protocol", "server.jobs.decisions", "server.jobs.model"},
     "server.jobs.quota": set(),
@@ -230,7 +232,9 @@ ALLOWED: dict[str, set[str]] = {
     "tasks": {"tasks.app"},
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
     "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},
-    "tasks.catalogue": {"aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.jobs.retry", "tasks.parameters"},
+    "tasks.catalogue": {
+        "aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.jobs.retry", "nowait.jobs.table", "tasks.parameters",
+    },
     "tasks.checks": {"pymysql", "sqlalchemy", "tasks.catalogue", "tasks.database", "tasks.driver", "tasks.statements"},
     "tasks.database": {"pymysql", "sqlalchemy", "nowait.database_url", "tasks"},
     "tasks.driver": {"pymysql"},
@@ -254,7 +258,7 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.errors", "nowait.messages.encoded", "nowait.rows", "tasks.catalogue", "tasks.jobs.job",
         "tasks.jobs.registry", "tasks.jobs.results", "tasks.statements",
     },
-    "tasks.jobs.registry": {"nowait.jobs.retry", "tasks.jobs.job", "tasks.parameters"},
+    "tasks.jobs.registry": {"nowait.jobs.retry", "nowait.jobs.table", "tasks.jobs.job", "tasks.parameters"},
     "tasks.jobs.results": {"nowait.errors", "nowait.messages.encoded", "nowait.rows"},
     "tasks.jobs.schema": {"pymysql", "sqlalchemy", "nowait.jobs", "tasks.database", "tasks.driver", "tasks.statements"},
     "tasks.jobs.steps": {

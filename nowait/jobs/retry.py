@@ -4,16 +4,12 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-# JSON Schema of Retry.document(), all of it optional.
-RETRY_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "max_retries": {"type": "integer", "minimum": 0, "maximum": 1000},
-        "backoff": {"type": "number", "minimum": 0, "maximum": 86400},
-        "backoff_max": {"type": "number", "minimum": 0, "maximum": 604800},
-    },
-    "additionalProperties": False,
-}
+MAX_RETRIES = 100
+MAX_BACKOFF = 7 * 86400.0  # seconds
+
+
+class BadRetry(ValueError):
+    """What is no Retry; the text begins with `retry` and the member, and has what is expected."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,13 @@ class Retry:
 
     @classmethod
     def of_document(cls, document: Any) -> "Retry":
-        """Of document()'s result. Raises TypeError when it is something else."""
+        """Of document()'s result, as a row has it. Raises TypeError when it is something else."""
         return cls(**document)
+
+    @classmethod
+    def parse(cls, value: Any) -> "Retry":
+        """As members() of what somebody has written, with the defaults. Raises BadRetry."""
+        return cls(**members(value))
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -46,6 +47,32 @@ class Retry:
         return backoff(failures, self.backoff, self.backoff_max)
 
 
+def members(value: Any) -> dict[str, Any]:
+    """The members of a Retry that a value has, any or none of them; null is none. Raises BadRetry."""
+    if not isinstance(value, dict):
+        raise BadRetry("retry: an object is expected.")
+    known = tuple(Retry().document())
+    for member in value:
+        if member not in known:
+            raise BadRetry(f"retry.{str(member)[:100]}: there is no such member; there is {', '.join(known)}.")
+    given = {member: each for member, each in value.items() if each is not None}
+    times = given.get("max_retries", 0)
+    if not _is_number(times, int) or not 0 <= times <= MAX_RETRIES:
+        raise BadRetry(f"retry.max_retries: an integer from 0 to {MAX_RETRIES} is expected.")
+    for member in ("backoff", "backoff_max"):
+        if member not in given:
+            continue
+        # No NaN is between two numbers.
+        if not _is_number(given[member], int, float) or not 0 <= given[member] <= MAX_BACKOFF:
+            raise BadRetry(f"retry.{member}: seconds from 0 to {MAX_BACKOFF:.0f} are expected.")
+        given[member] = float(given[member])
+    return given
+
+
 def backoff(times: int, first: float, most: float) -> float:
     """Seconds before the next try behind `times` that were in vain, 1 or more; between half of them and all."""
     return min(first * 2.0 ** min(times - 1, 60), most) * random.uniform(0.5, 1.0)
+
+
+def _is_number(value: Any, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)

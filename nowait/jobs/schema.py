@@ -37,8 +37,11 @@ def shortcoming(revision: str | None) -> str | None:
     return None
 
 
-def refusal(error: int) -> str | None:
-    """The same for installed() that has failed with this number; None when that is not because of the schema."""
+def refusal(error: int | None) -> str | None:
+    """The same for installed() that has failed with this number of the database's, if any.
+
+    Returns None when that is not because of the schema.
+    """
     if error == _NO_SUCH_TABLE:
         return _MISSING
     if error in _DENIED:

@@ -21,6 +21,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 
+MAX_NAME = 100
+"""Characters of a job's name, and bytes of that of its queue: brokers count these."""
+
+
+def check_names(name: str, queue: str) -> None:
+    """Raise ValueError, with what is expected, unless a job may have this name and this queue."""
+    for what, size in (("name", len(name)), ("queue", len(queue.encode()))):
+        if not 1 <= size <= MAX_NAME:
+            raise ValueError(f"{what}: 1 to {MAX_NAME} characters are expected")
+
 
 class State(str, Enum):
     """Where a job is in its life; `nowait.jobs.protocol` has the ways from one to another."""
@@ -52,8 +62,8 @@ jobs = Table(
     metadata,
     Column("id", _id, primary_key=True),  # UUID version 7: the order of the ids is that of their creation
     Column("owner", String(100), nullable=False, server_default=""),
-    Column("name", String(100), nullable=False),
-    Column("queue", String(100), nullable=False),
+    Column("name", String(MAX_NAME), nullable=False),
+    Column("queue", String(MAX_NAME), nullable=False),
     Column("parameters", _json, nullable=False),
     Column("retry", _json, nullable=False),  # see nowait.jobs.retry
     Column("state", mysql.ENUM(*(state.value for state in State)), nullable=False),

@@ -9,6 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from nowait.database_url import DatabaseUrl
+from nowait.jobs import schema
 from nowait.jobs.table import INIT_COMMAND, ISOLATION_LEVEL
 from server.jobs.model import SchemaMissing, StoreUnavailable
 
@@ -39,6 +40,8 @@ Steps = Callable[[AsyncConnection], Awaitable[T]]
 class Connections:
     """A pool of them; the first is made when it is needed.
 
+    Until the database was found to have the schema that is needed, each transaction looks at it first.
+
     Args:
         database_url: `mysql://user:password@host:port/name`, with or without `?tls=1`.
         most: connections at once; who wants one more waits.
@@ -49,6 +52,7 @@ class Connections:
         self._turns = asyncio.Semaphore(most)
         options = DatabaseUrl.parse(database_url).options()
         options["db"] = options.pop("database")
+        self._found_good = False  # the schema
         self._engine = create_async_engine(
             "mysql+aiomysql://",
             isolation_level=ISOLATION_LEVEL,
@@ -92,6 +96,9 @@ class Connections:
         while True:
             try:
                 async with self._turns, self._engine.begin() as connection:
+                    if not self._found_good:
+                        await _check(connection)
+                        self._found_good = True
                     return await steps(connection)
             except DBAPIError as error:
                 lost = error.connection_invalidated or error_number(error) in (DEADLOCK, _CHANGED)
@@ -100,6 +107,18 @@ class Connections:
                 repeats -= 1
             except (PoolTimeout, OSError) as error:
                 raise StoreUnavailable(f"no connection to the database ({type(error).__name__})") from error
+
+
+async def _check(connection: AsyncConnection) -> None:
+    """Raise SchemaMissing unless the database has the schema that is needed."""
+    try:
+        found = (await connection.execute(schema.installed())).scalar()
+    except DBAPIError as error:
+        if reason := schema.refusal(error_number(error)):
+            raise SchemaMissing(reason) from error
+        raise
+    if reason := schema.shortcoming(found):
+        raise SchemaMissing(reason)
 
 
 def error_number(error: DBAPIError) -> int | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nowait.jobs.retry import Retry
+from nowait.jobs.table import check_names
 from server.parameters import Parameters
 
 
@@ -30,12 +31,16 @@ class JobKind:
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> "JobKind":
-        """The kind that a worker lists. Raises KeyError, TypeError or AttributeError when it is none."""
+        """The kind that a worker lists.
+
+        Raises ValueError when no row could hold such a job, KeyError, TypeError or AttributeError when it is no kind.
+        """
+        check_names(document["name"], document["queue"])
         return cls(
             name=document["name"],
             description=document["description"],
             parameters=Parameters.of_schema(document["parameters"]),
             queue=document["queue"],
-            retry=Retry.of_document(document["retry"]),
+            retry=Retry.parse(document["retry"]),
             once=document["once"] is True,
         )

@@ -9,12 +9,11 @@ from datetime import datetime
 from typing import Any
 
 from nowait.formats import parse_date_time
-from nowait.jobs.retry import Retry
+from nowait.jobs.retry import BadRetry, members
 from server.jobs.kind import JobKind
 from server.jobs.model import NewJob
 
 MAX_SECONDS = 10 * 365 * 86400.0
-MAX_RETRIES = 100
 
 _MEMBERS = ("name", "parameters", "countdown", "eta", "expires", "retry", "webhook")
 _YEARS = range(1970, 9000)  # a DATETIME ends with the year 9999, and something may be added to it
@@ -138,20 +137,10 @@ def _moment(member: str, value: Any) -> datetime | None:
 
 
 def _retry(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise BadRequest("retry: an object is expected.")
-    known = tuple(Retry().document())
-    for member in value:
-        if member not in known:
-            raise BadRequest(f"retry.{member[:100]}: there is no such member; there is {', '.join(known)}.")
-    given = {member: each for member, each in value.items() if each is not None}
-    times = given.get("max_retries", 0)
-    if not isinstance(times, int) or isinstance(times, bool) or not 0 <= times <= MAX_RETRIES:
-        raise BadRequest(f"retry.max_retries: an integer from 0 to {MAX_RETRIES} is expected.")
-    for member in ("backoff", "backoff_max"):
-        if member in given:
-            given[member] = _seconds(f"retry.{member}", given[member])
-    return given
+    try:
+        return members(value)
+    except BadRetry as error:
+        raise BadRequest(str(error)) from error
 
 
 def _fingerprint(given: dict[str, Any]) -> bytes:

@@ -34,11 +34,12 @@ def _definition(task: Any) -> Definition | None:
     options: dict[str, Any] = dict(task.job)
     try:
         parameters = Parameters.of(task.name, options.pop("parameters", {}))
-        retry = Retry.of_document(options.pop("retry", {}))
+        retry = Retry.parse(options.pop("retry", {}))
         queue, time_limit = options.pop("queue", QUEUE), options.pop("time_limit", TIME_LIMIT)
         if options:
             raise ValueError(f"{', '.join(options)}: unknown")
+        description = inspect.getdoc(task.run) or ""
+        return Definition(task.name, description, parameters, run, retry, queue, time_limit, once=False)
     except (TypeError, ValueError) as error:
         log.error("task %s is no job: %s", task.name, error)
         return None
-    return Definition(task.name, inspect.getdoc(task.run) or "", parameters, run, retry, queue, time_limit, once=False)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from nowait.jobs.retry import Retry
+from nowait.jobs.retry import BadRetry, Retry
+from nowait.jobs.table import check_names
 from tasks.jobs.job import Job
 from tasks.parameters import BadSchema, Parameters
 
@@ -17,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Definition:
-    """One job, of any kind.
+    """One job, of any kind. Raises ValueError when no row could hold it.
 
     Attributes:
         name: of the job.
@@ -38,6 +39,9 @@ class Definition:
     queue: str = QUEUE
     time_limit: float = TIME_LIMIT
     once: bool = True
+
+    def __post_init__(self) -> None:
+        check_names(self.name, self.queue)
 
     def document(self) -> dict[str, Any]:
         """What others may know of it, as JSON values."""
@@ -99,13 +103,13 @@ class Registry:
             queue: that its workers serve.
             time_limit: seconds that each attempt may take.
 
-        Raises ValueError when there is another job of that name, or the parameters have no such schema.
+        Raises ValueError when there is another job of that name, or one of these is not as it should be.
         """
         try:
             expected = Parameters.of(name, parameters or {})
-        except BadSchema as error:
-            raise BadSchema(f"job {name}: {error}") from None
-        retry = Retry(max_retries, backoff, backoff_max)
+            retry = Retry.parse({"max_retries": max_retries, "backoff": backoff, "backoff_max": backoff_max})
+        except (BadSchema, BadRetry) as error:
+            raise type(error)(f"job {name}: {error}") from None
 
         def register(function: F) -> F:
             def run(job: Job, given: Any) -> Any:

@@ -8,6 +8,7 @@ import pytest
 
 from deploy.local.process import free_port
 from deploy.local.services import Services
+from nowait.jobs.retry import Retry
 from tasks.catalogue import load
 from tests.conftest import printed, ready
 from tests.docs.conftest import Launch
@@ -64,9 +65,10 @@ def test_the_query_of_the_page_has_the_limits_of_its_comments(tmp_path: Path) ->
     query = load(tmp_path)["flags"]
     assert (query.queue, query.time_limit, query.row_limit, query.repeatable) == ("queries.fast", 5.0, 1, True)
     assert (query.stream_time_limit, query.stream_row_limit) == (60.0, 1)
+    assert (query.job, query.job_time_limit, query.retry) == (False, 60.0, Retry(max_retries=3))
     (tmp_path / "flags.toml").write_text('[flags.parameters.flag]\ntype = "integer"\n')
     query = load(tmp_path)["flags"]
     comments = re.findall(r"^[a-z_]+_limit = .*?([0-9]+) otherwise$", blocks(PAGE, "toml")[0], re.MULTILINE)
-    limits = (query.time_limit, query.row_limit, query.stream_time_limit, query.stream_row_limit)
+    limits = [query.time_limit, query.row_limit, query.stream_time_limit, query.stream_row_limit, query.job_time_limit]
     assert comments == [f"{limit:.0f}" for limit in limits]
     assert f'"{query.queue}" otherwise' in blocks(PAGE, "toml")[0]

@@ -24,3 +24,4 @@ def test_an_error_of_the_database_that_is_because_of_the_schema_has_one_too(erro
 
 def test_any_other_error_is_none_of_the_schema() -> None:
     assert refusal(2003) is None
+    assert refusal(None) is None

@@ -29,7 +29,10 @@ _REPORT = Path(".local/report.xml")
 _NEEDED = ("make", "python3")  # all that `make` is given; it installs the rest
 _SHOWN = {"rabbitmq-server": "RabbitMQ", "mariadb-server-core": "MariaDB"}
 # What touches the database, or has an answer of it.
-_DATABASE_TESTS = ("tests/jobs", "tests/tasks", "tests/server", "tests/system", "tests/docs")
+_DATABASE_TESTS = (
+    "tests/jobs", "tests/tasks", "tests/server", "tests/system", "tests/docs",
+    *(f"tests/faults/jobs/test_{name}.py" for name in ("away", "keys", "takeover", "waiting")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

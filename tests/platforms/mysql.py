@@ -49,6 +49,7 @@ class MySQL:
             f"--port={self._port}", "--bind-address=127.0.0.1", "--socket=/var/lib/nowait/mysqld.sock", "--mysqlx=OFF",
             "--pid-file=/var/lib/nowait/mysqld.pid", "--skip-name-resolve", "--secure-file-priv=NULL",
             "--init-file=/var/lib/nowait/init.sql", "--max-connections=600", "--innodb-flush-log-at-trx-commit=2",
+            "--skip-log-bin",  # with it, who makes a trigger has to be an administrator
         ]  # fmt: skip
         self._server = Process("mysql", self._root.command([*_PROGRAM, *options]), output=self._output)
         self._server.wait_until(self._answers, _START_TIMEOUT)

@@ -9,16 +9,15 @@ from uuid import uuid4
 
 import pymysql
 import pytest
-from sqlalchemy import create_engine
 
 from deploy.local.database import Database
-from nowait.database_url import DatabaseUrl
+from nowait.jobs.migrations import migrate
 from nowait.jobs.retry import Retry
-from nowait.jobs.table import metadata
 from server.jobs.connections import Connections
 from server.jobs.database import DatabaseStore
 from server.jobs.model import NewJob, Store
 from tests.conftest import connect
+from tests.given import new_database
 from tests.server.fake_jobs import FakePublisher, FakeStore, FakeWorker
 from tests.server.jobs_site import DatabaseWorker, Site, Worker, serving
 
@@ -33,20 +32,31 @@ def private_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Datab
     try:
         database.start()
         database.wait_ready()
-        engine = create_engine("mysql+pymysql://", connect_args=DatabaseUrl.parse(database.url).options())
-        metadata.create_all(engine)
-        engine.dispose()
+        migrate(database.url)
         yield database
     finally:
         database.stop()
 
 
+@pytest.fixture(scope="session")
+def given_database_url() -> Iterator[str | None]:
+    """The URL of a new database with the table of jobs, on the server that the environment names; None for none."""
+    with new_database() as url:
+        if url is not None:
+            migrate(url)
+        yield url
+
+
 @pytest.fixture
-def database_url(private_database: Database) -> str:
-    """The URL of a database with an empty table of jobs."""
-    with connect(private_database.url) as connection:
+def database_url(given_database_url: str | None, request: pytest.FixtureRequest) -> str:
+    """The URL of a database with an empty table of jobs: the private one, where a test asks for it as well."""
+    if given_database_url is None or "private_database" in request.fixturenames:
+        url: str = request.getfixturevalue("private_database").url
+    else:
+        url = given_database_url
+    with connect(url) as connection:
         connection.cursor().execute("DELETE FROM jobs")
-    return private_database.url
+    return url
 
 
 @asynccontextmanager

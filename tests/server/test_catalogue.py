@@ -7,9 +7,11 @@ import pytest
 
 from nowait.errors import DeadlineExceeded, Disconnected
 from server.catalogue import Catalogue
+from server.jobs.kind import JobKind
 from server.parameters import BadParameter
 from server.query import Query
 from tests.bridge.conftest import until
+from tests.server.jobs_site import JOBS
 
 SCHEMAS = {
     "flag": {"type": "integer", "minimum": 0, "maximum": 9},
@@ -146,6 +148,20 @@ async def test_a_list_that_is_none_is_an_error_and_not_kept() -> None:
         await catalogue.all(5.0)
     workers.told = TOLD
     assert len(await catalogue.all(5.0)) == 1
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    "unusable", [{"queue": "q" * 101}, {"queue": "\U0001f422" * 30}, {"queue": ""}, {"queue": "\ud800"},
+                 {"name": "n" * 101}, {"retry": {"max_retries": 101}}, {"retry": {"backoff": "1"}}],
+)  # fmt: skip
+async def test_a_job_that_no_row_could_hold_is_left_out_and_no_other(
+    unusable: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    workers = Workers(told=[{**JOBS[0], **unusable}, JOBS[1]])
+    kinds = Catalogue("jobs", JobKind.of_document, workers, lambda: workers.now)
+    assert [kind.name for kind in await kinds.all(5.0)] == ["mail.send"]
+    assert "one of the jobs is left out" in caplog.text
 
 
 @pytest.mark.gen_test

@@ -68,6 +68,8 @@ def test_moments_are_utc_without_a_zone() -> None:
         ({**COUNT, "retry": {"max_retries": True}}, "retry.max_retries: an integer"),
         ({**COUNT, "retry": {"backoff": "1"}}, "retry.backoff: seconds"),
         ({**COUNT, "retry": {"backoff_max": -1}}, "retry.backoff_max: seconds"),
+        ({**COUNT, "retry": {"backoff": 604_801}}, "retry.backoff: seconds from 0 to 604800 are expected"),
+        ({**COUNT, "retry": {"backoff": float("nan")}}, "retry.backoff: seconds"),
         ({**COUNT, "webhook": "https://client.example/hook"}, "webhook: none is configured"),
     ],
 )

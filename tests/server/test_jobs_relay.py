@@ -471,6 +471,18 @@ def test_a_server_without_the_table_serves_all_else(rows: Rows, database_url: st
     assert line.endswith("no job is looked after: the table of jobs is missing or too old: run `make migrate`")
 
 
+def test_a_server_whose_schema_is_too_old_has_one_line_with_what_to_run(
+    rows: Rows, database_url: str, vhost: str, start: Start
+) -> None:
+    (row,) = rows.run("SELECT version_num FROM nowait_migrations")
+    rows.run("UPDATE nowait_migrations SET version_num = '0000'")
+    try:
+        line = serves_all_else(start, vhost, database_url)
+    finally:
+        rows.run("UPDATE nowait_migrations SET version_num = %s", row["version_num"])
+    assert line.endswith("no job is looked after: the schema of jobs is 0000, 0001 is needed: run `make migrate`")
+
+
 def test_a_server_without_a_database_serves_all_else(vhost: str, start: Start) -> None:
     line = serves_all_else(start, vhost, f"mysql://user:password@127.0.0.1:{free_port()}/name")
     assert line.endswith("no job is looked after: the database cannot be reached")

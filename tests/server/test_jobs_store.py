@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy.local.database import Database
 from nowait.database_url import DatabaseUrl
+from nowait.jobs.migrations import migrate
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import State
 from server.jobs.connections import Connections
@@ -445,6 +446,39 @@ async def test_a_table_that_is_not_as_it_should_be_is_missing(
         rows.run(rename.format("another", name))
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ("UPDATE nowait_migrations SET version_num = '0000'", "the schema of jobs is 0000, 0001 is needed: run `make"),
+        ("DELETE FROM nowait_migrations", "the table of jobs is missing: run `make migrate`"),
+        ("RENAME TABLE nowait_migrations TO another", "the table of jobs is missing: run `make migrate`"),
+    ],
+)
+async def test_a_schema_that_is_too_old_is_looked_at_until_it_is_good_and_never_again(
+    database_url: str, rows: Rows, change: str, says: str
+) -> None:
+    (row,) = rows.run("SELECT version_num FROM nowait_migrations")
+    revision = row["version_num"]
+    async with connections(database_url) as opened:
+        try:
+            rows.run(change)
+            for call in (store(opened).add(new_job(), T), store(opened).get("", "", T)):
+                with pytest.raises(SchemaMissing, match=f"^{says}"):
+                    await call
+            assert rows.run("SELECT id FROM jobs") == ()
+        finally:
+            if change.startswith("RENAME"):
+                rows.run("RENAME TABLE another TO nowait_migrations")
+            rows.run("REPLACE INTO nowait_migrations VALUES (%s)", revision)
+            rows.run("DELETE FROM nowait_migrations WHERE version_num <> %s", revision)
+        await store(opened).add(new_job(), T)
+        rows.run("RENAME TABLE nowait_migrations TO another")
+        try:
+            await store(opened).add(new_job(), T)
+        finally:
+            rows.run("RENAME TABLE another TO nowait_migrations")
+
+
 async def test_an_error_has_no_statement_and_no_address(database_url: str) -> None:
     async with connections(database_url.replace("nowait:", "nobody:")) as opened:
         with pytest.raises(StoreUnavailable, match=r"^the database failed \(error 1045\)$"):
@@ -461,13 +495,17 @@ async def test_a_connection_is_as_the_table_of_jobs_wants_it(database_url: str) 
     async with connections(database_url) as opened:
 
         async def steps(connection: AsyncConnection) -> Any:
-            names = "tx_isolation", "time_zone", "innodb_lock_wait_timeout", "wait_timeout", "max_statement_time"
-            return tuple((await connection.execute(text(f"SELECT {', '.join('@@' + name for name in names)}"))).one())
+            return dict(map(tuple, await connection.execute(text("SHOW VARIABLES"))))
 
-        assert await opened.transaction(steps, T) == ("READ-COMMITTED", "+00:00", 1, 60, 10.0)
+        found = await opened.transaction(steps, T)
+    levels = {found.get("tx_isolation"), found.get("transaction_isolation")}  # MariaDB has the one, MySQL the other
+    assert levels - {None} == {"READ-COMMITTED"}
+    assert (found["time_zone"], found["innodb_lock_wait_timeout"], found["wait_timeout"]) == ("+00:00", "1", "60")
+    assert found.get("max_statement_time", found.get("max_execution_time")) in ("10.000000", "10000")
 
 
 async def test_the_connection_may_be_encrypted(trusted: str) -> None:
+    await asyncio.to_thread(migrate, trusted)
     async with connections(trusted) as opened:
 
         async def steps(connection: AsyncConnection) -> Any:

@@ -75,6 +75,21 @@ def test_parameters_that_no_query_may_have_are_refused(schema: dict[str, Any]) -
         Registry().job("bad", parameters={"parameter": schema})
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"queue": "q" * 101}, "queue: 1 to 100 characters"),
+        ({"queue": ""}, "queue: 1 to 100 characters"),
+        ({"name": "n" * 101}, "name: 1 to 100 characters"),
+        ({"max_retries": 101}, "job bad: retry.max_retries: an integer from 0 to 100"),
+        ({"backoff_max": 700_000}, "job bad: retry.backoff_max: seconds from 0 to 604800"),
+    ],
+)
+def test_what_no_row_could_hold_is_refused_where_it_is_defined(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        Registry().job(**{"name": "bad", **options})(lambda job: None)
+
+
 def test_a_task_of_celerys_is_a_job_where_it_is_defined_as_one() -> None:
     app = Celery("test")
 
@@ -95,14 +110,24 @@ def test_a_task_of_celerys_is_a_job_where_it_is_defined_as_one() -> None:
         definition.run(JOB, {})
 
 
-def test_a_task_that_is_badly_defined_is_no_job_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("job", "says"),
+    [
+        ({"parameter": {}}, "parameter: unknown"),
+        ({"queue": "q" * 101}, "queue: 1 to 100 characters"),
+        ({"retry": {"max_retries": 101}}, "retry.max_retries: an integer from 0 to 100"),
+    ],
+)
+def test_a_task_that_is_badly_defined_is_no_job_and_logged(
+    job: dict[str, Any], says: str, caplog: pytest.LogCaptureFixture
+) -> None:
     app = Celery("test")
 
-    @app.task(name="mail", shared=False, job={"parameter": {}})
+    @app.task(name="mail", shared=False, job=job)
     def mail() -> None: ...
 
     assert celery_tasks.definitions(app) == []
-    assert "task mail is no job: parameter: unknown" in caplog.text
+    assert f"task mail is no job: {says}" in caplog.text
 
 
 def test_the_sample_has_two_jobs() -> None:

@@ -3,20 +3,47 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import pytest
 
 from deploy.local import sample
 from deploy.local.broker import Broker
 from deploy.local.database import Database
 from deploy.local.process import Process, free_port, listens
+from nowait.database_url import DatabaseUrl
 from nowait.jobs.migrations import migrate
 from tests.conftest import Start, celery_worker
 from tests.faults.jobs.journal import Journal
 from tests.faults.proxy import Proxy
 
+T = TypeVar("T")
 WORKER = "-P threads -c 8 -Q queries.jobs -I tests.faults.jobs.functions".split()
+
+
+class GivenDatabase:
+    """One that the environment names: it is neither started nor stopped, and a test that would do that is skipped.
+
+    Args:
+        url: of it.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.port = DatabaseUrl.parse(url).port
+
+    @property
+    def process(self) -> Process:
+        pytest.skip("the given database is not to be stopped")
+
+    def start(self) -> None: ...
+
+    def wait_ready(self) -> None: ...
+
+    def stop(self) -> None: ...
 
 
 class Stack:
@@ -30,9 +57,10 @@ class Stack:
         options: of the database's server.
         programs: the modules that are run as the server and as Celery.
         settings: further ones of both.
+        database_url: of a given, empty database; None for one that is this stack's alone.
 
     Attributes:
-        broker, database: both are this stack's alone.
+        broker, database: what the programs use.
         servers, workers: the processes, in the order of their numbers.
         urls: of the servers.
         journal: of the database.
@@ -48,9 +76,12 @@ class Stack:
         options: tuple[str, ...] = (),
         programs: tuple[str, str] = ("server", "celery"),
         settings: dict[str, str] | None = None,
+        database_url: str | None = None,
     ) -> None:
         self.broker = Broker(folder / "broker")
-        self.database = Database(folder / "database", options=list(options))
+        self.database: Database | GivenDatabase = Database(folder / "database", options=list(options))
+        if database_url is not None:
+            self.database = GivenDatabase(database_url)
         self.journal = Journal(self.database.url)
         self._start = start
         self._server_module, self._celery_module = programs
@@ -61,15 +92,18 @@ class Stack:
         self.servers: list[Process] = []
         self.workers: list[Process] = []
         self.proxy: Proxy | None = None
+        # Of its own: what a thread has started ends with it, and a loop's threads end with the loop.
+        self._threads = ThreadPoolExecutor()
 
-    async def begin(self) -> None:
-        """Start all of it."""
-        await asyncio.to_thread(self._begin_services)
-        self.proxy = await Proxy(self.broker.port).__aenter__()
+    async def begin(self, proxied: bool = True) -> None:
+        """Start all of it. A proxy lives no longer than this loop; without one there is no black_hole()."""
+        await self._apart(self._begin_services)
+        if proxied:
+            self.proxy = await Proxy(self.broker.port).__aenter__()
         for number in range(self._count):
-            self.workers.append(await asyncio.to_thread(self._worker, number))
+            self.workers.append(await self._apart(self._worker, number))
         for number in range(len(self._ports)):
-            self.servers.append(await asyncio.to_thread(self._server, number))
+            self.servers.append(await self._apart(self._server, number))
 
     async def end(self) -> None:
         """End all of it."""
@@ -77,28 +111,29 @@ class Stack:
             process.kill()
         if self.proxy is not None:
             await self.proxy.__aexit__()
-        await asyncio.to_thread(self.broker.stop)
-        await asyncio.to_thread(self.database.stop)
+        await self._apart(self.broker.stop)
+        await self._apart(self.database.stop)
+        self._threads.shutdown()
 
     async def restart_server(self, number: int) -> None:
         """SIGKILL, and a new one."""
         self.servers[number].kill()
-        self.servers[number] = await asyncio.to_thread(self._server, number)
+        self.servers[number] = await self._apart(self._server, number)
 
     async def restart_worker(self, number: int) -> None:
         """SIGKILL, and a new one."""
         self.workers[number].kill()
-        self.workers[number] = await asyncio.to_thread(self._worker, number)
+        self.workers[number] = await self._apart(self._worker, number)
 
     async def restart_broker(self) -> None:
         """SIGKILL, and the same one again."""
         self.broker.process.kill()
-        await asyncio.to_thread(self._up, self.broker)
+        await self._apart(self._up, self.broker)
 
     async def restart_database(self) -> None:
         """SIGKILL, and the same one again."""
         self.database.process.kill()
-        await asyncio.to_thread(self._up, self.database)
+        await self._apart(self._up, self.database)
 
     async def freeze(self, process: Process, seconds: float) -> None:
         """SIGSTOP, and SIGCONT behind it."""
@@ -110,7 +145,7 @@ class Stack:
 
     async def alarm(self, seconds: float) -> None:
         """Have the broker take no messages."""
-        control: Callable[..., Any] = partial(asyncio.to_thread, self.broker.control, "set_vm_memory_high_watermark")
+        control: Callable[..., Any] = partial(self._apart, self.broker.control, "set_vm_memory_high_watermark")
         await control("absolute", "1MB")
         try:
             await asyncio.sleep(seconds)
@@ -127,6 +162,10 @@ class Stack:
             self.proxy.hang_up()
             self.proxy.accept()
 
+    async def _apart(self, function: Callable[..., T], *args: Any) -> T:
+        """What a function returns that blocks."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
+
     def _begin_services(self) -> None:
         self.broker.start()
         self.database.start()
@@ -136,7 +175,7 @@ class Stack:
         self.journal.open()
         self.broker.wait_ready()
 
-    def _up(self, service: Broker | Database) -> None:
+    def _up(self, service: Broker | Database | GivenDatabase) -> None:
         service.start()
         port = service.port
         service.process.wait_until(lambda: listens(port), 90.0)
