@@ -24,6 +24,7 @@ from deploy.local.services import Services
 from nowait.database_url import DatabaseUrl
 from nowait.jobs.migrations import migrate
 from tests import parallel, vhosts
+from tests.given import new_database
 from tests.http import fetch
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -38,6 +39,10 @@ LONG = {
     "run": "tests/deploy/test_run.py",
     "suite": "tests/test_suite.py",
     "workers": "tests/worker/test_same_as_celery_long.py",
+    "attempts": "tests/tasks/test_jobs_attempts.py",
+    "pools": "tests/tasks/test_jobs_pools.py",
+    "store": "tests/server/test_jobs_store.py",
+    "relay": "tests/server/test_jobs_relay.py",
     "project": "tests/docs/project",
 }
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
@@ -138,6 +143,49 @@ def services(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFacto
         yield services
     finally:
         services.stop()
+
+
+# What a server of today has by default, and one of tomorrow: a transaction has to ask for another level.
+_ISOLATION = ["--transaction-isolation=REPEATABLE-READ", "--loose-innodb-snapshot-isolation=ON"]
+
+
+@pytest.fixture(scope="session")
+def private_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with the sample data and the table of jobs, which no relay of a server looks after.
+
+    Tests may freeze and kill it, and leave it running.
+    """
+    database = Database(tmp_path_factory.mktemp("jobs"), options=_ISOLATION)
+    try:
+        database.start()
+        database.wait_ready()
+        sample.load(database.url)
+        migrate(database.url)
+        yield database
+    finally:
+        database.stop()
+
+
+@pytest.fixture(scope="session")
+def given_database_url() -> Iterator[str | None]:
+    """The URL of a new database like that, on the server that the environment names; None for none."""
+    with new_database() as url:
+        if url is not None:
+            sample.load(url)
+            migrate(url)
+        yield url
+
+
+@pytest.fixture
+def database_url(given_database_url: str | None, request: pytest.FixtureRequest) -> str:
+    """The URL of such a database, its table of jobs empty: the private one, where a test asks for it as well."""
+    if given_database_url is None or "private_database" in request.fixturenames:
+        url: str = request.getfixturevalue("private_database").url
+    else:
+        url = given_database_url
+    with connect(url) as connection:
+        connection.cursor().execute("DELETE FROM jobs")
+    return url
 
 
 @pytest.fixture(scope="session")

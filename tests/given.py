@@ -3,13 +3,17 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pymysql
 
 from nowait.database_url import DatabaseUrl
-from tests.conftest import connect
+
+
+def _connect(url: str) -> "pymysql.Connection[Any]":
+    return pymysql.connect(**DatabaseUrl.parse(url).options(), autocommit=True)
 
 
 @contextmanager
@@ -23,7 +27,7 @@ def new_database() -> Iterator[str | None]:
         yield None
         return
     name = f"{DatabaseUrl.parse(given).name}_{uuid4().hex[:8]}"
-    with connect(given) as connection, connection.cursor() as cursor:
+    with _connect(given) as connection, connection.cursor() as cursor:
         try:
             cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         except pymysql.err.OperationalError:
@@ -32,5 +36,5 @@ def new_database() -> Iterator[str | None]:
     try:
         yield urlsplit(given)._replace(path=f"/{name}").geturl()
     finally:
-        with connect(given) as connection, connection.cursor() as cursor:
+        with _connect(given) as connection, connection.cursor() as cursor:
             cursor.execute(f"DROP DATABASE {name}")

@@ -1,4 +1,4 @@
-"""What the tests of jobs share: a database of their own, as servers with relays serve the others, and one in memory."""
+"""What the tests of jobs share: stores in a database and in memory."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -10,53 +10,13 @@ from uuid import uuid4
 import pymysql
 import pytest
 
-from deploy.local.database import Database
-from nowait.jobs.migrations import migrate
 from nowait.jobs.retry import Retry
 from server.jobs.connections import Connections
 from server.jobs.database import DatabaseStore
 from server.jobs.model import NewJob, Store
 from tests.conftest import connect
-from tests.given import new_database
 from tests.server.fake_jobs import FakePublisher, FakeStore, FakeWorker
 from tests.server.jobs_site import DatabaseWorker, Site, Worker, serving
-
-# What a server of today has by default, and one of tomorrow: a transaction has to ask for another level.
-_OPTIONS = ["--transaction-isolation=REPEATABLE-READ", "--loose-innodb-snapshot-isolation=ON"]
-
-
-@pytest.fixture(scope="session")
-def private_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
-    """A database with the table of jobs. Tests may freeze and kill it, and leave it running."""
-    database = Database(tmp_path_factory.mktemp("jobs"), options=_OPTIONS)
-    try:
-        database.start()
-        database.wait_ready()
-        migrate(database.url)
-        yield database
-    finally:
-        database.stop()
-
-
-@pytest.fixture(scope="session")
-def given_database_url() -> Iterator[str | None]:
-    """The URL of a new database with the table of jobs, on the server that the environment names; None for none."""
-    with new_database() as url:
-        if url is not None:
-            migrate(url)
-        yield url
-
-
-@pytest.fixture
-def database_url(given_database_url: str | None, request: pytest.FixtureRequest) -> str:
-    """The URL of a database with an empty table of jobs: the private one, where a test asks for it as well."""
-    if given_database_url is None or "private_database" in request.fixturenames:
-        url: str = request.getfixturevalue("private_database").url
-    else:
-        url = given_database_url
-    with connect(url) as connection:
-        connection.cursor().execute("DELETE FROM jobs")
-    return url
 
 
 @asynccontextmanager

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy.local.services import Services
 from tests.tasks.jobs import Table, made
 
 
 @pytest.fixture
-def table(services: Services) -> Iterator[Table]:
+def table(database_url: str) -> Iterator[Table]:
     """The table of jobs, empty."""
-    table = Table(services.database_url)
+    table = Table(database_url)
     with made(table.steps_engine):
         yield table
     table.jobs_engine.dispose()

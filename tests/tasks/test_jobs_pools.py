@@ -8,20 +8,19 @@ from typing import Any
 
 import pytest
 
-from deploy.local.services import Services
 from nowait import Bridge
 from nowait.jobs import protocol
 from tests.bridge.conftest import running, until
-from tests.conftest import Start, celery_worker, printed, services_settings
+from tests.conftest import Start, celery_worker, printed
 from tests.tasks.jobs import Table
 
 QUEUE = "queries.jobs"
 
 
 @pytest.fixture
-def settings(vhost: str, services: Services) -> dict[str, Any]:
-    """Those of a worker on a broker of its own."""
-    return {**services_settings(services), "broker_url": vhost}
+def settings(vhost: str, database_url: str) -> dict[str, Any]:
+    """Those of a worker with a broker and a database of its own."""
+    return {"broker_url": vhost, "database_url": database_url}
 
 
 @pytest.fixture(autouse=True)

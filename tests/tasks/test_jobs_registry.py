@@ -133,8 +133,9 @@ def test_a_task_that_is_badly_defined_is_no_job_and_logged(
 def test_the_sample_has_two_jobs() -> None:
     import tasks.sample  # noqa: F401
 
-    documents = {document["name"]: document for document in list_jobs()}
-    assert documents.keys() == {"slow_count", "add_visit"}
+    # Other tests have defined others.
+    documents = {job["name"]: job for job in list_jobs() if job["name"] in ("slow_count", "add_visit")}
+    assert len(documents) == 2
     assert documents["slow_count"]["parameters"]["required"] == ["steps"]
     assert all(document["once"] and document["queue"] == "queries.jobs" for document in documents.values())
 
