@@ -178,12 +178,13 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.jobs": set(),
+    "server.jobs.batches": {"server.jobs.model"},
     "server.jobs.connections": {
         "sqlalchemy", "nowait.database_url", "nowait.jobs", "nowait.jobs.table", "server.jobs.model",
     },
     "server.jobs.database": {
-        "sqlalchemy", "nowait.jobs", "nowait.jobs.table", "server.jobs", "server.jobs.connections", "server.jobs.model",
-        "server.jobs.quota",
+        "sqlalchemy", "nowait.jobs", "nowait.jobs.table", "server.jobs", "server.jobs.batches",
+        "server.jobs.connections", "server.jobs.model", "server.jobs.quota",
     },
     "server.jobs.decisions": {
         "sqlalchemy", "nowait.jobs", "nowait.jobs.protocol", "nowait.jobs.retry", "nowait.jobs.table",

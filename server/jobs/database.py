@@ -1,19 +1,24 @@
 """Where jobs are kept: the database."""
 
 import asyncio
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Sequence
 from functools import partial
+from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nowait.jobs import protocol
 from nowait.jobs.table import State, jobs
 from server.jobs import rows
+from server.jobs.batches import Batches
 from server.jobs.connections import DUPLICATE, LOCK_WAIT, Connections, error_number
 from server.jobs.model import AlreadyEnded, Job, KeyInUse, KeyReused, NewJob, StoreUnavailable, TooManyJobs
 from server.jobs.quota import Quota
+
+_LARGEST_BATCH = 1024 * 1024  # characters of parameters; far below the database's max_allowed_packet
 
 
 class DatabaseStore:
@@ -29,9 +34,13 @@ class DatabaseStore:
     def __init__(self, connections: Connections, max_jobs: int) -> None:
         self._connections = connections
         self._quota = Quota(max_jobs)
+        self._batches = Batches(self._add_together, _LARGEST_BATCH)
 
     async def add(self, job: NewJob, timeout: float) -> tuple[Job, bool]:
         """As `Store.add`."""
+        if job.key is None:
+            # Nothing stands in the way of a job without a key: it may share the fate of others.
+            return await self._batches.add(job, len(json.dumps(job.parameters)), timeout), False
         return await self._connections.transaction(partial(self._add, job), timeout)
 
     async def get(self, job_id: str, owner: str, timeout: float) -> Job | None:
@@ -65,34 +74,80 @@ class DatabaseStore:
 
         return await self._connections.transaction(steps, timeout)
 
+    async def _add_together(self, added: Sequence[NewJob], timeout: float) -> Sequence[Job | Exception]:
+        return await self._connections.transaction(partial(self._add_all, added), timeout)
+
+    async def _add_all(self, added: Sequence[NewJob], connection: AsyncConnection) -> Sequence[Job | Exception]:
+        """Add jobs without keys; TooManyJobs for those that there is no room for."""
+        await self._count({job.owner for job in added}, connection)
+        results: dict[str, Job | Exception] = {}
+        fitting = []
+        for job in added:
+            if self._quota.full(job.owner):
+                results[job.id] = self._too_many()
+            else:
+                self._quota.added(job.owner)
+                fitting.append(job)
+        try:
+            found = await _insert(fitting, connection)
+        except DBAPIError as error:
+            # All of them were committed by these very steps before their connection was lost.
+            if error_number(error) != DUPLICATE:
+                raise
+            found = list(await connection.execute(rows.moments([job.id for job in fitting])))
+        moments = {row.id: row for row in found}
+        results |= {job.id: rows.new(job, moments[job.id]) for job in fitting}
+        return [results[job.id] for job in added]
+
     async def _add(self, job: NewJob, connection: AsyncConnection) -> tuple[Job, bool]:
-        quota = self._quota
-        if quota.stale(job.owner, asyncio.get_running_loop().time()):
-            counted = await connection.execute(rows.unfinished(job.owner, quota.most))
-            quota.counted(job.owner, counted.scalar_one())
-        if quota.full(job.owner):
+        """Add a job with a key."""
+        await self._count({job.owner}, connection)
+        if self._quota.full(job.owner):
             # A request that is repeated adds none.
             if before := await _find(job, connection):
                 return before
-            raise TooManyJobs(f"{quota.most} jobs have not ended")
-        values, given = rows.added(job)
-        # Of MariaDB, from 10.5 on: one round trip less.
-        returning = connection.dialect.insert_returning
+            raise self._too_many()
         try:
-            added = await connection.execute(rows.insertion(given, returning), values)
+            [row] = await _insert([job], connection)
         except DBAPIError as error:
             number = error_number(error)
-            if number == LOCK_WAIT and job.key is not None:
+            if number == LOCK_WAIT:
                 raise KeyInUse("a request with the key has not ended yet") from error
             if number != DUPLICATE:
                 raise
             if before := await _find(job, connection):
                 return before
             raise StoreUnavailable("the job of the key has just gone") from error
-        if not returning:
-            added = await connection.execute(rows.moments(job.id))
-        quota.added(job.owner)
-        return rows.new(job, added.one()), False
+        self._quota.added(job.owner)
+        return rows.new(job, row), False
+
+    async def _count(self, owners: Collection[str], connection: AsyncConnection) -> None:
+        quota = self._quota
+        for owner in owners:
+            if quota.stale(owner, asyncio.get_running_loop().time()):
+                counted = await connection.execute(rows.unfinished(owner, quota.most))
+                quota.counted(owner, counted.scalar_one())
+
+    def _too_many(self) -> TooManyJobs:
+        return TooManyJobs(f"{self._quota.most} jobs have not ended")
+
+
+async def _insert(added: Sequence[NewJob], connection: AsyncConnection) -> list[Row[Any]]:
+    """The rows of moments() of jobs that are added."""
+    # Of MariaDB, from 10.5 on: one round trip less.
+    returning = connection.dialect.insert_returning
+    alike: dict[frozenset[str], list[dict[str, Any]]] = {}
+    for job in added:
+        values, given = rows.added(job)
+        alike.setdefault(given, []).append(values)
+    found: list[Row[Any]] = []
+    for given, values_of_all in alike.items():
+        result = await connection.execute(rows.insertion(given, returning), values_of_all)
+        if returning:
+            found += result
+    if not returning:
+        found += await connection.execute(rows.moments([job.id for job in added]))
+    return found
 
 
 async def _find(job: NewJob, connection: AsyncConnection) -> tuple[Job, bool] | None:
@@ -102,8 +157,7 @@ async def _find(job: NewJob, connection: AsyncConnection) -> tuple[Job, bool] | 
     """
     if same := await _get(job.id, job.owner, connection):
         return same, False
-    if job.key is None:
-        return None
+    assert job.key is not None
     row = (await connection.execute(rows.of_key(job.owner, job.key))).one_or_none()
     if row is None:
         return None

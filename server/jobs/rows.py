@@ -15,7 +15,7 @@ from server.jobs.model import Job, NewJob
 
 _COLUMNS = [jobs.c[field.name] for field in fields(Job)]
 _WITHOUT_RESULT = [column for column in _COLUMNS if column is not jobs.c.result]
-_MOMENTS = (jobs.c.created, jobs.c.eta, jobs.c.expires)
+_MOMENTS = (jobs.c.id, jobs.c.created, jobs.c.eta, jobs.c.expires)
 _UNFINISHED = (State.QUEUED.value, State.RUNNING.value)
 
 
@@ -48,7 +48,7 @@ def insertion(given: frozenset[str], returning: bool) -> Insert:
 
     Args:
         given: see added().
-        returning: it has the row of moments() as its result.
+        returning: it has the rows of moments() as its result, in any order.
     """
     eta, expires = _moment("eta", given), _moment("expires", given)
     due: ColumnElement[Any] = later(UNCONFIRMED)
@@ -67,9 +67,9 @@ def insertion(given: frozenset[str], returning: bool) -> Insert:
     return adding.returning(*_MOMENTS) if returning else adding
 
 
-def moments(job_id: str) -> Select[Any]:
-    """What the database has made of a job's moments."""
-    return select(*_MOMENTS).where(jobs.c.id == job_id)
+def moments(job_ids: Collection[str]) -> Select[Any]:
+    """What the database has made of the moments of jobs, with their ids."""
+    return select(*_MOMENTS).where(jobs.c.id.in_(job_ids))
 
 
 def new(job: NewJob, row: Row[Any]) -> Job:
