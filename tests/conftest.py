@@ -67,20 +67,21 @@ def is_long(item: pytest.Item) -> bool:
     return folder(item) is not None or (callspec is not None and callspec.params.get("pool") in LONG_POOLS)
 
 
-# Before pytest-xdist's own, which writes the groups into the names of the tests.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+# Around all others: pytest-xdist's own writes the groups into the names of the tests, pytest-randomly's shuffles them.
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     part = config.getoption("--part")
     if part is not None:
         left_out = [item for item in items if is_long(item) != (part == "long")]
         items[:] = [item for item in items if is_long(item) == (part == "long")]
         config.hook.pytest_deselected(items=left_out)
+    for item in items:
+        if name := folder(item):
+            item.add_marker(pytest.mark.xdist_group(name))
+    yield
     if hasattr(config, "workerinput"):
         # Last come those that take no time: all processes are done at once.
         items.sort(key=lambda item: not {"services", "tmp_path"} & set(getattr(item, "fixturenames", ())))
-        for item in items:
-            if name := folder(item):
-                item.add_marker(pytest.mark.xdist_group(name))
 
 
 @pytest.fixture(scope="session")
