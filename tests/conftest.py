@@ -39,12 +39,13 @@ LONG = {
     "run": "tests/deploy/test_run.py",
     "suite": "tests/test_suite.py",
     "workers": "tests/worker/test_same_as_celery_long.py",
-    "attempts": "tests/tasks/test_jobs_attempts.py",
-    "pools": "tests/tasks/test_jobs_pools.py",
-    "store": "tests/server/test_jobs_store.py",
-    "relay": "tests/server/test_jobs_relay.py",
     "project": "tests/docs/project",
 }
+# Long, too, but not disturbed by others beside them.
+JOBS = (
+    "tests/tasks/test_jobs_attempts.py", "tests/tasks/test_jobs_pools.py",
+    "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py",
+)  # fmt: skip
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
 LONG_POOLS = {"gevent", "solo"}
 
@@ -53,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--scale", type=float, default=0, help="length of the fault tests: 0 for the shortest, 1 for the full table"
     )
-    parser.addoption("--part", choices=["short", "long"], help="run one part of the tests; both unless it is given")
+    parser.addoption("--part", choices=["short", "jobs", "long"], help="run one part of the tests; all otherwise")
 
 
 def folder(item: pytest.Item) -> str | None:
@@ -61,10 +62,13 @@ def folder(item: pytest.Item) -> str | None:
     return next((name for name, path in LONG.items() if item.path.is_relative_to(ROOT / path)), None)
 
 
-def is_long(item: pytest.Item) -> bool:
-    """True for a test of the long part."""
+def part_of(item: pytest.Item) -> str:
+    """The part that a test belongs to: "short", "jobs" or "long"."""
+    if any(item.path == ROOT / path for path in JOBS):
+        return "jobs"
     callspec = getattr(item, "callspec", None)
-    return folder(item) is not None or (callspec is not None and callspec.params.get("pool") in LONG_POOLS)
+    waits = callspec is not None and callspec.params.get("pool") in LONG_POOLS
+    return "long" if folder(item) is not None or waits else "short"
 
 
 # Around all others: pytest-xdist's own writes the groups into the names of the tests, pytest-randomly's shuffles them.
@@ -72,8 +76,8 @@ def is_long(item: pytest.Item) -> bool:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     part = config.getoption("--part")
     if part is not None:
-        left_out = [item for item in items if is_long(item) != (part == "long")]
-        items[:] = [item for item in items if is_long(item) == (part == "long")]
+        left_out = [item for item in items if part_of(item) != part]
+        items[:] = [item for item in items if part_of(item) == part]
         config.hook.pytest_deselected(items=left_out)
     for item in items:
         if name := folder(item):

@@ -26,9 +26,9 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "worker killed": (5, lambda stack, draw: stack.restart_worker(draw.randrange(len(stack.workers)))),
     "server killed": (3, lambda stack, draw: stack.restart_server(draw.randrange(len(stack.servers)))),
     "database killed": (2, lambda stack, draw: stack.restart_database()),
-    "alarm": (1, lambda stack, draw: stack.alarm(10)),
-    "black hole": (1, lambda stack, draw: stack.black_hole(20)),
-    "worker frozen beyond its lease": (1, lambda stack, draw: stack.freeze(stack.workers[1], 20)),
+    "alarm": (1, lambda stack, draw: stack.alarm(5)),
+    "black hole": (1, lambda stack, draw: stack.black_hole(8)),
+    "worker frozen beyond its lease": (1, lambda stack, draw: stack.freeze(stack.workers[1], 17)),
 }
 
 
