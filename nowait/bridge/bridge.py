@@ -219,8 +219,8 @@ class Bridge:
             args, kwargs: its positional and keyword arguments, JSON values; None for none.
             timeout: seconds until the call fails with DeadlineExceeded. None for the bridge's own; 0 or less fails at
                 once.
-            lifetime: seconds after which no worker starts the task any more, at most 49 days; longer than `timeout` for
-                a task that is to run whether or not anybody waits for it. None for `timeout`.
+            lifetime: seconds after which no worker starts the task any more, at most 4,000,000; longer than `timeout`
+                for a task that is to run whether or not anybody waits for it. None for `timeout`.
             task_id: the task's id; None for a new one.
             idempotent: the task may run twice: after a lost connection it is sent again when it may be
                 lost, under the same id and within its deadline. Otherwise the call fails with
@@ -239,7 +239,7 @@ class Bridge:
         Raises:
             TypeError: an option that is not supported, or arguments that JSON cannot carry.
             ValueError: the task id is in flight already, a name is too long for AMQP, or the lifetime is not above 0
-                and below 49 days.
+                and at most 4,000,000.
         """
         now = asyncio.get_running_loop().time()
         deadline = now + (self._timeout if timeout is None else timeout)

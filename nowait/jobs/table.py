@@ -6,19 +6,7 @@ One row is a job, the outbox of its messages, the lease of its worker and the ti
 
 from enum import Enum
 
-from sqlalchemy import (
-    JSON,
-    Column,
-    DateTime,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-)
+from sqlalchemy import JSON, Column, Index, MetaData, String, Table, UniqueConstraint
 from sqlalchemy.dialects import mysql
 
 MAX_NAME = 100
@@ -50,10 +38,9 @@ class State(str, Enum):
 
 _ascii = {"charset": "ascii", "collation": "ascii_bin"}
 _id = mysql.CHAR(36, **_ascii)
-_moment = DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-_long = Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+_moment = mysql.DATETIME(fsp=6)
 _json = JSON(none_as_null=True)
-_count = Integer().with_variant(mysql.INTEGER(unsigned=True), "mysql", "mariadb")
+_count = mysql.INTEGER(unsigned=True)
 
 metadata = MetaData()
 
@@ -72,7 +59,7 @@ jobs = Table(
     Column("failures", _count, nullable=False, server_default="0"),  # attempts that raised
     Column("version", _count, nullable=False, server_default="0"),  # one more with each change that a client sees
     Column("progress", _json),
-    Column("result", _long),  # JSON
+    Column("result", mysql.LONGTEXT),  # JSON
     Column("error", _json),
     Column("worker", String(255)),
     Column("created", _moment, nullable=False),
@@ -81,7 +68,7 @@ jobs = Table(
     Column("started", _moment),
     Column("finished", _moment),
     Column("idempotency_key", mysql.VARCHAR(255, **_ascii)),
-    Column("fingerprint", LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")),
+    Column("fingerprint", mysql.BINARY(32)),
     UniqueConstraint("owner", "idempotency_key", name="idempotency"),
     Index("due", "due"),
     Index("state", "state", "id"),
@@ -96,6 +83,5 @@ one that runs."""
 # For every connection that touches the table. Under REPEATABLE READ a server that holds due rows blocks those who add
 # jobs, and MariaDB from 11.6 fails a transaction that outlives a heartbeat (error 1020, innodb_snapshot_isolation).
 ISOLATION_LEVEL = "READ COMMITTED"
-# Both databases take the same text: each reads the comments that are meant for it.
-# https://mariadb.com/kb/en/comment-syntax/#executable-comment-syntax
+# A row is locked for milliseconds: who waits for longer meets a transaction that hangs.
 INIT_COMMAND = "SET time_zone = '+00:00', innodb_lock_wait_timeout = 2"
