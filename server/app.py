@@ -6,9 +6,10 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
+from server.bridge import Tasks
 from server.catalogue import Catalogue
 from server.http.access_log import log_request
-from server.http.context import Context, Tasks
+from server.http.context import Context
 from server.http.handler import NotFoundHandler, TooLargeHandler
 from server.http.in_flight import InFlightRequests
 from server.http.limits import BodyLimit

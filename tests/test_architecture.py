@@ -144,11 +144,13 @@ ALLOWED: dict[str, set[str]] = {
         "server.lifecycle", "server.processes", "server.settings",
     },
     "server.app": {
-        "tornado", "server.catalogue", "server.comparison", "server.http.access_log", "server.http.context",
-        "server.http.handler", "server.http.in_flight", "server.http.limits", "server.jobs.connections",
-        "server.jobs.database", "server.jobs.kind", "server.jobs.model", "server.jobs.publisher", "server.jobs.relay",
-        "server.jobs.watcher", "server.query", "server.routes", "server.settings",
+        "tornado", "server.bridge", "server.catalogue", "server.comparison", "server.http.access_log",
+        "server.http.context", "server.http.handler", "server.http.in_flight", "server.http.limits",
+        "server.jobs.connections", "server.jobs.database", "server.jobs.kind", "server.jobs.model",
+        "server.jobs.publisher", "server.jobs.relay", "server.jobs.watcher", "server.query", "server.routes",
+        "server.settings",
     },
+    "server.bridge": {"nowait.bridge"},
     "server.catalogue": {"nowait.errors"},
     "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.messages.encoded", "nowait.rows"},
     "server.http": set(),
@@ -156,7 +158,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.access_log": {"tornado"},
     "server.http.body": {"tornado"},
     "server.http.context": {
-        "nowait.bridge", "server.catalogue", "server.http.in_flight", "server.jobs.kind", "server.jobs.model",
+        "server.bridge", "server.catalogue", "server.http.in_flight", "server.jobs.kind", "server.jobs.model",
         "server.jobs.watcher", "server.query",
     },
     "server.http.events": {
@@ -193,7 +195,9 @@ ALLOWED: dict[str, set[str]] = {
     "server.jobs.ids": set(),
     "server.jobs.kind": {"nowait.jobs.retry", "nowait.jobs.table", "server.parameters"},
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
-    "server.jobs.publisher": {"nowait.bridge", "nowait.jobs.protocol", "server.jobs.decisions", "server.jobs.model"},
+    "server.jobs.publisher": {
+        "nowait.bridge", "nowait.jobs.protocol", "server.bridge", "server.jobs.decisions", "server.jobs.model",
+    },
     "server.jobs.quota": set(),
     "server.jobs.relay": {
         "sqlalchemy", "nowait.jobs", "nowait.jobs.retry", "server.jobs.connections", "server.jobs.decisions",

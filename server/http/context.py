@@ -1,43 +1,14 @@
 """What every handler is built with."""
 
-from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Any, Protocol
 
-from nowait.bridge import Call
+from server.bridge import Tasks
 from server.catalogue import Catalogue
 from server.http.in_flight import InFlightRequests
 from server.jobs.kind import JobKind
 from server.jobs.model import Publisher, Store
 from server.jobs.watcher import Watcher
 from server.query import Query
-
-
-class Tasks(Protocol):
-    """What handlers know of the bridge."""
-
-    @property
-    def state(self) -> str:
-        """ "connected" when calls are taken."""
-
-    def send_task(
-        self,
-        name: str,
-        args: list[Any] | None = None,
-        *,
-        timeout: float | None,
-        lifetime: float | None = None,
-        idempotent: bool = False,
-        encoded: bool = False,
-        ignore_result: bool = False,
-        queue: str,
-    ) -> Call:
-        """Send a task, as `Bridge.send_task`."""
-
-    def stream(
-        self, name: str, args: list[Any] | None = None, *, timeout: float | None, queue: str
-    ) -> AsyncGenerator[bytes, None]:
-        """Send a task that answers in parts, and read them; raises a BridgeError."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from server.jobs.model import StoreUnavailable
 
 _MOST = 100  # of a batch
+_WORTH = 0.1  # of its time, that an item has to have left: with less, others would fail with it
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -21,6 +22,7 @@ class _Waiting(Generic[A, R]):
     item: A
     size: int
     ends: float  # by the loop's clock
+    begins: float  # by then, or not at all: a batch has as long as the one of its items that has least
     result: "Future[R]"
 
 
@@ -42,7 +44,8 @@ class Batches(Generic[A, R]):
     async def add(self, item: A, size: int, timeout: float) -> R:
         """What comes of an item. Raises StoreUnavailable after `timeout` seconds."""
         loop = asyncio.get_running_loop()
-        waiting: _Waiting[A, R] = _Waiting(item, size, loop.time() + timeout, loop.create_future())
+        ends = loop.time() + timeout
+        waiting: _Waiting[A, R] = _Waiting(item, size, ends, ends - _WORTH * timeout, loop.create_future())
         self._waiting.append(waiting)
         if self._running is None:
             self._running = loop.create_task(self._run())
@@ -79,10 +82,10 @@ class Batches(Generic[A, R]):
 
     def _next(self) -> list[_Waiting[A, R]]:
         batch: list[_Waiting[A, R]] = []
-        size = 0
+        size, now = 0, asyncio.get_running_loop().time()
         while self._waiting and len(batch) < _MOST:
             first = self._waiting[0]
-            if not first.result.done():
+            if not first.result.done() and now < first.begins:
                 size += first.size
                 if batch and size > self._largest:
                     break

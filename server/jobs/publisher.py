@@ -5,10 +5,11 @@ import logging
 from asyncio import Future
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from nowait.bridge import Call
 from nowait.jobs.protocol import UNCONFIRMED
+from server.bridge import Tasks
 from server.jobs.decisions import Message
 from server.jobs.model import Job
 
@@ -16,26 +17,6 @@ log = logging.getLogger(__name__)
 
 _TASK = "task.run_job"
 _LIFETIME = 3600.0  # seconds that a message may wait for a worker; long before, another one is sent
-
-
-class Tasks(Protocol):
-    """What the publisher knows of the bridge."""
-
-    @property
-    def state(self) -> str:
-        """ "connected" when calls are taken."""
-
-    def send_task(
-        self,
-        name: str,
-        args: list[Any] | None = None,
-        *,
-        timeout: float | None,
-        lifetime: float | None = None,
-        ignore_result: bool = False,
-        queue: str,
-    ) -> Call:
-        """Send a task, as `Bridge.send_task`."""
 
 
 @dataclass(frozen=True)

@@ -87,3 +87,17 @@ async def test_nobody_waits_longer_than_asked_for_and_who_has_left_is_left_out()
     work.go.set()
     assert await patient == 8
     assert work.batches == [[1], [4]]
+
+
+async def test_who_has_hardly_any_time_left_takes_none_from_others() -> None:
+    work = Work()
+    batches: Batches[int, int] = Batches(work, 10)
+    first = asyncio.ensure_future(batches.add(1, 1, 30))
+    await asyncio.sleep(0)
+    late, patient = (asyncio.ensure_future(batches.add(item, 1, timeout)) for item, timeout in ((2, 2.0), (3, 30)))
+    await asyncio.sleep(1.9)
+    work.go.set()
+    assert await first == 2 and await patient == 6
+    assert work.batches == [[1], [3]]
+    with pytest.raises(StoreUnavailable):
+        await late
