@@ -44,7 +44,8 @@ LONG = {
 # Long, too, but not disturbed by others beside them.
 JOBS = (
     "tests/tasks/test_jobs_attempts.py", "tests/tasks/test_jobs_pools.py",
-    "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py",
+    "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py", "tests/server/test_jobs_routes.py",
+    "tests/server/test_job_events.py",
 )  # fmt: skip
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
 LONG_POOLS = {"gevent", "solo"}
