@@ -5,7 +5,7 @@ The same course of events without the fault breaks none. Time passes by hand, an
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,14 +14,14 @@ from sqlalchemy import BindParameter
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.visitors import replacement_traverse
 
+import server.jobs.database
 from deploy.local.database import Database
 from nowait.jobs import protocol
 from nowait.jobs.migrations import migrate
 from nowait.jobs.table import State, jobs
 from server.jobs import relay
-from server.jobs.database import DatabaseStore
 from server.jobs.decisions import Message, Plan, due_job
-from server.jobs.model import Job, NewJob
+from server.jobs.model import NewJob
 from tests.conftest import connect
 from tests.faults.jobs.chance import raises
 from tests.faults.jobs.invariants import broken
@@ -193,28 +193,28 @@ async def test_a_message_before_its_row(database: Database, monkeypatch: pytest.
 
     One that finds a row that is not committed waits for it.
     """
-    original = DatabaseStore._add
+    original = server.jobs.database._insert
+    delivering: list[asyncio.Future[bool]] = []
     async with on(database) as scene:
 
-        async def add(self: DatabaseStore, job: NewJob, connection: AsyncConnection) -> tuple[Job, bool]:
+        async def insert(added: Sequence[NewJob], connection: AsyncConnection) -> Any:
+            scene.publisher.publish(Message(added[0].id, 1, QUEUE))
             if when == "before INSERT":
-                scene.publisher.publish(Message(job.id, 1, QUEUE))
                 assert await scene.deliver()
-            added = await original(self, job, connection)
-            if when == "before COMMIT":
-                scene.publisher.publish(Message(job.id, 1, QUEUE))
-                delivering.append(asyncio.ensure_future(scene.deliver()))
-                await waits_for_a_lock(database, "running")
-            return added
+                return await original(added, connection)
+            inserted = await original(added, connection)
+            delivering.append(asyncio.ensure_future(scene.deliver()))
+            await waits_for_a_lock(database, "running")
+            return inserted
 
-        delivering: list[asyncio.Future[bool]] = []
-        monkeypatch.setattr(DatabaseStore, "_add", add)
         new = scene.job()
         if when == "behind COMMIT":
             await scene.post(new)
         else:
+            monkeypatch.setattr(server.jobs.database, "_insert", insert)
             await scene.store.add(new, 10.0)
             scene.answers.ids[new.id] = new.id
+            assert len(scene.bridge.sent) == 1
         await asyncio.gather(*delivering)
         await scene.settle()
         found = broken(read(database), scene.answers)
