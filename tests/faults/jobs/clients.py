@@ -1,4 +1,4 @@
-"""Clients of jobs at a constant rate: each asks until it has an answer, and remembers what it was told."""
+"""Clients of jobs at a constant rate: each with a key asks until it has an answer, and remembers what it was told."""
 
 import asyncio
 import json
@@ -79,6 +79,9 @@ class Clients:
         cancels, pause = draw() < 0.1, draw() * 2
         key = f"key-{number}"
         waits = draw() < 0.2
+        if draw() < 0.3:
+            await self._post_once(key, body)
+            return
         job = await self._post(key, body, waits)
         if cancels:
             await asyncio.sleep(pause)
@@ -108,6 +111,18 @@ class Clients:
             self.answers.twice.add(key)
         self._note(document)
         return str(document["id"])
+
+    async def _post_once(self, name: str, body: dict[str, Any]) -> None:
+        """Without a key: who has no answer does not know."""
+        answer = await self._fetch("POST", "/jobs", {"Content-Type": "application/json"}, json.dumps(body).encode())
+        self.statuses[answer.code] += 1
+        if answer.code == 202:
+            document = json.loads(answer.body)
+            self.answers.ids[name] = document["id"]
+            self._note(document)
+        else:
+            assert answer.code in (429, 502, 503, 599), (answer.code, answer.body)
+            self.answers.unknown += 1
 
     async def _cancel(self, job: str) -> None:
         while True:

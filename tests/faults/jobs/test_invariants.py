@@ -23,6 +23,13 @@ def test_what_is_as_it_should_be_breaks_nothing() -> None:
     assert broken(*good()) == []
 
 
+def test_a_row_may_come_of_a_request_that_had_no_answer() -> None:
+    books, answers = good()
+    answers.ids.clear()
+    answers.unknown = 1
+    assert broken(books, answers) == []
+
+
 @pytest.mark.parametrize(
     ("change", "found"),
     [
