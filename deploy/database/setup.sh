@@ -14,23 +14,26 @@ require=SSL
 [ "${DATABASE_TLS:-1}" = 1 ] || require=NONE
 client=$(command -v mariadb || command -v mysql)
 
-tables=$("$client" --batch --skip-column-names -e "SHOW TABLES LIKE 'jobs'" "$DATABASE")
-[ -n "$tables" ] || { echo "the database $DATABASE has no table jobs: run python -m nowait.jobs first" >&2; exit 1; }
+tables=$("$client" --batch --skip-column-names -e "SHOW TABLES LIKE 'deliveries'" "$DATABASE")
+[ -n "$tables" ] || { echo "the database $DATABASE has no table deliveries: run python -m nowait.jobs first" >&2; exit 1; }
 
 "$client" <<END
 CREATE USER IF NOT EXISTS server@'%' IDENTIFIED BY '$SERVER_DATABASE_PASSWORD';
 ALTER USER server@'%' IDENTIFIED BY '$SERVER_DATABASE_PASSWORD' REQUIRE $require;
 GRANT SELECT, INSERT, UPDATE, DELETE ON \`$DATABASE\`.jobs TO server@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON \`$DATABASE\`.schedules TO server@'%';
+GRANT SELECT, INSERT, UPDATE, DELETE ON \`$DATABASE\`.deliveries TO server@'%';
 GRANT SELECT ON \`$DATABASE\`.nowait_migrations TO server@'%';
 
 CREATE USER IF NOT EXISTS worker@'%' IDENTIFIED BY '$WORKER_DATABASE_PASSWORD';
 ALTER USER worker@'%' IDENTIFIED BY '$WORKER_DATABASE_PASSWORD' REQUIRE $require;
 GRANT SELECT ON \`$DATABASE\`.* TO worker@'%';
-GRANT UPDATE (state, due, attempt, failures, version, progress, result, error, worker, eta, started, finished)
+GRANT UPDATE (state, due, attempt, failures, version, progress, result, error, worker, eta, started, finished, history)
     ON \`$DATABASE\`.jobs TO worker@'%';
 
 CREATE USER IF NOT EXISTS scheduler@'%' IDENTIFIED BY '$SCHEDULER_DATABASE_PASSWORD';
 ALTER USER scheduler@'%' IDENTIFIED BY '$SCHEDULER_DATABASE_PASSWORD' REQUIRE $require;
 GRANT SELECT, INSERT ON \`$DATABASE\`.jobs TO scheduler@'%';
+GRANT SELECT, UPDATE (due, last_tick, last_job) ON \`$DATABASE\`.schedules TO scheduler@'%';
 GRANT SELECT ON \`$DATABASE\`.nowait_migrations TO scheduler@'%';
 END

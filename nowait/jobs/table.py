@@ -1,10 +1,11 @@
-"""The table of jobs, as `nowait.jobs.migrations` makes it. No I/O.
+"""The tables of jobs, as `nowait.jobs.migrations` makes them. No I/O.
 
-One row is a job, the outbox of its messages, the lease of its worker and the timer of its retries, by one column:
-`due`, the moment at which a server has to look at it again.
+One row of `jobs` is a job, the outbox of its messages, the lease of its worker and the timer of its retries, by one
+column: `due`, the moment at which a server has to look at it again.
 """
 
 from enum import Enum
+from typing import Any
 
 from sqlalchemy import JSON, Column, Index, MetaData, String, Table, UniqueConstraint
 from sqlalchemy.dialects import mysql
@@ -36,13 +37,44 @@ class State(str, Enum):
         return self not in (State.QUEUED, State.RUNNING)
 
 
+class Delivery(str, Enum):
+    """What has become of a job's webhook."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class Overlap(str, Enum):
+    """What a schedule does at a tick while the job of the one before has not ended."""
+
+    ALLOW = "allow"
+    SKIP = "skip"
+
+
+class CatchUp(str, Enum):
+    """What a schedule does about ticks that were missed: the latest one gets a job, or none does."""
+
+    LATEST = "latest"
+    NONE = "none"
+
+
 _ascii = {"charset": "ascii", "collation": "ascii_bin"}
 _id = mysql.CHAR(36, **_ascii)
 _moment = mysql.DATETIME(fsp=6)
 _json = JSON(none_as_null=True)
 _count = mysql.INTEGER(unsigned=True)
+_url = mysql.VARCHAR(2048, **_ascii)
+
+
+def _enum(kind: type[Enum]) -> mysql.ENUM:
+    return mysql.ENUM(*(member.value for member in kind))
+
 
 metadata = MetaData()
+# Left to the database the collation is another one each time, and in most of them an owner equals one that differs in
+# case.
+_options: dict[str, Any] = {"mysql_engine": "InnoDB", "mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_bin"}
 
 jobs = Table(
     "jobs",
@@ -53,7 +85,7 @@ jobs = Table(
     Column("queue", String(MAX_NAME), nullable=False),
     Column("parameters", _json, nullable=False),
     Column("retry", _json, nullable=False),  # see nowait.jobs.retry
-    Column("state", mysql.ENUM(*(state.value for state in State)), nullable=False),
+    Column("state", _enum(State), nullable=False),
     Column("due", _moment, nullable=False),  # publish | the lease ends | delete
     Column("attempt", _count, nullable=False, server_default="0"),  # the fencing token: one more with each claim
     Column("failures", _count, nullable=False, server_default="0"),  # attempts that raised
@@ -69,16 +101,57 @@ jobs = Table(
     Column("finished", _moment),
     Column("idempotency_key", mysql.VARCHAR(255, **_ascii)),
     Column("fingerprint", mysql.BINARY(32)),
+    Column("schedule", String(100)),
+    Column("tick", _moment),  # of the schedule; NULL for a job that it has made out of turn
+    Column("webhook", _url),  # gets the end of the job; what has become of that is in `deliveries`
+    Column("history", _json),  # the attempts that have ended without success, see nowait.jobs.protocol
     UniqueConstraint("owner", "idempotency_key", name="idempotency"),
+    UniqueConstraint("owner", "schedule", "tick", name="tick"),
     Index("due", "due"),
     Index("state", "state", "id"),
-    mysql_engine="InnoDB",
-    mysql_charset="utf8mb4",
-    # Left to the database it is another one each time, and in most of them an owner equals one that differs in case.
-    mysql_collate="utf8mb4_bin",
+    **_options,
 )
 """All moments are UTC, by the database's clock. `attempt` - `failures` are the attempts whose worker was lost, and the
 one that runs."""
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("owner", String(100), primary_key=True, server_default=""),
+    Column("name", String(100), primary_key=True),
+    Column("job", String(MAX_NAME), nullable=False),
+    Column("queue", String(MAX_NAME), nullable=False),
+    Column("parameters", _json, nullable=False),
+    Column("retry", _json, nullable=False),
+    Column("webhook", _url),
+    Column("cron", String(255)),  # this or `every`
+    Column("every", mysql.DOUBLE),  # seconds
+    Column("timezone", String(64), nullable=False, server_default="UTC"),  # of `cron`
+    Column("enabled", mysql.BOOLEAN, nullable=False),
+    Column("overlap", _enum(Overlap), nullable=False),
+    Column("catch_up", _enum(CatchUp), nullable=False),
+    Column("due", _moment),  # the next tick; NULL for none, as of a schedule that is paused
+    Column("last_tick", _moment),  # that was dealt with
+    Column("last_job", _id),  # that it has made
+    Column("version", _count, nullable=False, server_default="0"),  # one more with each edit
+    Column("created", _moment, nullable=False),
+    Column("changed", _moment, nullable=False),  # from which the ticks of `every` are counted
+    Index("due", "due"),
+    **_options,
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("job_id", _id, primary_key=True),
+    Column("state", _enum(Delivery), nullable=False),
+    Column("due", _moment),  # the next attempt; NULL for none
+    Column("attempt", _count, nullable=False, server_default="0"),  # that was begun last; the fencing token
+    Column("attempted", _moment),  # when that was
+    Column("outcome", String(100)),  # of the last one that has ended
+    Index("due", "due"),
+    **_options,
+)
 
 # For every connection that touches the table. Under REPEATABLE READ a server that holds due rows blocks those who add
 # jobs, and MariaDB from 11.6 fails a transaction that outlives a heartbeat (error 1020, innodb_snapshot_isolation).

@@ -48,7 +48,7 @@ def test_accounts_are_made_behind_the_migration_and_their_passwords_can_be_chang
 ) -> None:
     done = setup(tmp_path, **PASSWORDS)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "the database nowait has no table jobs: run python -m nowait.jobs first\n"
+    assert done.stderr == "the database nowait has no table deliveries: run python -m nowait.jobs first\n"
     migrate(database.url)
     for tls, password in (("1", "change-me"), ("0", "changed")):
         done = setup(tmp_path, **dict.fromkeys(PASSWORDS, password), DATABASE_TLS=tls)
