@@ -33,7 +33,6 @@ BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
 # The long part: real waiting, whole stacks, brokers of their own. Whatever shares them is run by one process.
 LONG = {
-    "jobs": "tests/faults/jobs",
     "faults": "tests/faults",
     "bench": "tests/bench",
     "run": "tests/deploy/test_run.py",
@@ -43,6 +42,7 @@ LONG = {
 }
 # Long, too, but not disturbed by others beside them.
 JOBS = (
+    "tests/faults/jobs",
     "tests/tasks/test_jobs_attempts.py", "tests/tasks/test_jobs_pools.py",
     "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py", "tests/server/test_jobs_routes.py",
     "tests/server/test_job_events.py",
@@ -60,12 +60,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def folder(item: pytest.Item) -> str | None:
     """Which of LONG holds a test; None for none."""
+    if _of_jobs(item):
+        return None
     return next((name for name, path in LONG.items() if item.path.is_relative_to(ROOT / path)), None)
+
+
+def _of_jobs(item: pytest.Item) -> bool:
+    return any(item.path.is_relative_to(ROOT / path) for path in JOBS)
 
 
 def part_of(item: pytest.Item) -> str:
     """The part that a test belongs to: "short", "jobs" or "long"."""
-    if any(item.path == ROOT / path for path in JOBS):
+    if _of_jobs(item):
         return "jobs"
     callspec = getattr(item, "callspec", None)
     waits = callspec is not None and callspec.params.get("pool") in LONG_POOLS

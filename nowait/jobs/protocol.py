@@ -32,7 +32,7 @@ from sqlalchemy.sql.dml import Delete
 
 from nowait.jobs.table import State, jobs
 
-LEASE = 15.0  # seconds that a worker has a job without a heartbeat
+LEASE = 14.0  # seconds that a worker has a job without a heartbeat; a server notices within another
 HEARTBEAT = 3.0  # seconds between two
 UNCONFIRMED = 5.0  # seconds after which a message is sent again that the broker has not confirmed
 CONFIRMED = 600.0  # seconds after which one is that it has
