@@ -31,7 +31,7 @@ _SHOWN = {"rabbitmq-server": "RabbitMQ", "mariadb-server-core": "MariaDB"}
 # What touches the database, or has an answer of it.
 _DATABASE_TESTS = (
     "tests/jobs", "tests/tasks", "tests/server", "tests/system", "tests/docs",
-    *(f"tests/faults/jobs/test_{name}.py" for name in ("away", "keys", "takeover", "waiting")),
+    *(f"tests/faults/jobs/test_{name}.py" for name in ("away", "chaos", "failpoints", "keys", "takeover", "waiting")),
 )  # fmt: skip
 
 
@@ -96,14 +96,14 @@ def main() -> int:
 
 
 def debian_13(tests: Sequence[str]) -> Iterator[Row]:
-    """make run, make test and the long part in a minimal Debian 13, from nothing."""
+    """make run, make test and the other parts in a minimal Debian 13, from nothing."""
     root = _root("debian-13", "trixie")
     yield _make_run(root)
     yield from _make_test(root, tests)
 
 
 def unstable(tests: Sequence[str]) -> Iterator[Row]:
-    """make test and the long part in a minimal Debian unstable: the newest RabbitMQ, MariaDB and Python."""
+    """make test and the other parts in a minimal Debian unstable: the newest RabbitMQ, MariaDB and Python."""
     yield from _make_test(_root("unstable", "sid"), tests)
 
 
@@ -175,11 +175,11 @@ def _make_run(root: Root) -> Row:
 
 
 def _make_test(root: Root, tests: Sequence[str]) -> Iterator[Row]:
-    """The short part, then the long one; or just `tests`."""
+    """One part after the other; or just `tests`."""
     name = root.folder.name
-    runs = [" ".join(tests)] if tests else ["", "--part long"]
+    runs = [" ".join(tests)] if tests else ["", "--part jobs", "--part long"]
     for arguments in runs:
-        if arguments == "--part long":
+        if arguments.startswith("--part"):
             command = [".venv/bin/python", "-m", "pytest", *arguments.split(), f"--junitxml={_REPORT}"]
             shown = f"pytest {arguments}"
         else:

@@ -11,6 +11,13 @@ from tests.faults.jobs.stack import Stack
 from tests.given import new_database
 
 
+@pytest.fixture
+def fresh_database() -> Iterator[str | None]:
+    """The URL of an empty database on the server that the environment names; None for none: a Stack has its own."""
+    with new_database() as database_url:
+        yield database_url
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory, start: Start) -> Iterator[Stack]:
     """Two servers and two workers, on the database that the environment names. The servers know the jobs already."""

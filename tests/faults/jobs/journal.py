@@ -128,11 +128,12 @@ class Journal:
             cursor.execute(unfinished, [moment])
             return int(cursor.fetchone()["n"])
 
-    def deadlocks(self) -> int:
-        """How many the database has found since it was started."""
+    def deadlocks(self) -> int | None:
+        """How many the database has found since it was started; None where it does not count them, as MySQL."""
         with self._cursor() as cursor:
             cursor.execute("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
-            return int(cursor.fetchone()["Value"])
+            found = cursor.fetchone()
+            return None if found is None else int(found["Value"])
 
     def read(self) -> Books:
         """All that is there."""

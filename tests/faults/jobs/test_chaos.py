@@ -33,14 +33,16 @@ FAULTS: dict[str, tuple[int, Fault]] = {
 
 
 async def test_jobs_end_once_and_have_their_effects_once_whatever_is_killed(
-    tmp_path: Path, start: Start, scale: float, figures: Figures
+    tmp_path: Path, start: Start, scale: float, figures: Figures, fresh_database: str | None
 ) -> None:
     seed = int(os.environ.get("NOWAIT_TEST_SEED") or random.SystemRandom().randrange(2**32))
     print(f"NOWAIT_TEST_SEED={seed}")
     draw = random.Random(seed)
     names = [name for name, (times, _) in FAULTS.items() for _ in range(round(times * scale) or 1)]
+    if fresh_database is not None:
+        names = [name for name in names if name != "database killed"]
     draw.shuffle(names)
-    stack = Stack(tmp_path, start)
+    stack = Stack(tmp_path, start, database_url=fresh_database)
     try:
         await stack.begin()
         clients = Clients(stack.urls, seed, rate=200.0 if scale else 20.0)

@@ -30,13 +30,16 @@ DEFAULTS = ("--transaction-isolation=REPEATABLE-READ", "--loose-innodb-snapshot-
 
 
 async def test_jobs_end_once_and_have_their_effects_once_wherever_a_process_is_lost(
-    tmp_path: Path, start: Start, scale: float, figures: Figures
+    tmp_path: Path, start: Start, scale: float, figures: Figures, fresh_database: str | None
 ) -> None:
     seed = int(os.environ.get("NOWAIT_TEST_SEED") or random.SystemRandom().randrange(2**32))
     print(f"NOWAIT_TEST_SEED={seed}")
     (tmp_path / "failpoints").mkdir()
     failpoints = Failpoints(tmp_path / "failpoints", seed)
-    stack = Stack(tmp_path, start, workers=3, options=DEFAULTS, programs=PROGRAMS, settings=failpoints.settings())
+    stack = Stack(
+        tmp_path, start, workers=3, options=DEFAULTS, programs=PROGRAMS, settings=failpoints.settings(),
+        database_url=fresh_database,
+    )  # fmt: skip
     times = round(200 * scale) or 1
     began = time.monotonic()
     try:
