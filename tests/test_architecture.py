@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.formats": set(),
     "nowait.jobs": set(),
     "nowait.jobs.__main__": {"nowait.jobs.migrations", "nowait.settings"},
+    "nowait.jobs.ids": set(),
     "nowait.jobs.migrations": {
         "alembic", "sqlalchemy", "nowait.database_url", "nowait.jobs.schema", "nowait.jobs.table",
     },
@@ -82,6 +83,12 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.messages.template": {"amqp", "nowait.amqp.properties", "nowait.messages.outbound"},
     "nowait.messages.validation": {"celery", "nowait.deadline", "nowait.messages.limits"},
     "nowait.rows": {"msgspec"},
+    "nowait.schedules": set(),
+    "nowait.schedules.decisions": {
+        "nowait.jobs.ids", "nowait.jobs.table", "nowait.schedules.protocol", "nowait.schedules.ticks",
+    },
+    "nowait.schedules.protocol": {"sqlalchemy", "nowait.jobs.protocol", "nowait.jobs.table"},
+    "nowait.schedules.ticks": {"cronsim"},
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
     "nowait.testing": {
@@ -195,7 +202,6 @@ ALLOWED: dict[str, set[str]] = {
         "sqlalchemy", "nowait.jobs", "nowait.jobs.protocol", "nowait.jobs.retry", "nowait.jobs.table",
     },
     "server.jobs.document": {"nowait.jobs.table", "server.jobs.model"},
-    "server.jobs.ids": set(),
     "server.jobs.kind": {"nowait.jobs.retry", "nowait.jobs.table", "server.parameters"},
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
     "server.jobs.publisher": {
@@ -225,8 +231,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.routes.health": {"nowait", "server.http.context", "server.http.handler"},
     "server.routes.jobs": {
-        "tornado", "nowait.jobs.table", "server.http.body", "server.http.context", "server.http.events",
-        "server.http.handler", "server.http.jobs", "server.jobs", "server.jobs.ids", "server.jobs.model",
+        "tornado", "nowait.jobs.ids", "nowait.jobs.table", "server.http.body", "server.http.context",
+        "server.http.events", "server.http.handler", "server.http.jobs", "server.jobs", "server.jobs.model",
         "server.jobs.request", "server.parameters",
     },
     "server.routes.queries": {
@@ -290,6 +296,10 @@ ALLOWED: dict[str, set[str]] = {
     },
     "tasks.result": {"pymysql", "tasks.packets", "tasks.values"},
     "tasks.sample": {"sqlalchemy", "tasks.jobs"},
+    "tasks.scheduler": {
+        "celery", "pymysql", "sqlalchemy", "nowait.jobs.table", "nowait.schedules", "nowait.schedules.decisions",
+        "tasks.app", "tasks.database", "tasks.driver", "tasks.jobs.schema", "tasks.statements",
+    },
     "tasks.settings": {"nowait", "nowait.settings"},
     "tasks.statements": {
         "pymysql", "sqlalchemy", "nowait.errors", "nowait.rows", "tasks.database", "tasks.driver", "tasks.result",
@@ -309,6 +319,9 @@ PURE = (
     "nowait.jobs.retry",
     "nowait.jobs.schema",
     "nowait.jobs.table",
+    "nowait.schedules.decisions",
+    "nowait.schedules.protocol",
+    "nowait.schedules.ticks",
     "nowait.messages.encoder",
     "nowait.messages.limits",
     "nowait.messages.reply",
@@ -347,9 +360,12 @@ NEVER = [
     # Only hosts that migrate have alembic.
     ("server", "nowait.jobs.migrations"),
     ("tasks", "nowait.jobs.migrations"),
-    ("nowait.jobs", "celery"),
-    ("nowait.jobs", "nowait.bridge"),
-    ("nowait.jobs", "nowait.worker"),
+    ("nowait.jobs", "nowait.schedules"),
+    *(
+        (f"nowait.{part}", other)
+        for part in ("jobs", "schedules")
+        for other in ("celery", "nowait.bridge", "nowait.worker")
+    ),
     ("nowait.bridge", "nowait.worker"),
     ("nowait.worker", "nowait.bridge"),
     ("nowait.link", "nowait.bridge"),

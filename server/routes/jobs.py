@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from tornado.web import HTTPError
 
+from nowait.jobs.ids import new_id
 from nowait.jobs.table import State
 from server.http.body import read_json
 from server.http.context import Context
@@ -15,7 +16,6 @@ from server.http.events import EventsHandler
 from server.http.handler import write_json
 from server.http.jobs import JobHandler, no_such_job
 from server.jobs import document
-from server.jobs.ids import new_id
 from server.jobs.model import Job
 from server.jobs.request import BadRequest, JobRequest, parse_key
 from server.parameters import BadParameter
