@@ -158,7 +158,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.http.context", "server.http.handler", "server.http.in_flight", "server.http.limits",
         "server.jobs.connections", "server.jobs.database", "server.jobs.kind", "server.jobs.model",
         "server.jobs.publisher", "server.jobs.relay", "server.jobs.watcher", "server.query", "server.routes",
-        "server.settings",
+        "server.schedules.database", "server.schedules.model", "server.settings",
     },
     "server.bridge": {"nowait.bridge"},
     "server.catalogue": {"nowait.errors"},
@@ -169,7 +169,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.body": {"tornado"},
     "server.http.context": {
         "server.bridge", "server.catalogue", "server.http.in_flight", "server.jobs.kind", "server.jobs.model",
-        "server.jobs.watcher", "server.query",
+        "server.jobs.watcher", "server.query", "server.schedules.model",
     },
     "server.http.events": {
         "server.http.jobs", "server.http.problem", "server.jobs", "server.jobs.model", "server.jobs.watcher",
@@ -185,8 +185,14 @@ ALLOWED: dict[str, set[str]] = {
         "server.jobs.watcher",
     },
     "server.http.limits": {"tornado"},
+    "server.http.pages": {"tornado"},
+    "server.http.preconditions": set(),
     "server.http.prefer": set(),
     "server.http.problem": {"tornado", "nowait"},
+    "server.http.schedules": {
+        "tornado", "nowait.schedules.ticks", "server.http.handler", "server.http.jobs", "server.http.preconditions",
+        "server.schedules", "server.schedules.model",
+    },
     "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.jobs": set(),
@@ -232,16 +238,32 @@ ALLOWED: dict[str, set[str]] = {
     "server.routes.health": {"nowait", "server.http.context", "server.http.handler"},
     "server.routes.jobs": {
         "tornado", "nowait.jobs.ids", "nowait.jobs.table", "server.http.body", "server.http.context",
-        "server.http.events", "server.http.handler", "server.http.jobs", "server.jobs", "server.jobs.model",
-        "server.jobs.request", "server.parameters",
+        "server.http.events", "server.http.handler", "server.http.jobs", "server.http.pages", "server.jobs",
+        "server.jobs.model", "server.jobs.request", "server.parameters",
     },
     "server.routes.queries": {
         "tornado", "nowait.errors", "server.http", "server.http.body", "server.http.context", "server.http.handler",
         "server.http.streams", "server.http.tasks", "server.parameters", "server.query",
     },
+    "server.routes.schedules": {
+        "tornado", "nowait.jobs.ids", "server.http.body", "server.http.context", "server.http.handler",
+        "server.http.pages", "server.http.schedules", "server.jobs.model", "server.jobs.request", "server.parameters",
+        "server.schedules", "server.schedules.request",
+    },
     "server.routes.users": {
         "tornado", "nowait.messages.encoded", "server.http.context", "server.http.handler", "server.http.tasks",
     },
+    "server.schedules": set(),
+    "server.schedules.database": {
+        "sqlalchemy", "nowait.jobs.protocol", "server.jobs.connections", "server.schedules", "server.schedules.model",
+    },
+    "server.schedules.document": {"nowait.schedules.ticks", "server.schedules.model"},
+    "server.schedules.edits": {"nowait.schedules.ticks", "server.schedules.model"},
+    "server.schedules.model": {"nowait.jobs.retry", "nowait.jobs.table", "nowait.schedules.ticks"},
+    "server.schedules.request": {
+        "nowait.jobs.table", "server.jobs.kind", "server.jobs.request", "server.schedules.model",
+    },
+    "server.schedules.rows": {"sqlalchemy", "nowait.jobs.retry", "nowait.jobs.table", "server.schedules.model"},
     "server.settings": {"nowait", "nowait.messages.limits", "nowait.settings"},
     "tasks": {"tasks.app"},
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
