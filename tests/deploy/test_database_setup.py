@@ -76,8 +76,8 @@ def test_the_account_of_the_scheduler_is_enough_for_it_and_for_nothing_else(
     with connected(database.url) as owner, owner.cursor() as cursor:
         cursor.execute(
             "INSERT INTO schedules (name, job, queue, parameters, retry, every, enabled, overlap, catch_up, due,"
-            " last_job, created, changed) VALUES ('s', 'j', 'q', '{}', '{}', 1, 1, 'skip', 'latest', UTC_TIMESTAMP(6), 'another',"
-            " UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))"
+            " last_job, created, changed) VALUES ('s', 'j', 'q', '{}', '{}', 1, 1, 'skip', 'latest', UTC_TIMESTAMP(6),"
+            " 'another', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))"
         )
         beat = start("beat", *"celery --quiet -A tasks beat".split(), database_url=url)
         beat.wait_until(lambda: bool(cursor.execute("SELECT id FROM jobs WHERE schedule = 's'")), 60)
