@@ -57,9 +57,7 @@ class OneScheduleHandler(ScheduleHandler):
 
     async def delete(self, name: str) -> None:
         condition = self.condition()
-        if not await self.ask(
-            lambda timeout: self.context.schedules.delete(self.owner, name, condition, timeout)
-        ):
+        if not await self.ask(lambda timeout: self.context.schedules.delete(self.owner, name, condition, timeout)):
             raise no_such_schedule()
         self.set_status(204)
         self.finish()
@@ -74,13 +72,16 @@ class OneScheduleHandler(ScheduleHandler):
 class SwitchHandler(ScheduleHandler):
     """POST /schedules/{name}/pause and /resume"""
 
-    async def post(self, name: str, switch: str) -> None:
-        condition, enabled = self.condition(), switch == "resume"
-        self.finish_schedule(
-            await self.ask(
-                lambda timeout: self.context.schedules.switch(self.owner, name, enabled, condition, timeout)
-            )
+    def initialize(self, context: Context, enabled: bool = True) -> None:
+        super().initialize(context)
+        self._enabled = enabled
+
+    async def post(self, name: str) -> None:
+        condition = self.condition()
+        switched = await self.ask(
+            lambda timeout: self.context.schedules.switch(self.owner, name, self._enabled, condition, timeout)
         )
+        self.finish_schedule(switched)
 
 
 class RunHandler(ScheduleHandler):
@@ -118,6 +119,7 @@ def routes(context: Context) -> list[Any]:
     return [
         (r"/schedules", SchedulesHandler, options),
         (r"/schedules/([^/]+)", OneScheduleHandler, options),
-        (r"/schedules/([^/]+)/(pause|resume)", SwitchHandler, options),
+        (r"/schedules/([^/]+)/pause", SwitchHandler, {**options, "enabled": False}),
+        (r"/schedules/([^/]+)/resume", SwitchHandler, {**options, "enabled": True}),
         (r"/schedules/([^/]+)/run", RunHandler, options),
     ]
