@@ -54,7 +54,8 @@ class Interval:
 
     def latest(self, tick: datetime, now: datetime) -> datetime:
         """As `Ticks.latest`."""
-        return max(tick, self.after(now) - self.every)
+        number = (now - self.since) // self.every
+        return max(tick, self.since + number * self.every) if number > 0 else tick
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,16 @@ class Cron:
         line: https://manpages.debian.org/stable/cron/crontab.5; with `L` for the last day of a month and `#` for its
             n-th weekday.
         zone: whose clocks.
+        since: all ticks are behind it.
     """
 
     line: str
     zone: ZoneInfo
+    since: datetime
 
     def after(self, moment: datetime) -> datetime | None:
         """As `Ticks.after`; None, too, when it has none for 50 years."""
+        moment = max(moment, self.since)
         minutes, hours = self.line.split()[:2]
         return self._shown(moment) if "*" in (minutes[0], hours[0]) else self._fixed(moment)
 
@@ -140,7 +144,7 @@ def ticks_of(cron: str | None, every: float | None, zone: str, since: datetime) 
         cron: a line of five fields.
         every: seconds.
         zone: of `cron`, as the IANA calls it.
-        since: from which `every` is counted.
+        since: from which `every` is counted; no tick is before it.
 
     Raises BadTicks.
     """
@@ -159,7 +163,7 @@ def ticks_of(cron: str | None, every: float | None, zone: str, since: datetime) 
         CronSim(cron, since)
     except CronSimError as error:
         raise BadTicks(f"cron: {str(error).removeprefix('Bad ')} cannot be read, or there is no such day.") from error
-    return Cron(cron, found_zone)
+    return Cron(cron, found_zone, since)
 
 
 def series(ticks: Ticks, first: datetime | None) -> Iterator[datetime]:

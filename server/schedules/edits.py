@@ -18,7 +18,8 @@ def created(owner: str, name: str, definition: Definition, now: datetime) -> Sch
 def edited(schedule: Schedule, definition: Definition, now: datetime) -> Schedule:
     """The schedule by another definition; itself where that is no other. Raises BadTicks.
 
-    Its ticks are as before unless they are defined otherwise. Those of a pause are not missed: the next one comes.
+    Its ticks are as before unless they are defined otherwise. One that has come, and that no scheduler has looked at
+    yet, remains, unless the edit is a pause. Those of a pause are not missed: the next one comes.
     """
     before = schedule.definition
     if _comparable(definition) == _comparable(before):
@@ -27,7 +28,9 @@ def edited(schedule: Schedule, definition: Definition, now: datetime) -> Schedul
     if _timing(definition) != _timing(before):
         changed = now
     if changed == now or definition.enabled != before.enabled:
-        due = _due(definition, changed, now)
+        following = _due(definition, changed, now)
+        if not definition.enabled or due is None or due > now:
+            due = following
     return replace(schedule, definition=definition, due=due, changed=changed, version=schedule.version + 1)
 
 

@@ -95,6 +95,14 @@ def test_where_no_two_may_overlap_one_of_several_ticks_gets_a_job() -> None:
     assert (ticks(move), move.last, move.due) == ([0], NOON + seconds(2), NOON + seconds(3))
 
 
+def test_a_tick_of_before_an_edit_gets_its_job_and_those_of_the_edit_begin_behind_it() -> None:
+    edited = NOON + seconds(61)
+    move = decided(schedule(due=NOON + seconds(58), changed=edited), 63)
+    assert (ticks(move), move.due) == ([58], NOON + seconds(120))
+    move = decided(schedule(cron=None, every=1, due=NOON + seconds(60), changed=edited), 63)
+    assert (ticks(move), move.due) == ([60, 62, 63], NOON + seconds(64))
+
+
 def test_only_the_jobs_that_could_overlap_are_looked_up() -> None:
     found = [
         schedule(overlap=Overlap.SKIP, last_job="one"),

@@ -24,8 +24,8 @@ MINUTE = timedelta(minutes=1)
 
 def between(line: str, zone: str, start: datetime, end: datetime) -> list[datetime]:
     """The ticks from `start` on and before `end`."""
-    ticks = ticks_of(line, None, zone, START)
-    return list(takewhile(lambda tick: tick < end, series(ticks, ticks.after(start - timedelta(microseconds=1)))))
+    ticks = ticks_of(line, None, zone, start - timedelta(microseconds=1))
+    return list(takewhile(lambda tick: tick < end, series(ticks, ticks.after(datetime.min))))
 
 
 def clock(zone: str, moment: datetime) -> datetime:
@@ -130,7 +130,7 @@ def test_the_nights_in_which_clocks_are_changed(zone: str, line: str, start: str
 
 
 def test_a_tick_is_behind_the_moment_and_not_at_it() -> None:
-    ticks = ticks_of("*/5 * * * *", None, "UTC", START)
+    ticks = ticks_of("*/5 * * * *", None, "UTC", START - MINUTE)
     assert ticks.after(START) == START + 5 * MINUTE
     assert ticks.after(START - timedelta(microseconds=1)) == START
     assert ticks.after(START + timedelta(microseconds=1)) == START + 5 * MINUTE
@@ -163,7 +163,7 @@ def test_the_next_tick_of_an_interval_is_the_first_behind(every: float, later: i
 )
 @pytest.mark.parametrize("later", [0, 1, 299, 301, 86_399, 40_000_000, 63_072_000])
 def test_the_latest_tick_is_the_last_of_all(line: str, first: datetime, later: int) -> None:
-    ticks = Cron(line, ticks_of(line, None, "UTC", START).zone)  # type: ignore[attr-defined]
+    ticks = ticks_of(line, None, "UTC", START - MINUTE)
     tick = ticks.after(first - MINUTE)
     assert tick is not None
     now = tick + timedelta(seconds=later)
@@ -180,6 +180,16 @@ def test_the_latest_tick_of_many_is_found_at_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Cron, "after", lambda self, moment: looked.append(moment) or after(self, moment))
     assert ticks.latest(START, END + timedelta(seconds=30)) == END
     assert len(looked) < 100
+
+
+def test_no_tick_of_a_line_is_before_its_beginning() -> None:
+    ticks = ticks_of("*/5 * * * *", None, "UTC", START + MINUTE)
+    assert ticks.after(START - 60 * MINUTE) == START + 5 * MINUTE
+
+
+def test_the_latest_tick_may_be_one_of_before_an_edit() -> None:
+    for ticks in (ticks_of(None, 60, "UTC", START), ticks_of("0 0 * * *", None, "UTC", START)):
+        assert ticks.latest(START - MINUTE, START + timedelta(seconds=30)) == START - MINUTE
 
 
 def test_the_latest_tick_of_an_interval() -> None:
