@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 _BATCH = 200  # schedules of one pass
 _TIMEOUT = 5.0  # seconds that the database gets for one
 _SHORTEST, _LONGEST = 0.25, 1.0  # seconds between two; what is edited is due in the next
-_NO_SCHEMA = _AFTER_DEFECT = 5.0  # the same, where a look so soon makes no sense
+_AFTER_DEFECT = 5.0  # the same, where another look may do no better
 
 
 class DatabaseScheduler(Scheduler):
@@ -49,7 +49,7 @@ class DatabaseScheduler(Scheduler):
             if not self._found_good:
                 if reason := shortcoming(self._engine):
                     self._log(reason)
-                    return _NO_SCHEMA
+                    return _LONGEST
                 self._found_good = True
             with until(time.monotonic() + _TIMEOUT), transaction(self._engine) as connection:
                 plan, pause = _pass(connection)
