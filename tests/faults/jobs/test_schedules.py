@@ -145,7 +145,7 @@ async def _lose(
     outages = []
     for part in range(2):
         done = times // 2 * (part + 1)
-        failpoints.order(dict.fromkeys(BEAT, 0.05 if times > 10 else 0.3), done)
+        failpoints.order(dict.fromkeys(BEAT, 0.1 if times > 10 else 0.3), done)
         for _ in range(times // 2):
             await asyncio.sleep(draw.uniform(0.05, 0.5))
             for child in psutil.Process(draw.choice(beats).pid).children():
