@@ -386,7 +386,7 @@ NEVER = [
     ("nowait", "tasks"),
     ("nowait", "tornado"),
     ("nowait", "http"),
-    *((f"nowait.{part}", other) for part in LIBRARY for other in ("sqlalchemy", "nowait.jobs")),
+    *((f"nowait.{part}", other) for part in LIBRARY for other in ("sqlalchemy", "nowait.jobs", "nowait.schedules")),
     # Only hosts that migrate have alembic.
     ("server", "nowait.jobs.migrations"),
     ("tasks", "nowait.jobs.migrations"),

@@ -1,7 +1,7 @@
 """What becomes of schedules whose ticks have come. No I/O."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any
@@ -68,7 +68,7 @@ class Plan:
 
 def due_schedule(row: Any) -> DueSchedule:
     """Of a row of protocol.due()."""
-    values = {name: getattr(row, name) for name in DueSchedule.__dataclass_fields__}
+    values = {each.name: getattr(row, each.name) for each in fields(DueSchedule)}
     return DueSchedule(**{**values, "overlap": Overlap(row.overlap), "catch_up": CatchUp(row.catch_up)})
 
 

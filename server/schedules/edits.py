@@ -22,12 +22,14 @@ def edited(schedule: Schedule, definition: Definition, now: datetime) -> Schedul
     yet, remains, unless the edit is a pause. Those of a pause are not missed: the next one comes.
     """
     before = schedule.definition
-    if _comparable(definition) == _comparable(before):
+    # One that a scheduler could not read goes on by the same definition.
+    stuck = definition.enabled and schedule.due is None
+    if _comparable(definition) == _comparable(before) and not stuck:
         return schedule
     due, changed = schedule.due, schedule.changed
     if _timing(definition) != _timing(before):
         changed = now
-    if changed == now or definition.enabled != before.enabled:
+    if changed == now or definition.enabled != before.enabled or stuck:
         following = _due(definition, changed, now)
         if not definition.enabled or due is None or due > now:
             due = following

@@ -79,6 +79,11 @@ def test_a_pause_leaves_the_beginning_as_it_is() -> None:
     assert (resumed.due, resumed.changed, resumed.version) == (at(180), NOON, 2)
 
 
+def test_one_that_a_scheduler_could_not_read_goes_on() -> None:
+    after = edit(replace(made(), due=None), 150)
+    assert (after.due, after.changed, after.version) == (at(180), NOON, 1)
+
+
 def test_what_never_comes_is_refused_also_while_it_is_paused() -> None:
     never = {"every": None, "cron": "0 0 */31 2 1#5"}
     with pytest.raises(BadTicks, match="^cron: there is no such day.$"):
