@@ -117,7 +117,7 @@ def test_a_cron_line_has_its_ticks_in_its_zone(schedules: Schedules, beat: Calla
     schedules.run(
         "INSERT INTO schedules (owner, name, job, queue, parameters, retry, cron, timezone, enabled, overlap, catch_up,"
         f" created, changed, due) VALUES ('', 's', 'j', 'q', '{{}}', '{{}}', '30 2 * * *', 'Asia/Kolkata', 1, 'allow',"
-        f" 'latest', {NOW}, {NOW}, '2026-01-01 21:00:00')"
+        f" 'latest', {NOW}, '2026-01-01', '2026-01-01 21:00:00')"
     )
     beat()
     schedules.until(lambda: bool(schedules.jobs("s")))
