@@ -18,7 +18,7 @@ PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 2 --dist loadgro
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
 
-run: $(VENV)/run ## Everything from nothing, in the foreground: broker, database, worker, server
+run: $(VENV)/run ## Everything from nothing, in the foreground: broker, database, worker, scheduler, server
 	$(EXEC) $(BIN)/python -m deploy.local
 
 test: $(VENV)/test $(VENV)/celery-5.3/made ## The tests but the long ones, against a private broker and database; ARGS='-k bridge' picks
@@ -60,8 +60,8 @@ server: $(VENV)/run ## One server alone, from the settings (python -m server --h
 worker: $(VENV)/run ## One worker alone, from the settings; ARGS='-P threads -c 8' are Celery's own
 	$(EXEC) $(BIN)/celery -A tasks worker --loglevel INFO $(ARGS)
 
-beat: $(VENV)/run ## Celery's scheduler alone, from the settings
-	$(EXEC) $(BIN)/celery -A tasks beat --schedule .local/beat-schedule $(ARGS)
+beat: $(VENV)/run ## One scheduler alone, from the settings; as many as one likes
+	$(EXEC) $(BIN)/celery -A tasks beat --loglevel INFO $(ARGS)
 
 lock: $(VENV)/lock ## Pin the newest allowed versions of all dependencies, with their hashes
 	@for set in server worker migrate 'run server worker migrate demo' 'test server worker migrate demo test bench'; do \

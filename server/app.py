@@ -21,7 +21,9 @@ from server.jobs.publisher import TaskPublisher
 from server.jobs.relay import Relay
 from server.jobs.watcher import Watcher
 from server.query import Query
-from server.routes import health, jobs, queries, users
+from server.routes import health, jobs, queries, schedules, users
+from server.schedules.database import DatabaseScheduleStore
+from server.schedules.model import ScheduleStore
 from server.settings import Settings
 
 Close = Callable[[], Awaitable[None]]
@@ -63,7 +65,11 @@ class WebApplication(Application):
 
 
 def make_app(
-    tasks: Tasks, settings: Settings, store: Store | None = None, publisher: Publisher | None = None
+    tasks: Tasks,
+    settings: Settings,
+    store: Store | None = None,
+    publisher: Publisher | None = None,
+    schedule_store: ScheduleStore | None = None,
 ) -> WebApplication:
     """The application that answers through a bridge.
 
@@ -72,6 +78,7 @@ def make_app(
         settings: the settings.
         store: where the routes keep jobs; None for the database of the settings.
         publisher: wakes workers for what they have added; None for one that sends tasks.
+        schedule_store: where they keep schedules; None for the database as well.
     """
 
     def fetch(task: str) -> Callable[[float], Awaitable[Any]]:
@@ -87,6 +94,7 @@ def make_app(
         kinds=Catalogue("jobs", JobKind.of_document, fetch("task.list_jobs")),
         jobs=kept,
         publisher=publisher or sender,
+        schedules=schedule_store or DatabaseScheduleStore(connections),
         watcher=Watcher(kept, settings.max_watchers),
         in_flight=InFlightRequests(),
         timeout=settings.timeout,
@@ -94,7 +102,8 @@ def make_app(
         demo=settings.demo,
     )
     # Tornado tries them in this order: the busiest come first.
-    routes = users.routes(context) + queries.routes(context) + jobs.routes(context) + health.routes(context)
+    routes = users.routes(context) + queries.routes(context) + jobs.routes(context)
+    routes += schedules.routes(context) + health.routes(context)
     closes: list[Close] = [connections.close]
     if settings.demo:
         # Imported here alone: a server without the demo needs none of the drivers that it compares.

@@ -36,6 +36,7 @@ app.conf.update(
     # A job may run for longer than the broker waits for its acknowledgement: it delivers the message again then, which
     # is dropped, as the job runs. Celery's worker would end otherwise.
     broker_channel_error_retry=True,
+    beat_scheduler="tasks.scheduler:DatabaseScheduler",
     task_queues=topology.queues(_QUEUES),
     # Rows belong neither in the log nor in events.
     task_annotations={"*": {"resultrepr_maxsize": 0}},

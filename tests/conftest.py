@@ -45,7 +45,8 @@ JOBS = (
     "tests/faults/jobs",
     "tests/tasks/test_jobs_attempts.py", "tests/tasks/test_jobs_pools.py",
     "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py", "tests/server/test_jobs_routes.py",
-    "tests/server/test_job_events.py",
+    "tests/server/test_job_events.py", "tests/server/test_schedules_routes.py", "tests/server/test_schedules_store.py",
+    "tests/schedules/test_beat.py",
 )  # fmt: skip
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
 LONG_POOLS = {"gevent", "solo"}
@@ -190,13 +191,14 @@ def given_database_url() -> Iterator[str | None]:
 
 @pytest.fixture
 def database_url(given_database_url: str | None, request: pytest.FixtureRequest) -> str:
-    """The URL of such a database, its table of jobs empty: the private one, where a test asks for it as well."""
+    """The URL of such a database, its tables of jobs empty: the private one, where a test asks for it as well."""
     if given_database_url is None or "private_database" in request.fixturenames:
         url: str = request.getfixturevalue("private_database").url
     else:
         url = given_database_url
     with connect(url) as connection:
-        connection.cursor().execute("DELETE FROM jobs")
+        for table in ("jobs", "schedules"):
+            connection.cursor().execute(f"DELETE FROM {table}")
     return url
 
 

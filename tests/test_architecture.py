@@ -44,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.formats": set(),
     "nowait.jobs": set(),
     "nowait.jobs.__main__": {"nowait.jobs.migrations", "nowait.settings"},
+    "nowait.jobs.ids": set(),
     "nowait.jobs.migrations": {
         "alembic", "sqlalchemy", "nowait.database_url", "nowait.jobs.schema", "nowait.jobs.table",
     },
@@ -82,6 +83,12 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.messages.template": {"amqp", "nowait.amqp.properties", "nowait.messages.outbound"},
     "nowait.messages.validation": {"celery", "nowait.deadline", "nowait.messages.limits"},
     "nowait.rows": {"msgspec"},
+    "nowait.schedules": set(),
+    "nowait.schedules.decisions": {
+        "nowait.jobs.ids", "nowait.jobs.table", "nowait.schedules.protocol", "nowait.schedules.ticks",
+    },
+    "nowait.schedules.protocol": {"sqlalchemy", "nowait.jobs.protocol", "nowait.jobs.table"},
+    "nowait.schedules.ticks": {"cronsim"},
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
     "nowait.testing": {
@@ -151,7 +158,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.http.context", "server.http.handler", "server.http.in_flight", "server.http.limits",
         "server.jobs.connections", "server.jobs.database", "server.jobs.kind", "server.jobs.model",
         "server.jobs.publisher", "server.jobs.relay", "server.jobs.watcher", "server.query", "server.routes",
-        "server.settings",
+        "server.schedules.database", "server.schedules.model", "server.settings",
     },
     "server.bridge": {"nowait.bridge"},
     "server.catalogue": {"nowait.errors"},
@@ -162,7 +169,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.body": {"tornado"},
     "server.http.context": {
         "server.bridge", "server.catalogue", "server.http.in_flight", "server.jobs.kind", "server.jobs.model",
-        "server.jobs.watcher", "server.query",
+        "server.jobs.watcher", "server.query", "server.schedules.model",
     },
     "server.http.events": {
         "server.http.jobs", "server.http.problem", "server.jobs", "server.jobs.model", "server.jobs.watcher",
@@ -178,8 +185,14 @@ ALLOWED: dict[str, set[str]] = {
         "server.jobs.watcher",
     },
     "server.http.limits": {"tornado"},
+    "server.http.pages": {"tornado"},
+    "server.http.preconditions": set(),
     "server.http.prefer": set(),
     "server.http.problem": {"tornado", "nowait"},
+    "server.http.schedules": {
+        "tornado", "nowait.schedules.ticks", "server.http.handler", "server.http.jobs", "server.http.preconditions",
+        "server.schedules", "server.schedules.model",
+    },
     "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.jobs": set(),
@@ -195,7 +208,6 @@ ALLOWED: dict[str, set[str]] = {
         "sqlalchemy", "nowait.jobs", "nowait.jobs.protocol", "nowait.jobs.retry", "nowait.jobs.table",
     },
     "server.jobs.document": {"nowait.jobs.table", "server.jobs.model"},
-    "server.jobs.ids": set(),
     "server.jobs.kind": {"nowait.jobs.retry", "nowait.jobs.table", "server.parameters"},
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
     "server.jobs.publisher": {
@@ -225,17 +237,35 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.routes.health": {"nowait", "server.http.context", "server.http.handler"},
     "server.routes.jobs": {
-        "tornado", "nowait.jobs.table", "server.http.body", "server.http.context", "server.http.events",
-        "server.http.handler", "server.http.jobs", "server.jobs", "server.jobs.ids", "server.jobs.model",
-        "server.jobs.request", "server.parameters",
+        "tornado", "nowait.jobs.ids", "nowait.jobs.table", "server.http.body", "server.http.context",
+        "server.http.events", "server.http.handler", "server.http.jobs", "server.http.pages", "server.jobs",
+        "server.jobs.model", "server.jobs.request", "server.parameters",
     },
     "server.routes.queries": {
         "tornado", "nowait.errors", "server.http", "server.http.body", "server.http.context", "server.http.handler",
         "server.http.streams", "server.http.tasks", "server.parameters", "server.query",
     },
+    "server.routes.schedules": {
+        "tornado", "nowait.jobs.ids", "server.http.body", "server.http.context", "server.http.handler",
+        "server.http.pages", "server.http.schedules", "server.jobs.model", "server.jobs.request", "server.parameters",
+        "server.schedules", "server.schedules.request",
+    },
     "server.routes.users": {
         "tornado", "nowait.messages.encoded", "server.http.context", "server.http.handler", "server.http.tasks",
     },
+    "server.schedules": set(),
+    "server.schedules.__main__": {"server.schedules.file"},
+    "server.schedules.database": {
+        "sqlalchemy", "nowait.jobs.protocol", "server.jobs.connections", "server.schedules", "server.schedules.model",
+    },
+    "server.schedules.document": {"nowait.schedules.ticks", "server.schedules.model"},
+    "server.schedules.edits": {"nowait.schedules.ticks", "server.schedules.model"},
+    "server.schedules.file": {"tomli"},
+    "server.schedules.model": {"nowait.jobs.retry", "nowait.jobs.table", "nowait.schedules.ticks"},
+    "server.schedules.request": {
+        "nowait.jobs.table", "server.jobs.kind", "server.jobs.request", "server.schedules.model",
+    },
+    "server.schedules.rows": {"sqlalchemy", "nowait.jobs.retry", "nowait.jobs.table", "server.schedules.model"},
     "server.settings": {"nowait", "nowait.messages.limits", "nowait.settings"},
     "tasks": {"tasks.app"},
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
@@ -290,6 +320,10 @@ ALLOWED: dict[str, set[str]] = {
     },
     "tasks.result": {"pymysql", "tasks.packets", "tasks.values"},
     "tasks.sample": {"sqlalchemy", "tasks.jobs"},
+    "tasks.scheduler": {
+        "celery", "pymysql", "sqlalchemy", "nowait.jobs.table", "nowait.schedules", "nowait.schedules.decisions",
+        "tasks.app", "tasks.database", "tasks.driver", "tasks.jobs.schema", "tasks.statements",
+    },
     "tasks.settings": {"nowait", "nowait.settings"},
     "tasks.statements": {
         "pymysql", "sqlalchemy", "nowait.errors", "nowait.rows", "tasks.database", "tasks.driver", "tasks.result",
@@ -309,6 +343,9 @@ PURE = (
     "nowait.jobs.retry",
     "nowait.jobs.schema",
     "nowait.jobs.table",
+    "nowait.schedules.decisions",
+    "nowait.schedules.protocol",
+    "nowait.schedules.ticks",
     "nowait.messages.encoder",
     "nowait.messages.limits",
     "nowait.messages.reply",
@@ -325,6 +362,12 @@ PURE = (
     "server.jobs.decisions",
     "server.jobs.quota",
     "server.jobs.rows",
+    "server.http.preconditions",
+    "server.schedules.document",
+    "server.schedules.edits",
+    "server.schedules.model",
+    "server.schedules.request",
+    "server.schedules.rows",
     "tasks.jobs.failures",
     "tasks.jobs.lease",
     "tasks.jobs.results",
@@ -343,13 +386,16 @@ NEVER = [
     ("nowait", "tasks"),
     ("nowait", "tornado"),
     ("nowait", "http"),
-    *((f"nowait.{part}", other) for part in LIBRARY for other in ("sqlalchemy", "nowait.jobs")),
+    *((f"nowait.{part}", other) for part in LIBRARY for other in ("sqlalchemy", "nowait.jobs", "nowait.schedules")),
     # Only hosts that migrate have alembic.
     ("server", "nowait.jobs.migrations"),
     ("tasks", "nowait.jobs.migrations"),
-    ("nowait.jobs", "celery"),
-    ("nowait.jobs", "nowait.bridge"),
-    ("nowait.jobs", "nowait.worker"),
+    ("nowait.jobs", "nowait.schedules"),
+    *(
+        (f"nowait.{part}", other)
+        for part in ("jobs", "schedules")
+        for other in ("celery", "nowait.bridge", "nowait.worker")
+    ),
     ("nowait.bridge", "nowait.worker"),
     ("nowait.worker", "nowait.bridge"),
     ("nowait.link", "nowait.bridge"),

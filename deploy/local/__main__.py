@@ -1,4 +1,4 @@
-"""`make run`: broker, database, one worker and one server, in the foreground."""
+"""`make run`: broker, database, one worker, one scheduler and one server, in the foreground."""
 
 import argparse
 import os
@@ -28,8 +28,9 @@ _START_TIMEOUT = 60.0
 # next, broker and database the rest.
 _DRAIN, _SERVER_STOP, _WORKER_STOP, _SERVICES_STOP = 2.0, 3.5, 1.5, 4.0
 _WORKER = "-A tasks worker -P threads -c 32 --loglevel WARNING".split()
+_BEAT = "-A tasks beat --loglevel WARNING".split()
 _PLAIN = "\033[0m"
-_COLOURS = {"worker": "\033[33m", "server": "\033[36m"}
+_COLOURS = {"worker": "\033[33m", "beat": "\033[35m", "server": "\033[36m"}
 
 
 class Stopped(Exception):
@@ -40,8 +41,8 @@ def main() -> int:
     """Run until a signal comes or a part ends. Returns the exit status: 0 after a signal."""
     parser = argparse.ArgumentParser(
         prog="python -m deploy.local",
-        description="Broker, database, one worker and one server, in the foreground until Ctrl-C. A private database is"
-        " filled with sample data, and migrated; one that is given is not written to.",
+        description="Broker, database, one worker, one scheduler and one server, in the foreground until Ctrl-C. A"
+        " private database is filled with sample data, and migrated; one that is given is not written to.",
     )
     parser.add_argument("--folder", type=Path, default=ROOT / ".local" / "run", help="where private services live")
     where: Path = parser.parse_args().folder
@@ -83,14 +84,19 @@ def _run(where: Path, stack: ExitStack) -> None:
     # For `celery -A tasks inspect`; nobody else reaches this broker.
     environment.setdefault("NOWAIT_REMOTE_CONTROL", "1")
     environment.setdefault("NOWAIT_SHUTDOWN_TIMEOUT", str(_DRAIN))
-    worker = Process(
-        "worker",
-        [sys.executable, "-m", "celery", "--quiet", *_WORKER],
-        env=environment,
-        cwd=ROOT,
-        output=_labelled("worker"),
+    worker, beat = (
+        Process(
+            name,
+            [sys.executable, "-m", "celery", "--quiet", *arguments],
+            env=environment,
+            cwd=ROOT,
+            output=_labelled(name),
+        )
+        for name, arguments in (("worker", _WORKER), ("beat", _BEAT))
     )
     stack.callback(worker.stop, _WORKER_STOP)
+    # It leaves nothing that were to be ended.
+    stack.callback(beat.kill)
     server = Process(
         "server", [sys.executable, "-m", "server"], env=environment, cwd=ROOT, output=_labelled("server")
     )
@@ -101,7 +107,7 @@ def _run(where: Path, stack: ExitStack) -> None:
     server.wait_until(lambda: _answers(f"{url}/readyz"), _START_TIMEOUT)
     _say(f"ready: {url}")
     while True:
-        for process in (worker, server):
+        for process in (worker, beat, server):
             if process.returncode is not None:
                 raise LocalError(f"{process.name} ended with status {process.returncode}: stopping the rest")
         time.sleep(0.2)

@@ -125,7 +125,7 @@ schedules = Table(
     Column("retry", _json, nullable=False),
     Column("webhook", _url),
     Column("cron", String(255)),  # this or `every`
-    Column("every", mysql.DOUBLE),  # seconds
+    Column("every", mysql.DOUBLE(asdecimal=False)),  # seconds
     Column("timezone", String(64), nullable=False, server_default="UTC"),  # of `cron`
     Column("enabled", mysql.BOOLEAN, nullable=False),
     Column("overlap", _enum(Overlap), nullable=False),

@@ -9,6 +9,7 @@ from server.jobs.kind import JobKind
 from server.jobs.model import Publisher, Store
 from server.jobs.watcher import Watcher
 from server.query import Query
+from server.schedules.model import ScheduleStore
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Context:
         jobs: where jobs are kept.
         publisher: wakes workers for them.
         watcher: finds out which of them have changed.
+        schedules: where schedules are kept.
         in_flight: the requests of this server.
         timeout: seconds that a request may take.
         stream_timeout: seconds that a stream may take; its first part has to come within `timeout`.
@@ -34,6 +36,7 @@ class Context:
     jobs: Store
     publisher: Publisher
     watcher: Watcher
+    schedules: ScheduleStore
     in_flight: InFlightRequests
     timeout: float
     stream_timeout: float

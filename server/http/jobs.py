@@ -22,6 +22,7 @@ from server.jobs.model import (
     Job,
     KeyInUse,
     KeyReused,
+    NewJob,
     SchemaMissing,
     StoreUnavailable,
     TooManyJobs,
@@ -140,6 +141,26 @@ class JobHandler(BaseHandler):
         if applied:
             self.set_header("Preference-Applied", ", ".join(applied))
 
+    async def finish_added(self, new: NewJob) -> None:
+        """Keep a job, wake a worker, and finish: with 200 when it ends while the answer may be held back, else 202.
+
+        Raises as ask() and finish_job().
+        """
+        job, replayed = await self.ask(lambda timeout: self.context.jobs.add(new, timeout))
+        with self.watching(job.id) as watch:
+            if not replayed:
+                self._send(job, None if watch is None else self.wait)
+            job = await self.hold(job, watch, ended)
+        if replayed:
+            self.set_header("Idempotent-Replayed", "true")
+        if job.state.final:
+            self.set_header("Content-Location", document.path(job.id))
+        else:
+            self.set_status(202)
+            self.set_header("Location", document.path(job.id))
+        self.set_applied(watch)
+        await self.finish_job(job)
+
     async def finish_job(self, job: Job) -> None:
         """Finish with the job's document. Raises Finish when the client leaves, or takes too long."""
         if not job.state.final:
@@ -147,8 +168,19 @@ class JobHandler(BaseHandler):
         start, result, end = document.parts(job, self.once(job))
         await self.finish_encoded(start, Encoded(result), end)
 
+    def _send(self, job: Job, wait: float | None) -> None:
+        """Wake a worker; what it answers has the job looked at."""
+        answered = self.context.publisher.send(job, wait)
+        if answered is not None:
+            answered.add_done_callback(lambda _: self.context.watcher.poke(job.id))
+
     def _log_unavailable(self, error: StoreUnavailable) -> None:
         log.error("request %s: the database of the jobs: %s", self.request_id, one_line(error))
+
+
+def ended(job: Job) -> bool:
+    """Has it?"""
+    return job.state.final
 
 
 def no_such_job() -> HTTPError:

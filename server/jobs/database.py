@@ -48,10 +48,18 @@ class DatabaseStore:
         return await self._connections.transaction(partial(_get, job_id, owner), timeout)
 
     async def list(
-        self, owner: str, timeout: float, *, limit: int, before: str | None, state: State | None, name: str | None
+        self,
+        owner: str,
+        timeout: float,
+        *,
+        limit: int,
+        before: str | None,
+        state: State | None,
+        name: str | None,
+        schedule: str | None = None,
     ) -> list[Job]:
         """As `Store.list`."""
-        statement = rows.listed(owner, limit, before, state, name)
+        statement = rows.listed(owner, limit, before, state, name, schedule)
 
         async def steps(connection: AsyncConnection) -> list[Job]:
             return [rows.job(row) for row in await connection.execute(statement)]

@@ -61,8 +61,8 @@ def _after_result(job: Job, once: bool | None) -> dict[str, Any]:
         "finished": _text(job.finished),
         "expires": _text(job.expires),
         "once": once,
-        "schedule": None,
-        "tick": None,
+        "schedule": job.schedule,
+        "tick": _text(job.tick),
         "webhook": None,
         "urls": {"self": path(job.id), "events": f"{path(job.id)}/events"},
     }

@@ -27,6 +27,8 @@ class NewJob:
         expires: the moment after which it is not begun, UTC without a zone; None for none.
         key: what makes a repeated request the same one; None for none.
         fingerprint: SHA-256 of the canonical request, 32 bytes; None without a key.
+        schedule: the name of the schedule that it is one of, out of turn; None for none.
+        webhook: gets its end; None for none.
     """
 
     id: str
@@ -41,6 +43,8 @@ class NewJob:
     expires: datetime | None = None
     key: str | None = None
     fingerprint: bytes | None = None
+    schedule: str | None = None
+    webhook: str | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Job:
         result: JSON text; None as long as there is none, and where it was not asked for.
         error: what a client may know of its failure, a problem document; None for none.
         eta: before which it is not begun (again); None for none.
+        schedule: the name of the schedule that has made it; None for none.
+        tick: of the schedule; None where it was made out of turn.
     """
 
     id: str
@@ -74,6 +80,8 @@ class Job:
     expires: datetime | None
     started: datetime | None
     finished: datetime | None
+    schedule: str | None = None
+    tick: datetime | None = None
 
 
 class StoreUnavailable(Exception):
@@ -124,9 +132,17 @@ class Store(Protocol):
         """The job, with its result; None when there is none."""
 
     async def list(
-        self, owner: str, timeout: float, *, limit: int, before: str | None, state: State | None, name: str | None
+        self,
+        owner: str,
+        timeout: float,
+        *,
+        limit: int,
+        before: str | None,
+        state: State | None,
+        name: str | None,
+        schedule: str | None = None,
     ) -> list[Job]:
-        """Up to `limit` jobs without their results, newest first: older than the id `before`, of a state, of a name."""
+        """Up to `limit` jobs without their results, newest first: older than the id `before`, and of these only."""
 
     async def cancel(self, job_id: str, owner: str, timeout: float) -> Job | None:
         """Cancel it, also one that is cancelled; None when there is none. Raises AlreadyEnded."""

@@ -38,6 +38,8 @@ def added(job: NewJob) -> tuple[dict[str, Any], frozenset[str]]:
         "idempotency_key": job.key,
         # aiomysql takes no bytes beside PyMySQL from 1.2 on.
         "digits": None if job.fingerprint is None else job.fingerprint.hex(),
+        "schedule": job.schedule,
+        "webhook": job.webhook,
     }
     return {**values, **given}, frozenset(given)
 
@@ -93,6 +95,7 @@ def new(job: NewJob, row: Row[Any]) -> Job:
         expires=row.expires,
         started=None,
         finished=None,
+        schedule=job.schedule,
     )
 
 
@@ -106,10 +109,13 @@ def of_key(owner: str, key: str) -> Select[Any]:
     return select(*_COLUMNS, jobs.c.fingerprint).where(jobs.c.owner == owner, jobs.c.idempotency_key == key)
 
 
-def listed(owner: str, limit: int, before: str | None, state: State | None, name: str | None) -> Select[Any]:
+def listed(
+    owner: str, limit: int, before: str | None, state: State | None, name: str | None, schedule: str | None
+) -> Select[Any]:
     """Up to `limit` jobs without their results, the newest first."""
     # In the order of an index, of which the first rows are enough; the database might sort all of the owner's instead.
-    index = "PRIMARY" if state is None else "state"
+    # Those of a schedule are few among many.
+    index = "tick" if schedule is not None else "PRIMARY" if state is None else "state"
     found = select(*_WITHOUT_RESULT).with_hint(jobs, f"FORCE INDEX ({index})").where(jobs.c.owner == owner)
     if before is not None:
         found = found.where(jobs.c.id < before)
@@ -117,6 +123,8 @@ def listed(owner: str, limit: int, before: str | None, state: State | None, name
         found = found.where(jobs.c.state == state.value)
     if name is not None:
         found = found.where(jobs.c.name == name)
+    if schedule is not None:
+        found = found.where(jobs.c.schedule == schedule)
     return found.order_by(jobs.c.id.desc()).limit(limit)
 
 

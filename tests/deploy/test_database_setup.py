@@ -11,7 +11,9 @@ import pytest
 from deploy.local.database import Database
 from nowait.jobs.migrations import migrate
 from tests import programs
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Start
+from tests.conftest import connect as connected
+from tests.conftest import printed
 from tests.faults.deployment import stand_in
 
 PASSWORDS = {f"{account}_DATABASE_PASSWORD": "change-me" for account in ("SERVER", "WORKER", "SCHEDULER")}
@@ -63,3 +65,32 @@ def test_a_password_that_is_missing_is_named(name: str, tmp_path: Path) -> None:
     assert done.returncode != 0 and name in done.stderr
     done = setup(tmp_path, **{**PASSWORDS, name: "a'b"})
     assert (done.returncode, done.stderr) == (2, "a password may have no ' and no \\\n")
+
+
+def test_the_account_of_the_scheduler_is_enough_for_it_and_for_nothing_else(
+    database: Database, tmp_path: Path, start: Start
+) -> None:
+    migrate(database.url)
+    assert setup(tmp_path, **PASSWORDS, DATABASE_TLS="0").returncode == 0
+    url = f"mysql://scheduler:change-me@127.0.0.1:{database.port}/nowait"
+    with connected(database.url) as owner, owner.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO schedules (name, job, queue, parameters, retry, every, enabled, overlap, catch_up, due,"
+            " last_job, created, changed) VALUES ('s', 'j', 'q', '{}', '{}', 1, 1, 'skip', 'latest', UTC_TIMESTAMP(6),"
+            " 'another', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6))"
+        )
+        beat = start("beat", *"celery --quiet -A tasks beat".split(), database_url=url)
+        beat.wait_until(lambda: bool(cursor.execute("SELECT id FROM jobs WHERE schedule = 's'")), 60)
+        assert printed(beat) == ""
+        beat.kill()
+    with connected(url) as scheduler, scheduler.cursor() as cursor:
+        for statement in (
+            "DELETE FROM jobs",
+            "UPDATE jobs SET state = 'failed'",
+            "DELETE FROM schedules",
+            "UPDATE schedules SET parameters = '1'",
+            "UPDATE schedules SET enabled = 0",
+            "INSERT INTO schedules (name) VALUES ('t')",
+        ):
+            with pytest.raises(pymysql.err.OperationalError, match="denied"):
+                cursor.execute(statement)

@@ -98,6 +98,12 @@ def test_it_starts_serves_stops_and_starts_again_with_its_data(folder: Path, run
     assert fetch(f"{first.url}/blocking/mysql_query/1").body == answer.body
     assert "sample data: loaded" in first.printed()
     assert len(first.processes()) >= 6
+    ticks = b'{"job": {"name": "add_visit", "parameters": {"user": 1}}, "every": 1}'
+    kind = {"Content-Type": "application/json"}
+    while fetch(f"{first.url}/schedules/s", "PUT", kind, ticks).status not in (200, 201):
+        time.sleep(0.2)
+    while not fetch(f"{first.url}/jobs?schedule=s&state=succeeded").json()["jobs"]:
+        time.sleep(0.2)
     assert first.end(signal.SIGINT) == 0
     assert not listens(first.port)
 

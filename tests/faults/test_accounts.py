@@ -65,7 +65,14 @@ OTHERS = {
         ),
         "UPDATE jobs SET idempotency_key = NULL",
     ),
-    "scheduler": ("SELECT * FROM users", "UPDATE jobs SET state = 'cancelled'", "DELETE FROM jobs"),
+    "scheduler": (
+        "SELECT * FROM users",
+        "UPDATE jobs SET state = 'cancelled'",
+        "DELETE FROM jobs",
+        "INSERT INTO schedules (name) VALUES ('')",
+        "UPDATE schedules SET parameters = '{}'",
+        "DELETE FROM schedules",
+    ),
 }
 PASSWORDS = {"server": "change-me-1", "worker": "change-me-2", "admin": "change-me-0"}
 HOUR = 3600.0

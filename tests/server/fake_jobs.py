@@ -62,7 +62,7 @@ class FakeStore(Store):
             state=State.QUEUED, attempt=0, failures=0, version=0, progress=None, result=None, error=None, created=now,
             eta=job.eta if job.countdown is None else now + timedelta(seconds=job.countdown),
             expires=job.expires if job.expires_in is None else now + timedelta(seconds=job.expires_in),
-            started=None, finished=None,
+            started=None, finished=None, schedule=job.schedule,
         )  # fmt: skip
         return row, False
 
@@ -72,14 +72,22 @@ class FakeStore(Store):
         return job if job is not None and job.owner == owner else None
 
     async def list(
-        self, owner: str, timeout: float, *, limit: int, before: str | None, state: State | None, name: str | None
+        self,
+        owner: str,
+        timeout: float,
+        *,
+        limit: int,
+        before: str | None,
+        state: State | None,
+        name: str | None,
+        schedule: str | None = None,
     ) -> list[Job]:
         await self._enter("list")
         found = [
             replace(job, result=None)
             for job in sorted(self._rows.values(), key=lambda job: job.id, reverse=True)
             if job.owner == owner and (before is None or job.id < before)
-            and state in (None, job.state) and name in (None, job.name)
+            and state in (None, job.state) and name in (None, job.name) and schedule in (None, job.schedule)
         ]  # fmt: skip
         return found[:limit]
 

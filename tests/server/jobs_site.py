@@ -19,6 +19,7 @@ from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
 from server.http.limits import SERVER_OPTIONS
 from server.jobs.model import Publisher, Store
+from server.schedules.model import ScheduleStore
 from server.settings import Settings
 
 JOBS = [
@@ -102,10 +103,14 @@ class DatabaseWorker:
 class Site:
     """One server."""
 
-    def __init__(self, store: Store, publisher: Publisher, **settings: Any) -> None:
+    def __init__(
+        self, store: Store, publisher: Publisher, schedule_store: ScheduleStore | None = None, **settings: Any
+    ) -> None:
         self.settings = Settings(**settings)
         self.bridge = FakeBridge({"task.list_jobs": lambda: JOBS}, queues=["queries.catalogue"])
-        self.app: WebApplication = make_app(self.bridge, self.settings, store, publisher)
+        self.app: WebApplication = make_app(
+            self.bridge, self.settings, store, publisher, schedule_store
+        )
         self.http = HTTPServer(self.app, **SERVER_OPTIONS)
         sock, self.port = bind_unused_port()
         self.http.add_socket(sock)
@@ -183,9 +188,11 @@ class Events:
 
 
 @asynccontextmanager
-async def serving(store: Store, publisher: Publisher, **settings: Any) -> AsyncIterator[Site]:
+async def serving(
+    store: Store, publisher: Publisher, schedule_store: ScheduleStore | None = None, **settings: Any
+) -> AsyncIterator[Site]:
     """A site, closed behind."""
-    site = Site(store, publisher, **settings)
+    site = Site(store, publisher, schedule_store, **settings)
     try:
         yield site
     finally:

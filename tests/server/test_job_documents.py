@@ -40,6 +40,11 @@ def test_the_document_is_that_of_the_contract() -> None:
     }
 
 
+def test_a_job_of_a_schedule_has_its_name_and_its_tick() -> None:
+    summary = document.summary(replace(JOB, schedule="hourly", tick=datetime(2026, 11, 25, 6)), True)
+    assert (summary["schedule"], summary["tick"]) == ("hourly", "2026-11-25T06:00:00.000000Z")
+
+
 def test_a_result_is_passed_on_as_it_is_on_one_line() -> None:
     job = replace(JOB, state=State.SUCCEEDED, result='{"a":\r\n 1.50, "b": "\\n"}')
     text = b"".join(document.parts(job, None))

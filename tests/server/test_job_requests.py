@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
+from nowait.jobs import ids
 from nowait.jobs.retry import Retry
-from server.jobs import ids
 from server.jobs.kind import JobKind
 from server.jobs.request import BadRequest, JobRequest, parse_key
 from server.parameters import BadParameter

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from nowait.jobs.ids import new_id
 from nowait.jobs.table import State
-from server.jobs.ids import new_id
 from server.jobs.model import SchemaMissing, Store, StoreUnavailable
 from tests.bridge.conftest import until
 from tests.server.conftest import Serve

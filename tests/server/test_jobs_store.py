@@ -132,6 +132,13 @@ async def test_a_list_has_the_newest_first_and_no_results(database_url: str, row
         assert (await store(opened).get(ids[1], "me", T)).result == "[1]"  # type: ignore[union-attr]
 
 
+async def test_the_jobs_of_a_schedule_are_listed_with_their_ticks(database_url: str, rows: Rows) -> None:
+    ids = [rows.add(owner="me", schedule=name, tick=tick) for name, tick in (("s", MOMENT), ("s", None), ("t", MOMENT))]
+    async with connections(database_url) as opened:
+        found = await store(opened).list("me", T, limit=10, before=None, state=None, name=None, schedule="s")
+    assert {job.id: (job.schedule, job.tick) for job in found} == {ids[0]: ("s", MOMENT), ids[1]: ("s", None)}
+
+
 async def test_versions_are_of_those_that_are_there(database_url: str, rows: Rows) -> None:
     one, two = rows.add(version=3), rows.add(version=0)
     async with connections(database_url) as opened:

@@ -27,6 +27,12 @@ WORKER = (
     "worker, after COMMIT before the reply",
     "worker, after the reply before the acknowledgement",
 )
+BEAT = (
+    "beat, after the lock",
+    "beat, after INSERT before the move",
+    "beat, before COMMIT",
+    "beat, after COMMIT",
+)
 ZOMBIE = "worker, without heartbeats until another has the job"
 FROZEN = "worker, stopped for two leases"
 ALL = (*SERVER, *WORKER, ZOMBIE, FROZEN)
@@ -96,7 +102,7 @@ class Failpoints:
 
     def _draw(self) -> float:
         if self._random is None:  # each process begins anew, and draws other numbers
-            self._random = random.Random(f"{self._seed} {sum(map(self.bites, ALL))}")
+            self._random = random.Random(f"{self._seed} {sum(map(self.bites, (*ALL, *BEAT)))}")
         return self._random.random()
 
     def _count(self, name: str) -> Path:

@@ -8,13 +8,13 @@ from typing import Any
 from sqlalchemy import func
 
 import tests.faults.jobs.functions  # noqa: F401  its jobs are registered
+from nowait.jobs.ids import new_id
 from nowait.jobs.protocol import NOW
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import jobs
 from nowait.testing import FakeBridge
 from server.jobs.connections import Connections
 from server.jobs.database import DatabaseStore
-from server.jobs.ids import new_id
 from server.jobs.model import NewJob
 from server.jobs.publisher import TaskPublisher
 from server.jobs.relay import Relay

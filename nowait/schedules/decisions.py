@@ -1,0 +1,94 @@
+"""What becomes of schedules whose ticks have come. No I/O."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Any
+
+from nowait.jobs.ids import new_id
+from nowait.jobs.table import CatchUp, Overlap
+from nowait.schedules.protocol import Move, Tick
+from nowait.schedules.ticks import BadTicks, series, ticks_of
+
+MISSED = 5.0  # seconds behind which a tick was missed; one that is not gets its job in any case
+
+_EPOCH = datetime(1970, 1, 1)
+
+
+@dataclass(frozen=True)
+class DueSchedule:
+    """A row of protocol.due().
+
+    Attributes: as the columns of the table.
+    """
+
+    owner: str
+    name: str
+    cron: str | None
+    every: float | None
+    timezone: str
+    overlap: Overlap
+    catch_up: CatchUp
+    due: datetime
+    changed: datetime
+    last_job: str | None
+
+
+@dataclass
+class Plan:
+    """What is to be done, in the transaction that has locked the schedules.
+
+    Attributes:
+        moves: of all of them.
+        unreadable: why some have no ticks, by owner and name: they have none until they are edited.
+    """
+
+    moves: list[Move] = field(default_factory=list)
+    unreadable: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, schedules: Iterable[DueSchedule], unfinished: Collection[str], now: datetime) -> "Plan":
+        """Decide.
+
+        Args:
+            schedules: with a tick that has come.
+            unfinished: of last_jobs(), the jobs that have not ended.
+            now: the database's time.
+        """
+        plan = cls()
+        for schedule in schedules:
+            try:
+                plan.moves.append(_move(schedule, schedule.last_job in unfinished, now))
+            except BadTicks as error:
+                plan.unreadable[schedule.owner, schedule.name] = str(error)
+                plan.moves.append(Move(schedule.owner, schedule.name, (), None, None))
+        return plan
+
+
+def due_schedule(row: Any) -> DueSchedule:
+    """Of a row of protocol.due()."""
+    values = {each.name: getattr(row, each.name) for each in fields(DueSchedule)}
+    return DueSchedule(**{**values, "overlap": Overlap(row.overlap), "catch_up": CatchUp(row.catch_up)})
+
+
+def last_jobs(schedules: Iterable[DueSchedule]) -> list[str]:
+    """The jobs that have to have ended before these schedules make others."""
+    return [each.last_job for each in schedules if each.overlap is Overlap.SKIP and each.last_job is not None]
+
+
+def _move(schedule: DueSchedule, overlaps: bool, now: datetime) -> Move:
+    ticks = ticks_of(schedule.cron, schedule.every, schedule.timezone, schedule.changed)
+    missed = now - timedelta(seconds=MISSED)
+    first = schedule.due if schedule.due > missed else ticks.after(missed)
+    chosen = list(takewhile(lambda tick: tick <= now, series(ticks, first)))
+    if chosen:
+        last = chosen[-1]
+    else:
+        last = ticks.latest(schedule.due, now)
+        chosen = [last] if schedule.catch_up is CatchUp.LATEST else []
+    if schedule.overlap is Overlap.SKIP:
+        chosen = [] if overlaps else chosen[:1]
+    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
+    made = tuple(Tick(tick, new_id(milliseconds)) for tick in chosen)
+    return Move(schedule.owner, schedule.name, made, last, ticks.after(last))

@@ -1,0 +1,53 @@
+"""What the handlers of schedules share."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tornado.web import HTTPError
+
+from nowait.schedules.ticks import BadTicks
+from server.http.handler import write_json
+from server.http.jobs import JobHandler
+from server.http.preconditions import Preconditions
+from server.schedules import document
+from server.schedules.model import Condition, PreconditionFailed, Schedule
+
+T = TypeVar("T")
+
+
+class ScheduleHandler(JobHandler):
+    """Base of the routes of schedules."""
+
+    async def ask(self, call: Callable[[float], Awaitable[T]]) -> T:
+        """As JobHandler.ask(); raises HTTPError 412 and 422 as well."""
+        try:
+            return await super().ask(call)
+        except PreconditionFailed as error:
+            raise HTTPError(412, "The schedule is not as If-Match or If-None-Match has it.") from error
+        except BadTicks as error:
+            raise HTTPError(422, "%s", error) from error
+
+    def condition(self) -> Condition:
+        """What the request's headers expect of a schedule. Raises HTTPError 400."""
+        headers = self.request.headers
+        try:
+            expected = Preconditions.of_headers(headers.get_list("If-Match"), headers.get_list("If-None-Match"))
+        except ValueError as error:
+            raise HTTPError(400, str(error)) from error
+        return lambda found: expected.hold(None if found is None else document.etag(found))
+
+    def check_etag_header(self) -> bool:
+        """False: the times of a schedule go on without its version."""
+        return False
+
+    def finish_schedule(self, schedule: Schedule | None) -> None:
+        """Finish with the document. Raises HTTPError 404 for None."""
+        if schedule is None:
+            raise no_such_schedule()
+        self.set_header("Etag", document.etag(schedule))
+        write_json(self, document.document(schedule))
+
+
+def no_such_schedule() -> HTTPError:
+    """The answer where there is none."""
+    return HTTPError(404, "There is no such schedule.")

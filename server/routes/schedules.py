@@ -1,0 +1,125 @@
+"""Schedules: jobs that come again."""
+
+import hashlib
+from typing import Any
+
+from tornado.web import HTTPError
+
+from nowait.jobs.ids import new_id
+from server.http.body import read_json
+from server.http.context import Context
+from server.http.handler import write_json
+from server.http.pages import Page
+from server.http.schedules import ScheduleHandler, no_such_schedule
+from server.jobs.model import NewJob
+from server.jobs.request import BadRequest, parse_key
+from server.parameters import BadParameter
+from server.schedules import document
+from server.schedules.request import ScheduleRequest, check_name
+
+_KEY = "[A-Za-z0-9._-]{1,100}"
+
+
+class SchedulesHandler(ScheduleHandler):
+    """GET /schedules?limit=&cursor="""
+
+    async def get(self) -> None:
+        page = Page.of_request(self, (), _KEY)
+        # One more shows whether there are any behind them.
+        found = await self.ask(
+            lambda timeout: self.context.schedules.list(self.owner, timeout, limit=page.limit + 1, after=page.behind)
+        )
+        listed, cursor = page.cut(self, found, lambda schedule: schedule.name)
+        write_json(self, {"schedules": [document.document(each, upcoming=1) for each in listed], "next": cursor})
+
+
+class OneScheduleHandler(ScheduleHandler):
+    """GET, PUT and DELETE /schedules/{name}; with PUT, `?dry_run=1` answers only what it would make."""
+
+    async def get(self, name: str) -> None:
+        self.finish_schedule(await self.ask(lambda timeout: self.context.schedules.get(self.owner, name, timeout)))
+
+    async def put(self, name: str) -> None:
+        condition, dry_run = self.condition(), self._dry_run()
+        try:
+            check_name(name)
+            request = ScheduleRequest.of_body(read_json(self.request))
+            definition = request.definition(await self.kind(request.job.name))
+        except (BadRequest, BadParameter) as error:
+            raise HTTPError(400, "%s", error) from error
+        schedule, created = await self.ask(
+            lambda timeout: self.context.schedules.put(self.owner, name, definition, condition, timeout, dry_run)
+        )
+        if created:
+            self.set_status(201)
+            self.set_header("Location", document.path(name))
+        self.finish_schedule(schedule)
+
+    async def delete(self, name: str) -> None:
+        condition = self.condition()
+        if not await self.ask(lambda timeout: self.context.schedules.delete(self.owner, name, condition, timeout)):
+            raise no_such_schedule()
+        self.set_status(204)
+        self.finish()
+
+    def _dry_run(self) -> bool:
+        values = self.get_query_arguments("dry_run")
+        if values not in ([], ["0"], ["1"]):
+            raise HTTPError(400, "dry_run: 0 or 1 is expected.")
+        return values == ["1"]
+
+
+class SwitchHandler(ScheduleHandler):
+    """POST /schedules/{name}/pause and /resume"""
+
+    def initialize(self, context: Context, enabled: bool = True) -> None:
+        super().initialize(context)
+        self._enabled = enabled
+
+    async def post(self, name: str) -> None:
+        condition = self.condition()
+        switched = await self.ask(
+            lambda timeout: self.context.schedules.switch(self.owner, name, self._enabled, condition, timeout)
+        )
+        self.finish_schedule(switched)
+
+
+class RunHandler(ScheduleHandler):
+    """POST /schedules/{name}/run: a job of it, out of turn"""
+
+    async def post(self, name: str) -> None:
+        try:
+            key = parse_key(self.request.headers.get_list("Idempotency-Key"))
+        except BadRequest as error:
+            raise HTTPError(400, str(error)) from error
+        schedule = await self.ask(lambda timeout: self.context.schedules.get(self.owner, name, timeout))
+        if schedule is None:
+            raise no_such_schedule()
+        definition = schedule.definition
+        await self.finish_added(
+            NewJob(
+                id=new_id(),
+                owner=self.owner,
+                name=definition.job,
+                queue=definition.queue,
+                parameters=definition.parameters,
+                retry=definition.retry,
+                key=key,
+                # Also when the schedule was edited meanwhile, the request is the same one.
+                fingerprint=None if key is None else hashlib.sha256(f"{document.path(name)}/run".encode()).digest(),
+                schedule=name,
+                webhook=definition.webhook,
+            )
+        )
+
+
+def routes(context: Context) -> list[Any]:
+    """The routes of this module."""
+    options = {"context": context}
+    return [
+        (r"/schedules", SchedulesHandler, options),
+        (r"/schedules/([^/]+)", OneScheduleHandler, options),
+        (r"/schedules/([^/]+)/pause", SwitchHandler, {**options, "enabled": False}),
+        (r"/schedules/([^/]+)/resume", SwitchHandler, {**options, "enabled": True}),
+        (r"/schedules/([^/]+)/run", RunHandler, options),
+    ]

@@ -1,0 +1,1 @@
+"""Schedules: edited by clients, followed by the scheduler."""

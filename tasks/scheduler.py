@@ -1,0 +1,93 @@
+"""The scheduler of `celery -A tasks beat`: makes jobs of the ticks of the schedules in the database.
+
+Any number of them may run. Each pass is one transaction, which locks the schedules whose ticks have come, inserts
+their jobs and moves on: of a scheduler that is lost in it nothing is left. The servers send the messages; a scheduler
+has no connection to the broker.
+"""
+
+import logging
+import time
+from typing import Any
+
+from celery.beat import Scheduler
+from pymysql.err import MySQLError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from nowait.jobs.table import INIT_COMMAND
+from nowait.schedules import protocol
+from nowait.schedules.decisions import Plan, due_schedule, last_jobs
+from tasks.app import settings
+from tasks.database import make_transactional_engine, transaction
+from tasks.driver import until
+from tasks.jobs.schema import shortcoming
+from tasks.statements import error_number
+
+log = logging.getLogger(__name__)
+
+_BATCH = 200  # schedules of one pass
+_TIMEOUT = 5.0  # seconds that the database gets for one
+_SHORTEST, _LONGEST = 0.25, 1.0  # seconds between two; what is edited is due in the next
+_AFTER_DEFECT = 5.0  # the same, where another look may do no better
+
+
+class DatabaseScheduler(Scheduler):
+    """What Celery's beat runs: https://docs.celeryq.dev/en/stable/reference/celery.beat.html#celery.beat.Scheduler."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._engine = make_transactional_engine(settings.database_url, INIT_COMMAND)
+        self._found_good = False  # the schema
+        self._logged: str | None = None  # why no schedule is looked after
+
+    def setup_schedule(self) -> None:
+        """Nothing: beat keeps no file, and sends no task of its own."""
+
+    def tick(self, *_: Any, **__: Any) -> float:
+        """Look at what has come. Returns seconds until the next time. Never raises."""
+        try:
+            if not self._found_good:
+                if reason := shortcoming(self._engine):
+                    self._log(reason)
+                    return _LONGEST
+                self._found_good = True
+            with until(time.monotonic() + _TIMEOUT), transaction(self._engine) as connection:
+                plan, pause = _pass(connection)
+        except (DBAPIError, MySQLError) as error:
+            self._log(f"error {error_number(error)} of the database")
+            return _LONGEST
+        except Exception:
+            # Beat would end, and be missed by all schedules.
+            log.exception("the schedules that are due could not be looked at")
+            return _AFTER_DEFECT
+        self._log(None)
+        for (_owner, name), reason in plan.unreadable.items():
+            log.error("schedule %s has no further tick: %s", name, reason)
+        return pause
+
+    def _log(self, reason: str | None) -> None:
+        if reason == self._logged:
+            return
+        self._logged = reason
+        if reason is None:
+            log.warning("schedules are looked after again")
+        else:
+            log.warning("no schedule is looked after: %s", reason)
+
+
+def _pass(connection: Connection) -> tuple[Plan, float]:
+    """One transaction, without its end; what was decided, and the seconds until the next pass."""
+    rows = connection.execute(*protocol.due(_BATCH)).all()
+    schedules = [due_schedule(row) for row in rows]
+    unfinished: set[str] = set()
+    if job_ids := last_jobs(schedules):
+        unfinished.update(connection.execute(*protocol.unfinished(job_ids)).scalars())
+    plan = Plan.of(schedules, unfinished, rows[0].now) if rows else Plan()
+    if any(move.ticks for move in plan.moves):
+        connection.execute(*protocol.insert(plan.moves))
+    if plan.moves:
+        connection.execute(*protocol.move(plan.moves))
+    if len(rows) == _BATCH:
+        return plan, 0.0
+    left: int | None = connection.execute(protocol.next_due()).scalar()
+    return plan, _LONGEST if left is None else min(max(left / 1e6, _SHORTEST), _LONGEST)

@@ -1,0 +1,143 @@
+"""Variants of a scheduler's pass that are known to be wrong: each breaks a promise, and the check of it finds it.
+
+The same course of events without the fault breaks none.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from deploy.local.database import Database
+from nowait.jobs.migrations import migrate
+from nowait.jobs.table import INIT_COMMAND
+from nowait.schedules import protocol
+from nowait.schedules.decisions import DueSchedule, Plan
+from tasks import scheduler
+from tasks.database import make_transactional_engine, transaction
+from tests.conftest import connect
+from tests.faults.jobs.test_failpoints import DEFAULTS
+from tests.faults.jobs.ticks import TickJournal, broken
+
+
+class Killed(Exception):
+    """The scheduler is lost here: its transaction is rolled back."""
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database with the tables of jobs, and its own defaults for transactions."""
+    database = Database(tmp_path_factory.mktemp("known-bad"), options=list(DEFAULTS))
+    try:
+        database.start()
+        database.wait_ready()
+        migrate(database.url)
+        yield database
+    finally:
+        database.stop()
+
+
+@pytest.fixture
+def engine(database: Database) -> Iterator[Engine]:
+    """Of schedulers; there is one schedule, whose tick has come."""
+    with connect(database.url) as connection, connection.cursor() as cursor:
+        TickJournal(database.url).open()
+        for table in ("jobs", "schedules", "editions"):
+            cursor.execute(f"DELETE FROM {table}")
+        cursor.execute(
+            "INSERT INTO schedules (name, job, queue, parameters, retry, every, enabled, overlap, catch_up, due,"
+            " created, changed)"
+            " SELECT 's', 'j', 'q', '{}', '{}', 3600, 1, 'allow', 'latest', at, at, at - INTERVAL 3600 SECOND FROM"
+            " (SELECT UTC_TIMESTAMP(6) AS at) AS now"
+        )
+        cursor.execute("UPDATE editions SET at = at - INTERVAL 60 SECOND")
+    engine = make_transactional_engine(database.url, INIT_COMMAND)
+    yield engine
+    engine.dispose()
+
+
+def one_pass(engine: Engine) -> None:
+    """One look of one scheduler."""
+    with transaction(engine) as connection:
+        scheduler._pass(connection)
+
+
+def found(database: Database) -> list[str]:
+    journal = TickJournal(database.url)
+    editions, made = journal.read()
+    return broken(editions, made, [], journal.now() + timedelta(seconds=3), timedelta(seconds=60))
+
+
+def beside(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One scheduler looks, and another one while it decides."""
+    others: list[int] = []
+
+    class Beside(Plan):
+        @classmethod
+        def of(cls, schedules: Iterable[DueSchedule], unfinished: Collection[str], now: datetime) -> Plan:
+            if not others:
+                others.append(1)
+                one_pass(engine)
+            return super().of(schedules, unfinished, now)
+
+    monkeypatch.setattr(scheduler, "Plan", Beside)
+    one_pass(engine)
+    assert others
+
+
+def unlock(monkeypatch: pytest.MonkeyPatch) -> None:
+    statement: Any = protocol._DUE._generate()
+    statement._for_update_arg = None
+    monkeypatch.setattr(protocol, "_DUE", statement)
+
+
+@pytest.mark.parametrize(
+    ("locked", "unique", "good"), [(True, True, True), (True, False, True), (False, True, True), (False, False, False)]
+)
+def test_two_that_look_at_once(
+    database: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch, locked: bool, unique: bool, good: bool
+) -> None:
+    """The lock is enough, and so is the key behind it."""
+    if not locked:
+        unlock(monkeypatch)
+    with connect(database.url) as connection:
+        if not unique:
+            connection.cursor().execute("ALTER TABLE jobs DROP KEY tick")
+        try:
+            beside(engine, monkeypatch)
+            broken_ones = found(database)
+        finally:
+            if not unique:
+                connection.cursor().execute("DELETE FROM jobs")
+                connection.cursor().execute("ALTER TABLE jobs ADD UNIQUE KEY tick (owner, schedule, tick)")
+    assert any("s: 2 jobs of the tick" in what for what in broken_ones) == bool(broken_ones) == (not good), broken_ones
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["one transaction", "two transactions"])
+def test_one_that_is_lost_between_the_move_and_the_job(
+    database: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch, together: bool
+) -> None:
+    def moved_first(connection: Connection) -> Any:
+        rows = connection.execute(*protocol.due(10)).all()
+        plan = Plan.of(map(scheduler.due_schedule, rows), (), rows[0].now)
+        connection.execute(*protocol.move(plan.moves))
+        if not together:
+            connection.commit()
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduler, "_pass", moved_first)
+        with pytest.raises(Killed):
+            one_pass(engine)
+    one_pass(engine)
+    broken_ones = found(database)
+    assert any("s: no job of the tick" in what for what in broken_ones) == bool(broken_ones) == (not together)
+
+
+def test_a_job_of_a_moment_that_is_no_tick(database: Database, engine: Engine) -> None:
+    with connect(database.url) as connection:
+        connection.cursor().execute("UPDATE schedules SET due = due - INTERVAL 3 SECOND")
+    one_pass(engine)
+    assert any("is no tick" in what for what in found(database))
