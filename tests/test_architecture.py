@@ -151,7 +151,8 @@ ALLOWED: dict[str, set[str]] = {
         "server.http.context", "server.http.handler", "server.http.in_flight", "server.http.limits",
         "server.jobs.connections", "server.jobs.database", "server.jobs.kind", "server.jobs.model",
         "server.jobs.publisher", "server.jobs.relay", "server.jobs.watcher", "server.query", "server.routes",
-        "server.settings",
+        "server.settings", "server.webhooks", "server.webhooks.addresses", "server.webhooks.deliverer",
+        "server.webhooks.resolver", "server.webhooks.sender", "server.webhooks.signing",
     },
     "server.bridge": {"nowait.bridge"},
     "server.catalogue": {"nowait.errors"},
@@ -162,7 +163,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.body": {"tornado"},
     "server.http.context": {
         "server.bridge", "server.catalogue", "server.http.in_flight", "server.jobs.kind", "server.jobs.model",
-        "server.jobs.watcher", "server.query",
+        "server.jobs.request", "server.jobs.watcher", "server.query",
     },
     "server.http.events": {
         "server.http.jobs", "server.http.problem", "server.jobs", "server.jobs.model", "server.jobs.watcher",
@@ -197,14 +198,15 @@ ALLOWED: dict[str, set[str]] = {
     "server.jobs.document": {"nowait.jobs.table", "server.jobs.model"},
     "server.jobs.ids": set(),
     "server.jobs.kind": {"nowait.jobs.retry", "nowait.jobs.table", "server.parameters"},
+    "server.jobs.looks": {"nowait.jobs.retry", "server.jobs.model"},
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
     "server.jobs.publisher": {
         "nowait.bridge", "nowait.jobs.protocol", "server.bridge", "server.jobs.decisions", "server.jobs.model",
     },
     "server.jobs.quota": set(),
     "server.jobs.relay": {
-        "sqlalchemy", "nowait.jobs", "nowait.jobs.retry", "server.jobs.connections", "server.jobs.decisions",
-        "server.jobs.model", "server.jobs.publisher",
+        "sqlalchemy", "nowait.jobs", "server.jobs.connections", "server.jobs.decisions", "server.jobs.looks",
+        "server.jobs.publisher",
     },
     "server.jobs.request": {"nowait.formats", "nowait.jobs.retry", "server.jobs.kind", "server.jobs.model"},
     "server.jobs.rows": {
@@ -236,7 +238,32 @@ ALLOWED: dict[str, set[str]] = {
     "server.routes.users": {
         "tornado", "nowait.messages.encoded", "server.http.context", "server.http.handler", "server.http.tasks",
     },
-    "server.settings": {"nowait", "nowait.messages.limits", "nowait.settings"},
+    "server.settings": {
+        "nowait", "nowait.jobs.protocol", "nowait.jobs.table", "nowait.messages.limits", "nowait.settings",
+        "server.jobs.decisions", "server.webhooks.addresses", "server.webhooks.signing",
+    },
+    "server.webhooks": set(),
+    "server.webhooks.__main__": {"server.webhooks.signing"},
+    "server.webhooks.addresses": set(),
+    "server.webhooks.deliverer": {
+        "sqlalchemy", "nowait.jobs", "server.jobs.connections", "server.jobs.looks", "server.jobs.model",
+        "server.webhooks", "server.webhooks.deliveries", "server.webhooks.message", "server.webhooks.outcome",
+        "server.webhooks.sender", "server.webhooks.slots", "server.webhooks.url",
+    },
+    "server.webhooks.deliveries": {
+        "sqlalchemy", "nowait.jobs.protocol", "nowait.jobs.table", "server.jobs", "server.jobs.model",
+        "server.webhooks.message",
+    },
+    "server.webhooks.message": {"nowait.jobs.table", "server.jobs", "server.jobs.model"},
+    "server.webhooks.outcome": {"nowait.jobs.table"},
+    "server.webhooks.resolver": {"tornado", "server.webhooks.addresses"},
+    "server.webhooks.sender": {
+        "tornado", "server.webhooks", "server.webhooks.outcome", "server.webhooks.resolver", "server.webhooks.signing",
+        "server.webhooks.slots",
+    },
+    "server.webhooks.signing": {"standardwebhooks"},
+    "server.webhooks.slots": set(),
+    "server.webhooks.url": {"server.webhooks.addresses"},
     "tasks": {"tasks.app"},
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
     "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},

@@ -7,6 +7,7 @@ from server.catalogue import Catalogue
 from server.http.in_flight import InFlightRequests
 from server.jobs.kind import JobKind
 from server.jobs.model import Publisher, Store
+from server.jobs.request import CheckWebhook
 from server.jobs.watcher import Watcher
 from server.query import Query
 
@@ -22,6 +23,7 @@ class Context:
         jobs: where jobs are kept.
         publisher: wakes workers for them.
         watcher: finds out which of them have changed.
+        check_webhook: what a job's webhook may be; None where none is configured.
         in_flight: the requests of this server.
         timeout: seconds that a request may take.
         stream_timeout: seconds that a stream may take; its first part has to come within `timeout`.
@@ -34,6 +36,7 @@ class Context:
     jobs: Store
     publisher: Publisher
     watcher: Watcher
+    check_webhook: CheckWebhook | None
     in_flight: InFlightRequests
     timeout: float
     stream_timeout: float

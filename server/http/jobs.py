@@ -22,6 +22,7 @@ from server.jobs.model import (
     Job,
     KeyInUse,
     KeyReused,
+    NotEnded,
     SchemaMissing,
     StoreUnavailable,
     TooManyJobs,
@@ -40,6 +41,7 @@ _PROBLEMS: dict[type[Exception], Problem] = {
     KeyInUse: problem.KEY_IN_USE,
     TooManyJobs: problem.TOO_MANY_JOBS,
     AlreadyEnded: problem.JOB_ENDED,
+    NotEnded: problem.JOB_NOT_ENDED,
 }
 
 T = TypeVar("T")
@@ -146,6 +148,22 @@ class JobHandler(BaseHandler):
             self.set_header("Retry-After", _RETRY_AFTER)
         start, result, end = document.parts(job, self.once(job))
         await self.finish_encoded(start, Encoded(result), end)
+
+    async def finish_accepted(self, job: Job, watch: Watch | None = None) -> None:
+        """The same, as 202: what was wanted of the job is still to come."""
+        self.set_status(202)
+        self.set_header("Location", document.path(job.id))
+        self.set_applied(watch)
+        await self.finish_job(job)
+
+    def send(self, job: Job, wait: float | None) -> None:
+        """Wake a worker, for an answer that may be held back for `wait` seconds, None for not at all.
+
+        What the worker answers has the job looked at.
+        """
+        answered = self.context.publisher.send(job, wait)
+        if answered is not None:
+            answered.add_done_callback(lambda _: self.context.watcher.poke(job.id))
 
     def _log_unavailable(self, error: StoreUnavailable) -> None:
         log.error("request %s: the database of the jobs: %s", self.request_id, one_line(error))

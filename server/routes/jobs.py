@@ -32,30 +32,23 @@ class JobsHandler(JobHandler):
     async def post(self) -> None:
         try:
             key = parse_key(self.request.headers.get_list("Idempotency-Key"))
-            request = JobRequest.of_body(read_json(self.request))
+            request = JobRequest.of_body(read_json(self.request), self.context.check_webhook)
             new = request.job(await self.kind(request.name), new_id(), self.owner, key)
         except (BadRequest, BadParameter) as error:
             raise HTTPError(400, str(error)) from error
         job, replayed = await self.ask(lambda timeout: self.context.jobs.add(new, timeout))
         with self.watching(job.id) as watch:
             if not replayed:
-                self._send(job, None if watch is None else self.wait)
+                self.send(job, None if watch is None else self.wait)
             job = await self.hold(job, watch, _ended)
         if replayed:
             self.set_header("Idempotent-Replayed", "true")
-        if job.state.final:
-            self.set_header("Content-Location", document.path(job.id))
-        else:
-            self.set_status(202)
-            self.set_header("Location", document.path(job.id))
+        if not job.state.final:
+            await self.finish_accepted(job, watch)
+            return
+        self.set_header("Content-Location", document.path(job.id))
         self.set_applied(watch)
         await self.finish_job(job)
-
-    def _send(self, job: Job, wait: float | None) -> None:
-        """Wake a worker; what it answers has the job looked at."""
-        answered = self.context.publisher.send(job, wait)
-        if answered is not None:
-            answered.add_done_callback(lambda _: self.context.watcher.poke(job.id))
 
     async def get(self) -> None:
         given = self._filters()
@@ -118,6 +111,32 @@ class OneJobHandler(JobHandler):
         return self.check_etag_header()
 
 
+class RetryHandler(JobHandler):
+    """POST /jobs/{id}/retry"""
+
+    async def post(self, job_id: str) -> None:
+        job = await self.ask(lambda timeout: self.context.jobs.retry(job_id, self.owner, timeout))
+        if job is None:
+            raise no_such_job()
+        self.context.watcher.poke(job_id)
+        if job.state is State.QUEUED:
+            # Again, for a request that comes again: a second message does no harm.
+            self.send(job, None)
+        await self.finish_accepted(job)
+
+
+class WebhookHandler(JobHandler):
+    """POST /jobs/{id}/webhook"""
+
+    async def post(self, job_id: str) -> None:
+        job = await self.ask(lambda timeout: self.context.jobs.redeliver(job_id, self.owner, timeout))
+        if job is None:
+            raise no_such_job()
+        if job.webhook is None:
+            raise HTTPError(404, "The job has no webhook.")
+        await self.finish_accepted(job)
+
+
 class JobEventsHandler(EventsHandler):
     """GET /jobs/{id}/events"""
 
@@ -166,4 +185,6 @@ def routes(context: Context) -> list[Any]:
         (r"/jobs", JobsHandler, options),
         (rf"/jobs/{_ID}", OneJobHandler, options),
         (rf"/jobs/{_ID}/events", JobEventsHandler, options),
+        (rf"/jobs/{_ID}/retry", RetryHandler, options),
+        (rf"/jobs/{_ID}/webhook", WebhookHandler, options),
     ]

@@ -35,6 +35,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
 ]
 
+PROBLEM = {"type": "urn:problem-type:nowait:task-failed"}
 ACCOUNTS = {"server": "change-me-5", "worker": "change-me-3", "scheduler": "change-me-6"}
 # What no account of the database may do, and what one alone may not.
 NOBODYS = (
@@ -317,15 +318,15 @@ def test_the_accounts_of_the_database_may_do_what_they_need(deployment: Deployme
         assert connection.exec_driver_sql("SELECT COUNT(*) FROM users WHERE flag = 1").scalar() == 10
         assert connection.scalar(schema.installed()) == schema.REVISION
         steps = [protocol.claim(one, 1, "w"), protocol.heartbeat(one, 1), protocol.report(one, 1, {"step": 1})]
-        assert changed(connection, *steps, protocol.retry(one, 1, HOUR)) == [1] * 4
+        assert changed(connection, *steps, protocol.retry(one, 1, HOUR, "task-failed")) == [1] * 4
         assert changed(connection, protocol.claim(two, 1, "w"), protocol.succeed(two, 1, "7")) == [1, 1]
-        assert changed(connection, protocol.claim(three, 1, "w"), protocol.fail(three, 1, {})) == [1, 1]
+        assert changed(connection, protocol.claim(three, 1, "w"), protocol.fail(three, 1, PROBLEM)) == [1, 1]
     with account(deployment, "server") as connection:
         states = select(jobs.c.state).where(jobs.c.id.in_(ids)).order_by(jobs.c.finished)
         assert connection.scalars(states).all() == ["queued", "succeeded", "failed"]
         assert changed(connection, protocol.recall(two, HOUR), protocol.give_up(three, {})) == [1, 1]
         assert changed(connection, protocol.cancel(one, ""), protocol.expire([two])) == [1, 1]
-        assert changed(connection, protocol.prune(ids)) == [3]
+        assert changed(connection, *protocol.prune(ids)) == [0, 3]
 
 
 def test_workers_verify_the_names_of_broker_and_database(

@@ -121,7 +121,7 @@ def test_a_message_for_an_attempt_that_the_job_does_not_wait_for_is_dropped(tabl
     assert claims(1)
     assert not claims(1), "it came twice"
     assert not claims(2), "it runs"
-    table.execute(*protocol.retry(job_id, 1, 60))
+    table.execute(*protocol.retry(job_id, 1, 60, "task-failed"))
     assert not claims(1), "it came late"
     assert not claims(2), "its time has not come"
 
