@@ -184,13 +184,14 @@ def given_database_url() -> Iterator[str | None]:
 
 @pytest.fixture
 def database_url(given_database_url: str | None, request: pytest.FixtureRequest) -> str:
-    """The URL of such a database, its table of jobs empty: the private one, where a test asks for it as well."""
+    """The URL of such a database, its tables of jobs and deliveries empty: the private one, where a test asks for it as well."""
     if given_database_url is None or "private_database" in request.fixturenames:
         url: str = request.getfixturevalue("private_database").url
     else:
         url = given_database_url
     with connect(url) as connection:
-        connection.cursor().execute("DELETE FROM jobs")
+        for table in ("deliveries", "jobs"):
+            connection.cursor().execute(f"DELETE FROM {table}")
     return url
 
 

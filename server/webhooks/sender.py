@@ -1,5 +1,6 @@
 """Sends messages to receivers, each within its time, to no address that is refused, and reads little of the answers."""
 
+import asyncio
 import logging
 import ssl
 from datetime import datetime, timezone
@@ -57,8 +58,11 @@ class Sender:
             user_agent=_USER_AGENT,
             ssl_options=self._tls,
         )
+        fetched = self._client.fetch(request, raise_error=False)
+        # Shielded, as Tornado logs what comes of a future that was cancelled.
+        fetched.add_done_callback(lambda future: future.exception())
         try:
-            response = await self._client.fetch(request, raise_error=False)
+            response = await asyncio.shield(fetched)
         except Exception as error:
             return Outcome(_kind(error))
         return Outcome.of_status(response.code, response.headers.get("Retry-After"), _now())

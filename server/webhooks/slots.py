@@ -102,9 +102,9 @@ class Slots:
         host = self._hosts.setdefault(name, _Host())
         self._hosts.move_to_end(name)
         if len(self._hosts) > _HOSTS:
-            oldest = next(iter(self._hosts))
-            if not self._hosts[oldest].began:
-                del self._hosts[oldest]
+            oldest, left = self._hosts.popitem(last=False)
+            if left.began:
+                self._hosts[oldest] = left
         return host
 
 
