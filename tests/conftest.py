@@ -184,7 +184,7 @@ def given_database_url() -> Iterator[str | None]:
 
 @pytest.fixture
 def database_url(given_database_url: str | None, request: pytest.FixtureRequest) -> str:
-    """The URL of such a database, its tables of jobs and deliveries empty: the private one, where a test asks for it as well."""
+    """The URL of such a database, without jobs and deliveries: the private one, where a test asks for it as well."""
     if given_database_url is None or "private_database" in request.fixturenames:
         url: str = request.getfixturevalue("private_database").url
     else:

@@ -50,6 +50,9 @@ async def flood(receivers: "Receivers", writer: asyncio.StreamWriter) -> None:
     for _ in range(16384):
         writer.write(part)
         await writer.drain()
+        await asyncio.sleep(0)
+        if writer.is_closing():
+            return
         receivers.flooded += 65536
 
 
@@ -89,6 +92,7 @@ class Receivers:
         self.got: dict[str, list[tuple[float, dict[str, str], bytes]]] = defaultdict(list)
         self.flooded = 0
         self.closing = asyncio.Event()
+        self._serving: set[asyncio.Task[Any]] = set()
 
     @property
     def good(self) -> list[str]:
@@ -122,7 +126,10 @@ class Receivers:
             self.closing.set()
             for server in servers:
                 server.close()
-            await asyncio.sleep(0.1)
+            for task in self._serving:
+                task.cancel()
+            if self._serving:
+                await asyncio.wait(self._serving)
 
     def _tls(self, name: str) -> ssl.SSLContext:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -131,13 +138,17 @@ class Receivers:
 
     def _serve(self, name: str) -> Any:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
             try:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")[1:-2]
                 headers = {key.lower(): value for key, _, value in (line.partition(": ") for line in head)}
                 body = await reader.readexactly(int(headers["content-length"]))
                 self.got[name].append((time.time(), headers, body))
                 await self.answers[name](self, writer)
-            except (OSError, asyncio.IncompleteReadError):
+            except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 pass
             finally:
                 writer.close()
@@ -170,7 +181,7 @@ class Connects:
     """Notes what sockets of this process are connected to, and lets none leave loopback.
 
     Args:
-        note: gets the address of each.
+        note: gets `address:port` of each.
     """
 
     def __init__(self, note: Callable[[str], None]) -> None:
@@ -180,7 +191,7 @@ class Connects:
     def connect(self, sock: socket.socket, address: Any) -> None:
         """In place of socket.socket.connect."""
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            self._note(str(address[0]))
+            self._note(f"{address[0]}:{address[1]}")
             if not str(address[0]).startswith("127."):
                 raise ConnectionRefusedError("tests leave loopback alone")
         self._connect(sock, address)

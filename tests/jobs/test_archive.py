@@ -50,7 +50,7 @@ def test_what_is_old_and_in_the_state_is_moved_and_all_else_stays(
 
 def test_a_line_has_all_of_a_job_and_its_delivery(database_url: str, rows: Rows, tmp_path: Path) -> None:
     job_id = rows.add(
-        state="succeeded", finished=OLD, parameters='{"s": "Zoë"}', result='{"n":\n 1.50}', webhook="https://a.example/",
+        state="succeeded", finished=OLD, parameters='{"s": "Zoë"}', result='{"n":\n 1.50}', webhook="https://a/",
         history='[{"attempt": 1}]',
     )  # fmt: skip
     rows.run("INSERT INTO deliveries (job_id, state, attempt, outcome) VALUES (%s, 'delivered', 3, 'http-200')", job_id)

@@ -27,6 +27,7 @@ WORKER = (
     "worker, after COMMIT before the reply",
     "worker, after the reply before the acknowledgement",
 )
+DELIVERED = "server, after the answer to a webhook before its note"
 ZOMBIE = "worker, without heartbeats until another has the job"
 FROZEN = "worker, stopped for two leases"
 ALL = (*SERVER, *WORKER, ZOMBIE, FROZEN)
@@ -96,7 +97,7 @@ class Failpoints:
 
     def _draw(self) -> float:
         if self._random is None:  # each process begins anew, and draws other numbers
-            self._random = random.Random(f"{self._seed} {sum(map(self.bites, ALL))}")
+            self._random = random.Random(f"{self._seed} {sum(map(self.bites, (*ALL, DELIVERED)))}")
         return self._random.random()
 
     def _count(self, name: str) -> Path:
