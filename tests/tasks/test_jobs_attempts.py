@@ -161,7 +161,8 @@ def test_a_job_that_raises_waits_for_its_next_attempt_as_long_as_there_is_one(ta
     for number, seconds in ((1, 100.0), (2, 150.0)):
         assert table.run(job_id, function, number) is State.QUEUED
         row = table.row(job_id)
-        assert (row.state, row.attempt, row.failures, row.worker) == ("queued", number, number, None)
+        assert (row.state, row.attempt, row.failures) == ("queued", number, number)
+        assert (row.history[-1]["attempt"], row.history[-1]["reason"]) == (number, "task-failed")
         assert row.due == row.eta
         assert seconds / 2 - 30 < row.left_ <= seconds
         table.execute(f"UPDATE jobs SET eta = NULL WHERE id = '{job_id}'")

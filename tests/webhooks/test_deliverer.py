@@ -136,6 +136,15 @@ async def test_no_other_receiver_gets_more_than_it_should(
     assert not [address for address in connected if address.startswith(METADATA)]
 
 
+async def test_without_the_guard_inner_addresses_would_be_reached(connected: list[str]) -> None:
+    """The check above bites."""
+    receivers = Receivers(1)
+    each = Sender(GuardedResolver(AllowList.parse("0.0.0.0/0"), Names(receivers.addresses)), Signer([SECRET]))
+    assert (await each.send(receivers.url("metadata.test"), "job_1", b"{}")).kind == "unreachable"
+    each.close()
+    assert connected == [f"{METADATA}:443"]
+
+
 async def test_a_delivery_is_sent_again_once_its_time_has_come_and_given_up_at_last(
     database_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
