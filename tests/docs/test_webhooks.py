@@ -1,6 +1,7 @@
 """docs/webhooks.md followed: its receivers get messages of a server; its figures are those of the code."""
 
 import asyncio
+import json
 import re
 import shutil
 import sqlite3
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local.process import free_port, listens
+from deploy.local.process import Process, free_port, listens
+from deploy.local.services import Services
 from server.jobs.document import summary
 from server.jobs.model import Webhook
 from server.webhooks import outcome, slots
@@ -23,8 +25,12 @@ from server.webhooks.sender import Sender
 from server.webhooks.signing import Signer, new_secret
 from server.webhooks.slots import Standing
 from server.webhooks.url import check
+from tests import programs
+from tests.conftest import ROOT, Start, printed, ready, services_settings
 from tests.docs.conftest import Launch
 from tests.docs.pages import PAGES, blocks, files, rows
+from tests.http import fetch
+from tests.system.conftest import wait_until
 from tests.webhooks.test_messages import JOB
 
 PAGE = "docs/webhooks.md"
@@ -57,6 +63,36 @@ def test_the_receiver_in_python_keeps_each_message_once(launch: Launch, tmp_path
         kept = messages.execute("SELECT id, body FROM messages").fetchall()
     messages.close()
     assert kept == [("job_0193", body(JOB, True).decode())]
+
+
+def test_the_result_of_a_job_arrives_at_the_receiver(
+    services: Services, worker: Process, start: Start, launch: Launch, tmp_path: Path
+) -> None:
+    """The page's own way: its settings, its receiver, its request."""
+    port, hooks, (_, request) = free_port(), free_port(), blocks(PAGE, "sh")
+    secret = subprocess.run(
+        [sys.executable, "-m", "server.webhooks"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
+    (tmp_path / "receiver.py").write_text(files(PAGE)["receiver.py"])
+    receiver = launch("receiver", sys.executable, "receiver.py", cwd=tmp_path, WEBHOOK_SECRET=secret, PORT=str(hooks))
+    receiver.wait_until(lambda: listens(hooks), 30.0)
+    settings = {"webhook_secrets": secret, "webhook_allow": f"http://127.0.0.1:{hooks}", **services_settings(services)}
+    server = start("server", "server", port=port, **settings)
+    ready(server, port)
+    programs.require("curl")
+    command = request.replace(":8000/", f":{port}/").replace(":9000/", f":{hooks}/")
+    posted = json.loads(subprocess.run(["sh", "-c", f"exec {command}"], capture_output=True, check=True).stdout)
+    with sqlite3.connect(tmp_path / "messages.db") as messages:
+        wait_until(lambda: messages.execute("SELECT COUNT(*) FROM messages").fetchone() == (1,))
+        ((kept_id, kept),) = messages.execute("SELECT id, body FROM messages").fetchall()
+    messages.close()
+    message = json.loads(kept)
+    assert kept_id == f"job_{posted['id']}"
+    assert (message["type"], message["data"]["result"], message["data"]["once"]) == ("job.succeeded", 3, True)
+    url = f"http://127.0.0.1:{port}/jobs/{posted['id']}"
+    wait_until(lambda: fetch(url).json()["webhook"]["state"] == "delivered")
+    assert server.stop() == 0
+    assert "Traceback" not in printed(server)
 
 
 def test_the_receiver_in_node_verifies_with_the_official_package(launch: Launch, tmp_path: Path) -> None:
