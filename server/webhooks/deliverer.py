@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -99,21 +98,17 @@ class Deliverer:
         found = list(map(deliveries.due_delivery, await connection.execute(deliveries.due(limit))))
         if not found:
             return _Look([], _INTERVAL, False)
-        urls = {each.job_id: each.url for each in found if each.url is not None}
-        pauses = self._slots.share([host_and_port(url)[0] for url in urls.values()], _now())
-        later: dict[float, list[str]] = defaultdict(list)
-        for job_id, pause in zip(urls, pauses):
-            later[pause and _rounded(pause)].append(job_id)
-        begun = later.pop(0.0, [])
-        for pause, job_ids in later.items():
+        hosts = {each.job_id: host_and_port(each.url)[0] for each in found if each.url is not None}
+        shares = self._slots.share(hosts, _now())
+        for pause, job_ids in shares.postpone.items():
             await connection.execute(deliveries.postpone(job_ids, pause))
         if orphans := [each.job_id for each in found if each.url is None]:
             await connection.execute(protocol.withdraw(orphans))
-        attempts = []
-        if begun:
-            await connection.execute(deliveries.begin(begun))
-            attempts = list(map(deliveries.attempt, await connection.execute(deliveries.begun(begun))))
-        return _Look(attempts, min(later, default=_INTERVAL), len(found) == limit)
+        begun = []
+        if shares.begin:
+            await connection.execute(deliveries.begin(shares.begin))
+            begun = list(map(deliveries.attempt, await connection.execute(deliveries.begun(shares.begin))))
+        return _Look(begun, min(shares.postpone, default=_INTERVAL), len(found) == limit)
 
     async def _deliver(self, attempt: Attempt, slot: Slot) -> None:
         job, good = attempt.job, False
@@ -147,11 +142,3 @@ class Deliverer:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _rounded(seconds: float) -> float:
-    """Up to one of few values, so that one statement postpones many."""
-    rounded = 0.125
-    while rounded < seconds:
-        rounded *= 2
-    return rounded

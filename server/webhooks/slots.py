@@ -5,13 +5,13 @@ a few of the slots, and those that are not known yet some others: most are alway
 """
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 TOTAL = 20  # at once
 _HOSTS = 10_000  # that are remembered
-_LEAST, _LONGEST = 0.1, 60.0  # seconds until there may be a slot
+_LEAST, _LONGEST = 0.125, 64.0  # seconds until there may be a slot
 _LEAST_FAILED = 1.0  # the same, for a host that has failed last
 _USUAL = 0.01  # seconds that an attempt takes, where nothing is known
 
@@ -45,6 +45,19 @@ class Slot:
     began: float
 
 
+@dataclass
+class Shares:
+    """What is to be done about deliveries that are due.
+
+    Attributes:
+        begin: their ids.
+        postpone: their ids, by seconds: few values, so that one statement postpones many.
+    """
+
+    begin: list[str] = field(default_factory=list)
+    postpone: dict[float, list[str]] = field(default_factory=dict)
+
+
 class Slots:
     """Of one process. All moments are seconds of one clock that only goes forward."""
 
@@ -57,18 +70,17 @@ class Slots:
         """How many there are left, for hosts that may have any."""
         return TOTAL - sum(self._taken.values())
 
-    def share(self, hosts: Iterable[str], now: float) -> list[float]:
-        """Which of some deliveries may begin, in their order.
+    def share(self, hosts: Mapping[str, str], now: float) -> Shares:
+        """Which of some deliveries may begin, and when there may be a slot for the others.
+
+        The more wait for one host, the later these are looked at again.
 
         Args:
-            hosts: that of each.
+            hosts: of the deliveries by their ids, in the order in which they are served.
             now: the moment.
-
-        Returns, for each, 0 when it may begin, else the seconds after which there may be a slot: the more wait for one
-        host, the later.
         """
-        taken, planned, pauses = self._taken.copy(), Counter[str](), []
-        for name in hosts:
+        taken, planned, shares = self._taken.copy(), Counter[str](), Shares()
+        for delivery, name in hosts.items():
             host = self._host(name)
             standing, under_way = host.standing, len(host.began) + planned[name]
             if (
@@ -78,10 +90,10 @@ class Slots:
             ):
                 taken[standing] += 1
                 planned[name] += 1
-                pauses.append(0.0)
+                shares.begin.append(delivery)
             else:
-                pauses.append(_book(host, now))
-        return pauses
+                shares.postpone.setdefault(_rounded(_book(host, now)), []).append(delivery)
+        return shares
 
     def begin(self, name: str, now: float) -> Slot:
         """Take a slot that share() has found."""
@@ -114,3 +126,11 @@ def _book(host: _Host, now: float) -> float:
     host.booked = max(host.booked, now) + takes / _PER_HOST[host.standing]
     least = _LEAST_FAILED if host.standing is Standing.FAILED else _LEAST
     return min(max(host.booked - now, least), _LONGEST)
+
+
+def _rounded(seconds: float) -> float:
+    """Up, to a power of two."""
+    rounded = _LEAST
+    while rounded < seconds:
+        rounded *= 2
+    return rounded

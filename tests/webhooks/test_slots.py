@@ -1,7 +1,7 @@
 """Who may send how much at once, by a clock that is an argument."""
 
 from server.webhooks import slots
-from server.webhooks.slots import TOTAL, Slot, Slots
+from server.webhooks.slots import TOTAL, Shares, Slot, Slots
 
 
 def known(each: Slots, host: str, good: bool) -> None:
@@ -9,9 +9,14 @@ def known(each: Slots, host: str, good: bool) -> None:
     each.end(each.begin(host, 0.0), good, 0.02)
 
 
+def share(each: Slots, hosts: list[str], now: float) -> Shares:
+    """The ids are numbers, as text."""
+    return each.share({str(number): host for number, host in enumerate(hosts)}, now)
+
+
 def begin(each: Slots, hosts: list[str], now: float = 1.0) -> list[Slot]:
     """Take what there is."""
-    return [each.begin(host, now) for host, pause in zip(hosts, each.share(hosts, now)) if not pause]
+    return [each.begin(hosts[int(number)], now) for number in share(each, hosts, now).begin]
 
 
 def test_a_good_host_has_four_at_once_and_all_together_twenty() -> None:
@@ -54,24 +59,25 @@ def test_a_slot_is_there_again_and_a_host_as_good_as_its_last_answer() -> None:
 def test_the_more_wait_for_a_host_the_later_they_come_again_in_their_order() -> None:
     each = Slots()
     each.end(each.begin("a", 0.0), True, 2.0)
-    pauses = each.share(["a"] * 12, 3.0)
-    assert pauses[:4] == [0.0] * 4
-    assert pauses[4:] == [0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0]
-    assert max(each.share(["a"] * 1000, 3.0)) == 60.0
+    # A slot each half a second.
+    assert share(each, ["a"] * 12, 3.0) == Shares(
+        ["0", "1", "2", "3"], {0.5: ["4"], 1.0: ["5"], 2.0: ["6", "7"], 4.0: ["8", "9", "10", "11"]}
+    )
+    assert max(share(each, ["a"] * 1000, 3.0).postpone) == slots._LONGEST
 
 
 def test_a_host_that_hangs_is_known_to_be_slow_before_its_time_is_over() -> None:
     each = Slots()
     assert len(begin(each, ["hangs"] * 2, 0.0)) == 2
-    assert each.share(["hangs"], 0.0) == [slots._LEAST]
-    assert each.share(["hangs"], 10.0) == [5.0]
+    assert share(each, ["hangs"], 0.0) == Shares([], {slots._LEAST: ["0"]})
+    assert share(each, ["hangs"], 10.0) == Shares([], {8.0: ["0"]})
 
 
 def test_a_host_that_has_failed_is_not_looked_at_all_the_time() -> None:
     each = Slots()
     known(each, "bad", False)
     begin(each, ["bad"])
-    assert each.share(["bad"], 1.0) == [1.0]
+    assert share(each, ["bad"], 1.0) == Shares([], {1.0: ["0"]})
 
 
 def test_what_is_remembered_is_bounded() -> None:
