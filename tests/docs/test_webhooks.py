@@ -99,10 +99,10 @@ def test_the_receiver_in_node_verifies_with_the_official_package(launch: Launch,
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("node and npm are not installed")
+    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--fetch-retries=0", "--fetch-timeout=20000"]
     installed = subprocess.run(
-        [npm, "install", "--no-audit", "--no-fund", "--ignore-scripts", PACKAGE], cwd=tmp_path, capture_output=True,
-        text=True, timeout=60,
-    )  # fmt: skip
+        [npm, "install", *options, PACKAGE], cwd=tmp_path, capture_output=True, text=True, timeout=100
+    )
     if installed.returncode:
         pytest.skip(f"{PACKAGE} cannot be installed: {installed.stderr.strip()[-200:]}")
     (tmp_path / "receiver.mjs").write_text(blocks(PAGE, "js")[0])

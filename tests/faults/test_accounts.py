@@ -21,9 +21,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from nowait.bridge import Bridge
 from nowait.jobs import protocol, schema
-from nowait.jobs.table import jobs
+from nowait.jobs.table import Delivery, jobs
 from nowait.tls import VerifyingTransport, enable_hostname_verification
 from nowait.topology import Topology
+from server.webhooks import deliveries
 from tasks.database import make_engine
 from tests.bridge.conftest import until
 from tests.faults.deployment import Deployment
@@ -274,7 +275,7 @@ def new_job(job_id: str) -> Insert:
     return jobs.insert().values(id=job_id, due=protocol.later(HOUR), created=protocol.NOW, **values)
 
 
-def changed(connection: Connection, *statements: Update | Delete | protocol.Step) -> list[int]:
+def changed(connection: Connection, *statements: Insert | Update | Delete | protocol.Step) -> list[int]:
     """How many rows each statement has found."""
     steps = [statement if isinstance(statement, tuple) else (statement, {}) for statement in statements]
     return [connection.execute(*step).rowcount for step in steps]
@@ -326,7 +327,11 @@ def test_the_accounts_of_the_database_may_do_what_they_need(deployment: Deployme
         assert connection.scalars(states).all() == ["queued", "succeeded", "failed"]
         assert changed(connection, protocol.recall(two, HOUR), protocol.give_up(three, {})) == [1, 1]
         assert changed(connection, protocol.cancel(one, ""), protocol.expire([two])) == [1, 1]
-        assert changed(connection, *protocol.prune(ids)) == [0, 3]
+        assert changed(connection, protocol.deliver(ids), protocol.deliver_again(one)) == [3, 1]
+        assert changed(connection, deliveries.begin([one]), deliveries.postpone([two], HOUR)) == [1, 1]
+        (begun,) = connection.execute(deliveries.begun([one]))
+        assert changed(connection, deliveries.note(deliveries.attempt(begun), Delivery.FAILED, 0.0, "http-410")) == [2]
+        assert changed(connection, *protocol.prune(ids)) == [3, 3]
 
 
 def test_workers_verify_the_names_of_broker_and_database(
