@@ -1,6 +1,7 @@
 """Puts the handlers together."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from tornado.httputil import HTTPServerRequest
@@ -25,6 +26,12 @@ from server.routes import health, jobs, queries, schedules, users
 from server.schedules.database import DatabaseScheduleStore
 from server.schedules.model import ScheduleStore
 from server.settings import Settings
+from server.webhooks import url
+from server.webhooks.addresses import AllowList
+from server.webhooks.deliverer import Deliverer
+from server.webhooks.resolver import GuardedResolver
+from server.webhooks.sender import Sender
+from server.webhooks.signing import Signer
 
 Close = Callable[[], Awaitable[None]]
 
@@ -35,16 +42,25 @@ class WebApplication(Application):
     Attributes:
         in_flight: the requests that are being answered.
         relay: looks after the jobs, once it runs.
+        deliverer: delivers their ends, once it runs; None where no webhooks are configured.
         watcher: finds out which jobs have changed.
     """
 
-    def __init__(self, routes: list[Any], context: Context, relay: Relay, closes: list[Close]) -> None:
+    def __init__(
+        self,
+        routes: list[Any],
+        context: Context,
+        relay: Relay,
+        deliverer: Deliverer | None,
+        closes: list[Close],
+    ) -> None:
         self._options = {"context": context}
         super().__init__(
             routes, default_handler_class=NotFoundHandler, default_handler_args=self._options, log_function=log_request
         )
         self.in_flight = context.in_flight
         self.relay = relay
+        self.deliverer = deliverer
         self.watcher = context.watcher
         self._closes = closes
 
@@ -87,15 +103,23 @@ def make_app(
 
     connections = Connections(settings.database_url)
     sender = TaskPublisher(tasks)
+    allowed = settings.webhook_allow or AllowList()
+    kinds = Catalogue("jobs", JobKind.of_document, fetch("task.list_jobs"))
+    deliverer = None
+    if settings.webhook_secrets is not None:
+        webhooks = Sender(GuardedResolver(allowed), Signer(settings.webhook_secrets))
+        deliverer = Deliverer(connections, webhooks, partial(_once, kinds))
+    relay = Relay(connections, sender, settings.retention, deliverer.hurry if deliverer else _nobody)
     kept = store or DatabaseStore(connections, settings.max_jobs)
     context = Context(
         tasks=tasks,
         catalogue=Catalogue("queries", Query.of_document, fetch("task.list_queries")),
-        kinds=Catalogue("jobs", JobKind.of_document, fetch("task.list_jobs")),
+        kinds=kinds,
         jobs=kept,
         publisher=publisher or sender,
         schedules=schedule_store or DatabaseScheduleStore(connections),
         watcher=Watcher(kept, settings.max_watchers),
+        check_webhook=None if deliverer is None else partial(url.check, allowed=allowed),
         in_flight=InFlightRequests(),
         timeout=settings.timeout,
         stream_timeout=settings.stream_timeout,
@@ -104,7 +128,7 @@ def make_app(
     # Tornado tries them in this order: the busiest come first.
     routes = users.routes(context) + queries.routes(context) + jobs.routes(context)
     routes += schedules.routes(context) + health.routes(context)
-    closes: list[Close] = [connections.close]
+    closes: list[Close] = [connections.close] if deliverer is None else [deliverer.close, connections.close]
     if settings.demo:
         # Imported here alone: a server without the demo needs none of the drivers that it compares.
         from server.comparison import Comparison
@@ -113,4 +137,12 @@ def make_app(
         compared = Comparison(settings.database_url)
         routes += demo.routes(context, compared)
         closes.append(compared.close)
-    return WebApplication(routes, context, Relay(connections, sender), closes)
+    return WebApplication(routes, context, relay, deliverer, closes)
+
+
+def _once(kinds: Catalogue[JobKind], name: str) -> bool | None:
+    kind = kinds.known(name)
+    return None if kind is None else kind.once
+
+
+def _nobody() -> None: ...

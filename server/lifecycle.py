@@ -1,8 +1,9 @@
 """The life of one server process: it listens, serves until a signal, and stops in one order.
 
-    signal ─▶ the relay ends ─▶ /readyz is 503 ─▶ no new connections, nobody waits for news ─▶ requests in flight end
+    signal ─▶ relay and deliverer look at nothing more ─▶ /readyz is 503 ─▶ no new connections, nobody waits for news
+           ─▶ requests in flight end
            ─▶ those left are answered 503 ─▶ answers are written to their end, streams broken off
-           ─▶ connections, bridge and drivers are closed
+           ─▶ connections and bridge are closed, webhooks under way end, drivers are closed
 """
 
 import asyncio
@@ -58,7 +59,9 @@ async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_
     http = HTTPServer(app, **SERVER_OPTIONS)
     sockets = listen(settings, reuse_port=one_of_several)
     await bridge.start()
-    relaying = asyncio.create_task(app.relay.run(), name="relay")
+    looking = {asyncio.create_task(app.relay.run(), name="relay")}
+    if app.deliverer is not None:
+        looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
     http.add_sockets(sockets)
     notifier = Notifier()
     notifier.ready()
@@ -70,8 +73,9 @@ async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_
         loop.remove_reader(sys.stdin)
     liveness.cancel()
     notifier.stopping()
-    relaying.cancel()
-    await asyncio.wait({relaying})
+    for task in looking:
+        task.cancel()
+    await asyncio.wait(looking)
     await shut_down(http, app, bridge, settings)
 
 

@@ -1,10 +1,32 @@
 """What a server host can set."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from nowait import settings as fields
+from nowait.jobs.protocol import FOREVER
+from nowait.jobs.table import State
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.settings import PREFIX, SettingsError, setting
+from server.jobs.decisions import Retention
+from server.webhooks.addresses import AllowList
+from server.webhooks.signing import parse_secrets
+
+_WEEK = 7 * 86400.0  # seconds
+
+
+def _retention(what: str) -> Any:
+    return setting(_WEEK, _seconds_or_none, f"seconds that a job is kept that {what}, from 3600 on; none for ever")
+
+
+def _seconds_or_none(text: str) -> float:
+    if text == "none":
+        return math.inf
+    try:
+        return fields.seconds(3600, FOREVER)(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or none") from None
 
 
 @dataclass(frozen=True)
@@ -33,6 +55,22 @@ class Settings(fields.ServiceSettings):
     max_watchers: int = setting(
         1000, fields.integer(1, 100_000), "clients that may wait for news of jobs at once, in each process"
     )
+    retention_succeeded: float = _retention("has succeeded")
+    retention_failed: float = _retention("has failed")
+    retention_cancelled: float = _retention("was cancelled")
+    retention_expired: float = _retention("has expired")
+    webhook_secrets: tuple[str, ...] | None = setting(
+        None,
+        parse_secrets,
+        "what webhooks are signed with, one secret or, while receivers change theirs, two with a comma between;"
+        " none for no webhooks",
+    )
+    webhook_allow: AllowList | None = setting(
+        None,
+        AllowList.parse,
+        "where webhooks may go besides public addresses, by https:// and the ports 443 and 8443: names, addresses and"
+        " networks with commas between, :port behind, http:// before those that have no TLS",
+    )
     shutdown_timeout: float = setting(
         10.0, fields.seconds(0, 3600), "seconds that requests in flight get to end after SIGTERM; 0 for none"
     )
@@ -49,3 +87,13 @@ class Settings(fields.ServiceSettings):
     def __post_init__(self) -> None:
         if self.processes > 1 and self.port == 0:
             raise SettingsError(f"{PREFIX}PORT=0 is not allowed, expected the port that several processes share")
+
+    @property
+    def retention(self) -> Retention:
+        """The seconds that jobs are kept behind their end, by their final state."""
+        return {
+            State.SUCCEEDED: self.retention_succeeded,
+            State.FAILED: self.retention_failed,
+            State.CANCELLED: self.retention_cancelled,
+            State.EXPIRED: self.retention_expired,
+        }

@@ -46,7 +46,7 @@ JOBS = (
     "tests/tasks/test_jobs_attempts.py", "tests/tasks/test_jobs_pools.py",
     "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py", "tests/server/test_jobs_routes.py",
     "tests/server/test_job_events.py", "tests/server/test_schedules_routes.py", "tests/server/test_schedules_store.py",
-    "tests/schedules/test_beat.py",
+    "tests/server/test_job_ends.py", "tests/schedules/test_beat.py", "tests/webhooks/test_deliverer.py",
 )  # fmt: skip
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
 LONG_POOLS = {"gevent", "solo"}
@@ -197,7 +197,7 @@ def database_url(given_database_url: str | None, request: pytest.FixtureRequest)
     else:
         url = given_database_url
     with connect(url) as connection:
-        for table in ("jobs", "schedules"):
+        for table in ("deliveries", "jobs", "schedules"):
             connection.cursor().execute(f"DELETE FROM {table}")
     return url
 

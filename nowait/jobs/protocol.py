@@ -5,6 +5,7 @@
       └──retry, recall──┘
     queued ──expire──▶ expired
     queued, running ──cancel──▶ cancelled
+    failed ──reopen──▶ queued
 
 The database owns the job; the message that a worker gets is a wake-up. What a worker does names the attempt that it
 claimed, the fencing token: of a worker that was thought to be lost, nothing reaches the row any more.
@@ -18,26 +19,34 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     DateTime,
+    Insert,
     Integer,
     Select,
+    String,
     Update,
     bindparam,
+    case,
     delete,
     func,
+    insert,
     select,
     text,
     update,
 )
 from sqlalchemy.sql.dml import Delete
 
-from nowait.jobs.table import State, jobs
+from nowait.jobs.table import Delivery, State, deliveries, jobs
 
 LEASE = 14.0  # seconds that a worker has a job without a heartbeat; a server notices within another
 HEARTBEAT = 3.0  # seconds between two
 UNCONFIRMED = 5.0  # seconds after which a message is sent again that the broker has not confirmed
 CONFIRMED = 600.0  # seconds after which one is that it has
-RETENTION = 7 * 86400.0  # seconds that a job is kept behind its end
+ENDED = 3600.0  # seconds behind its end after which a server looks at a job, to keep or to delete it
+FOREVER = 100 * 365 * 86400.0  # seconds that a job is kept that is not to be deleted
 MAX_LOST = 5  # workers that a job may lose
+MAX_HISTORY = 20  # attempts that a job's history has, the last ones
+
+LOST = "lost"  # the reason of an attempt whose worker was
 
 NOW: ColumnElement[Any] = func.utc_timestamp(6, type_=DateTime())
 
@@ -95,14 +104,15 @@ def succeeded(job_id: str, attempt: int) -> tuple[Select[Any], dict[str, Any]]:
     return _SUCCEEDED, {"the_job": job_id, "held": attempt}
 
 
-def retry(job_id: str, attempt: int, seconds: float) -> Step:
-    """Wait for another attempt, as this one has failed."""
-    return _RETRY, {"the_job": job_id, "held": attempt, "pause": microseconds(seconds)}
+def retry(job_id: str, attempt: int, seconds: float, reason: str) -> Step:
+    """Wait for another attempt, as this one has failed; `reason` is the end of a problem's type."""
+    return _RETRY, {"the_job": job_id, "held": attempt, "pause": microseconds(seconds), "why": reason}
 
 
 def fail(job_id: str, attempt: int, error: dict[str, Any]) -> Step:
-    """End without a result; `error` is for clients."""
-    return _FAIL, {"the_job": job_id, "held": attempt, "problem": error}
+    """End without a result; `error` is for clients, a problem document."""
+    reason = error["type"].rpartition(":")[2]
+    return _FAIL, {"the_job": job_id, "held": attempt, "problem": error, "why": reason}
 
 
 # The server's steps.
@@ -112,6 +122,38 @@ def cancel(job_id: str, owner: str) -> Update:
     """End it: no effect of it is committed from now on."""
     unfinished = jobs.c.state.in_([State.QUEUED.value, State.RUNNING.value])
     return _final(State.CANCELLED, jobs.c.id == job_id, jobs.c.owner == owner, unfinished)
+
+
+def reopen(job_id: str, owner: str) -> Update:
+    """Have a job that has failed wait for another attempt, whatever it has lost and however late it is.
+
+    The lost workers are forgotten, and so is its end. What it has used up of its retries stays used up: without any
+    left, this is one attempt more.
+    """
+    return _step(jobs.c.id == job_id, jobs.c.owner == owner, jobs.c.state == State.FAILED.value).values(
+        state=State.QUEUED.value,
+        due=later(UNCONFIRMED),
+        failures=jobs.c.attempt,
+        reopened=jobs.c.reopened + 1,
+        progress=None,
+        error=None,
+        eta=None,
+        expires=None,
+        finished=None,
+    )
+
+
+def redeliver(job_id: str, owner: str) -> Update:
+    """Keep a job that has ended for the delivery of its webhook, which deliver_again() or deliver() have begin."""
+    final = [state.value for state in State if state.final]
+    job = (jobs.c.id == job_id, jobs.c.owner == owner, jobs.c.state.in_(final), jobs.c.webhook.is_not(None))
+    return _step(*job).values(due=later(ENDED))
+
+
+def deliver_again(job_id: str) -> Update:
+    """Have a delivery, of a job that is locked, attempted now."""
+    again = update(deliveries).where(deliveries.c.job_id == job_id)
+    return again.values(state=Delivery.PENDING.value, due=NOW)
 
 
 @cache
@@ -124,10 +166,14 @@ def due(limit: int, publishing: bool = True) -> Select[Any]:
     """
     columns = [jobs.c[name] for name in ("id", "queue", "state", "attempt", "failures")]
     expired = jobs.c.expires <= NOW
+    webhook = jobs.c.webhook.is_not(None).label("webhook")
+    # Read, and not locked: whoever changes it has the job's row.
+    delivery = select(deliveries.c.state).where(deliveries.c.job_id == jobs.c.id).scalar_subquery().label("delivery")
+    age = func.timestampdiff(text("MICROSECOND"), jobs.c.finished, NOW).label("age")
     looked_at = () if publishing else ((jobs.c.state != State.QUEUED.value) | expired,)
     # Without the index's name the database scans the table, and locks what it sees of it.
     return (
-        select(*columns, expired.label("expired"))
+        select(*columns, expired.label("expired"), webhook, delivery, age)
         .with_hint(jobs, "FORCE INDEX (due)")
         .where(jobs.c.due <= NOW, *looked_at)
         .order_by(jobs.c.due)
@@ -149,18 +195,37 @@ def expire(job_ids: Collection[str]) -> Update:
 def recall(job_id: str, seconds: float) -> Update:
     """Wait for another attempt of a job, locked by due(), whose worker is lost."""
     return _step(jobs.c.id == job_id).values(
-        state=State.QUEUED.value, worker=None, eta=later(seconds), due=later(seconds)
+        state=State.QUEUED.value, eta=later(seconds), due=later(seconds), history=_history(LOST)
     )
 
 
 def give_up(job_id: str, error: dict[str, Any]) -> Update:
     """End a job, locked by due(), that has lost too many workers."""
-    return _final(State.FAILED, jobs.c.id == job_id).values(error=error)
+    return _final(State.FAILED, jobs.c.id == job_id).values(error=error, history=_history(LOST))
 
 
-def prune(job_ids: Collection[str]) -> Delete:
-    """Delete jobs, locked by due(), whose time is over."""
-    return delete(jobs).where(jobs.c.id.in_(job_ids))
+def deliver(job_ids: Collection[str]) -> Insert:
+    """Have the end of jobs, which are locked, delivered."""
+    return insert(deliveries).values(
+        [{"job_id": job_id, "state": Delivery.PENDING.value, "due": NOW} for job_id in job_ids]
+    )
+
+
+def keep(job_ids: Collection[str], seconds: float) -> Update:
+    """Look at jobs that have ended again so many seconds behind their end."""
+    kept = microseconds(min(seconds, FOREVER))
+    until = func.timestampadd(text("MICROSECOND"), kept, jobs.c.finished, type_=DateTime())
+    return _update(jobs.c.id.in_(job_ids)).values(due=until)
+
+
+def prune(job_ids: Collection[str]) -> tuple[Delete, Delete]:
+    """Delete jobs, locked by due() or otherwise, with all that there is of them."""
+    return withdraw(job_ids), delete(jobs).where(jobs.c.id.in_(job_ids))
+
+
+def withdraw(job_ids: Collection[str]) -> Delete:
+    """Delete the deliveries of jobs that are locked."""
+    return delete(deliveries).where(deliveries.c.job_id.in_(job_ids))
 
 
 def confirm(job_ids: Collection[str], attempt: int) -> Update:
@@ -181,7 +246,24 @@ def _update(*where: ColumnElement[bool]) -> Update:
 
 
 def _final(state: State, *where: ColumnElement[bool]) -> Update:
-    return _step(*where).values(state=state.value, finished=NOW, due=later(RETENTION))
+    # The server that finds it due has its webhook delivered, and knows how long it is kept.
+    due = case((jobs.c.webhook.is_not(None), NOW), else_=later(ENDED))
+    return _step(*where).values(state=state.value, finished=NOW, due=due)
+
+
+def _history(reason: str | ColumnElement[str]) -> ColumnElement[Any]:
+    """The history with the attempt that ends now.
+
+    The statement must not change what it is made of: a database sets one column after the other, and this one last.
+    """
+    moment = "%Y-%m-%dT%H:%i:%s.%fZ"
+    attempt = func.json_object(
+        "attempt", jobs.c.attempt, "worker", jobs.c.worker, "started", func.date_format(jobs.c.started, moment),
+        "ended", func.date_format(NOW, moment), "reason", reason,
+    )  # fmt: skip
+    before = func.coalesce(jobs.c.history, func.json_array())
+    full = func.json_length(before) >= MAX_HISTORY
+    return func.json_array_append(case((full, func.json_remove(before, "$[0]")), else_=before), "$", attempt)
 
 
 def _unless_null(column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -191,6 +273,7 @@ def _unless_null(column: ColumnElement[Any], condition: ColumnElement[bool]) -> 
 _JOB, _HELD = jobs.c.id == bindparam("the_job"), bindparam("held", type_=Integer)
 _RUNNING = (_JOB, jobs.c.attempt == _HELD, jobs.c.state == State.RUNNING.value)
 _LEASE, _PAUSE = bindparam("lease", type_=BigInteger), bindparam("pause", type_=BigInteger)
+_WHY = bindparam("why", type_=String)
 _CLAIM = _step(
     _JOB,
     jobs.c.state == State.QUEUED.value,
@@ -208,8 +291,10 @@ _SUCCEEDED = select(jobs.c.id).where(_JOB, jobs.c.attempt == _HELD, jobs.c.state
 _RETRY = _step(*_RUNNING).values(
     state=State.QUEUED.value,
     failures=jobs.c.failures + 1,
-    worker=None,
     eta=later_by(_PAUSE),
     due=later_by(_PAUSE),
+    history=_history(_WHY),
 )
-_FAIL = _final(State.FAILED, *_RUNNING).values(failures=jobs.c.failures + 1, error=bindparam("problem"))
+_FAIL = _final(State.FAILED, *_RUNNING).values(
+    failures=jobs.c.failures + 1, error=bindparam("problem"), history=_history(_WHY)
+)

@@ -86,14 +86,14 @@ jobs = Table(
     Column("parameters", _json, nullable=False),
     Column("retry", _json, nullable=False),  # see nowait.jobs.retry
     Column("state", _enum(State), nullable=False),
-    Column("due", _moment, nullable=False),  # publish | the lease ends | delete
+    Column("due", _moment, nullable=False),  # publish | the lease ends | deliver | delete
     Column("attempt", _count, nullable=False, server_default="0"),  # the fencing token: one more with each claim
-    Column("failures", _count, nullable=False, server_default="0"),  # attempts that raised
+    Column("failures", _count, nullable=False, server_default="0"),  # attempts that raised, or are forgiven
     Column("version", _count, nullable=False, server_default="0"),  # one more with each change that a client sees
     Column("progress", _json),
     Column("result", mysql.LONGTEXT),  # JSON
     Column("error", _json),
-    Column("worker", String(255)),
+    Column("worker", String(255)),  # of the last attempt
     Column("created", _moment, nullable=False),
     Column("eta", _moment),  # not begun before, the first time or again
     Column("expires", _moment),
@@ -104,6 +104,7 @@ jobs = Table(
     Column("schedule", String(100)),
     Column("tick", _moment),  # of the schedule; NULL for a job that it has made out of turn
     Column("webhook", _url),  # gets the end of the job; what has become of that is in `deliveries`
+    Column("reopened", _count, nullable=False, server_default="0"),  # how often a client had it tried again at its end
     Column("history", _json),  # the attempts that have ended without success, see nowait.jobs.protocol
     UniqueConstraint("owner", "idempotency_key", name="idempotency"),
     UniqueConstraint("owner", "schedule", "tick", name="tick"),
@@ -147,7 +148,7 @@ deliveries = Table(
     Column("state", _enum(Delivery), nullable=False),
     Column("due", _moment),  # the next attempt; NULL for none
     Column("attempt", _count, nullable=False, server_default="0"),  # that was begun last; the fencing token
-    Column("attempted", _moment),  # when that was
+    Column("attempted", _moment),  # when that was; of a later end of the job it is another moment
     Column("outcome", String(100)),  # of the last one that has ended
     Index("due", "due"),
     **_options,

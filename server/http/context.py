@@ -7,6 +7,7 @@ from server.catalogue import Catalogue
 from server.http.in_flight import InFlightRequests
 from server.jobs.kind import JobKind
 from server.jobs.model import Publisher, Store
+from server.jobs.request import CheckWebhook
 from server.jobs.watcher import Watcher
 from server.query import Query
 from server.schedules.model import ScheduleStore
@@ -24,6 +25,7 @@ class Context:
         publisher: wakes workers for them.
         watcher: finds out which of them have changed.
         schedules: where schedules are kept.
+        check_webhook: what a job's webhook may be; None where none is configured.
         in_flight: the requests of this server.
         timeout: seconds that a request may take.
         stream_timeout: seconds that a stream may take; its first part has to come within `timeout`.
@@ -37,6 +39,7 @@ class Context:
     publisher: Publisher
     watcher: Watcher
     schedules: ScheduleStore
+    check_webhook: CheckWebhook | None
     in_flight: InFlightRequests
     timeout: float
     stream_timeout: float

@@ -23,6 +23,7 @@ from server.jobs.model import (
     KeyInUse,
     KeyReused,
     NewJob,
+    NotEnded,
     SchemaMissing,
     StoreUnavailable,
     TooManyJobs,
@@ -41,6 +42,7 @@ _PROBLEMS: dict[type[Exception], Problem] = {
     KeyInUse: problem.KEY_IN_USE,
     TooManyJobs: problem.TOO_MANY_JOBS,
     AlreadyEnded: problem.JOB_ENDED,
+    NotEnded: problem.JOB_NOT_ENDED,
 }
 
 T = TypeVar("T")
@@ -149,15 +151,14 @@ class JobHandler(BaseHandler):
         job, replayed = await self.ask(lambda timeout: self.context.jobs.add(new, timeout))
         with self.watching(job.id) as watch:
             if not replayed:
-                self._send(job, None if watch is None else self.wait)
+                self.send(job, None if watch is None else self.wait)
             job = await self.hold(job, watch, ended)
         if replayed:
             self.set_header("Idempotent-Replayed", "true")
-        if job.state.final:
-            self.set_header("Content-Location", document.path(job.id))
-        else:
-            self.set_status(202)
-            self.set_header("Location", document.path(job.id))
+        if not job.state.final:
+            await self.finish_accepted(job, watch)
+            return
+        self.set_header("Content-Location", document.path(job.id))
         self.set_applied(watch)
         await self.finish_job(job)
 
@@ -168,8 +169,18 @@ class JobHandler(BaseHandler):
         start, result, end = document.parts(job, self.once(job))
         await self.finish_encoded(start, Encoded(result), end)
 
-    def _send(self, job: Job, wait: float | None) -> None:
-        """Wake a worker; what it answers has the job looked at."""
+    async def finish_accepted(self, job: Job, watch: Watch | None = None) -> None:
+        """The same, as 202: what was wanted of the job is still to come."""
+        self.set_status(202)
+        self.set_header("Location", document.path(job.id))
+        self.set_applied(watch)
+        await self.finish_job(job)
+
+    def send(self, job: Job, wait: float | None) -> None:
+        """Wake a worker, for an answer that may be held back for `wait` seconds, None for not at all.
+
+        What the worker answers has the job looked at.
+        """
         answered = self.context.publisher.send(job, wait)
         if answered is not None:
             answered.add_done_callback(lambda _: self.context.watcher.poke(job.id))

@@ -97,9 +97,11 @@ KEY_IN_USE = _own(
     409, "idempotency-key-in-use", "Idempotency key in use", "The first request with the key has not ended.", 1
 )
 JOB_ENDED = _own(409, "job-ended", "Job ended", "The job has ended.")
+JOB_NOT_ENDED = _own(409, "job-not-ended", "Job not ended", "The job has not ended.", 1)
 # Those above.
 OWN = (
-    QUERY_BROKEN, JOBS_UNAVAILABLE, JOBS_SCHEMA, TOO_MANY_JOBS, TOO_MANY_WATCHERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED
+    QUERY_BROKEN, JOBS_UNAVAILABLE, JOBS_SCHEMA, TOO_MANY_JOBS, TOO_MANY_WATCHERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED,
+    JOB_NOT_ENDED,
 )  # fmt: skip
 
 

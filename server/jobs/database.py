@@ -15,7 +15,16 @@ from nowait.jobs.table import State, jobs
 from server.jobs import rows
 from server.jobs.batches import Batches
 from server.jobs.connections import DUPLICATE, LOCK_WAIT, Connections, error_number
-from server.jobs.model import AlreadyEnded, Job, KeyInUse, KeyReused, NewJob, StoreUnavailable, TooManyJobs
+from server.jobs.model import (
+    AlreadyEnded,
+    Job,
+    KeyInUse,
+    KeyReused,
+    NewJob,
+    NotEnded,
+    StoreUnavailable,
+    TooManyJobs,
+)
 from server.jobs.quota import Quota
 
 _LARGEST_BATCH = 1024 * 1024  # characters of parameters; far below the database's max_allowed_packet
@@ -71,6 +80,20 @@ class DatabaseStore:
         job = await self._connections.transaction(partial(_cancel, job_id, owner), timeout)
         if job is not None and job.state != State.CANCELLED:
             raise AlreadyEnded(job)
+        return job
+
+    async def retry(self, job_id: str, owner: str, timeout: float) -> Job | None:
+        """As `Store.retry`."""
+        job = await self._connections.transaction(partial(_retry, job_id, owner), timeout)
+        if job is not None and job.state.final:
+            raise AlreadyEnded(job)
+        return job
+
+    async def redeliver(self, job_id: str, owner: str, timeout: float) -> Job | None:
+        """As `Store.redeliver`."""
+        job = await self._connections.transaction(partial(_redeliver, job_id, owner), timeout)
+        if job is not None and job.webhook is not None and not job.state.final:
+            raise NotEnded(job)
         return job
 
     async def versions(self, job_ids: Collection[str], timeout: float) -> dict[str, int]:
@@ -181,4 +204,19 @@ async def _get(job_id: str, owner: str, connection: AsyncConnection) -> Job | No
 
 async def _cancel(job_id: str, owner: str, connection: AsyncConnection) -> Job | None:
     await connection.execute(protocol.cancel(job_id, owner))
+    return await _get(job_id, owner, connection)
+
+
+async def _retry(job_id: str, owner: str, connection: AsyncConnection) -> Job | None:
+    if (await connection.execute(protocol.reopen(job_id, owner))).rowcount:
+        # There will be another end, which is delivered instead.
+        await connection.execute(protocol.withdraw([job_id]))
+    return await _get(job_id, owner, connection)
+
+
+async def _redeliver(job_id: str, owner: str, connection: AsyncConnection) -> Job | None:
+    # The job first, as all do who change both.
+    if (await connection.execute(protocol.redeliver(job_id, owner))).rowcount:
+        if not (await connection.execute(protocol.deliver_again(job_id))).rowcount:
+            await connection.execute(protocol.deliver([job_id]))
     return await _get(job_id, owner, connection)

@@ -1,15 +1,15 @@
 """What is to be done about jobs that are due. No I/O."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.sql.dml import UpdateBase
 
 from nowait.jobs import protocol
-from nowait.jobs.protocol import MAX_LOST, UNCONFIRMED
+from nowait.jobs.protocol import ENDED, MAX_LOST, UNCONFIRMED
 from nowait.jobs.retry import backoff
-from nowait.jobs.table import State
+from nowait.jobs.table import Delivery, State
 
 WORKER_LOST = {
     "type": "urn:problem-type:nowait:worker-lost",
@@ -18,12 +18,22 @@ WORKER_LOST = {
     "detail": f"More than {MAX_LOST} workers were lost while they ran the job.",
 }
 
+Retention = Mapping[State, float]
+"""Seconds that jobs are kept behind their end, by their final state; inf for ever."""
+
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 600.0  # seconds; a job that ends its workers should not end all of them at once
 
 
 @dataclass(frozen=True)
 class DueJob:
-    """A row of protocol.due()."""
+    """A row of protocol.due().
+
+    Attributes:
+        expired: it was to begin before now.
+        webhook: its end is to be delivered.
+        delivery: what has become of that; None when it has not begun.
+        age: seconds since its end; None for a job that has not ended.
+    """
 
     id: str
     queue: str
@@ -31,6 +41,9 @@ class DueJob:
     attempt: int
     failures: int
     expired: bool
+    webhook: bool = False
+    delivery: Delivery | None = None
+    age: float | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,9 @@ class Plan:
 
     Attributes:
         expire, prune: ids of jobs.
+        keep: ids of jobs that have ended, by the seconds that they are kept behind their end.
+        deliver: ids of those whose webhook is due.
+        hold: ids of those that would be deleted, if their webhook were not pending.
         recall: ids of jobs, with the seconds until their next attempt.
         give_up: ids of jobs.
         messages: for the jobs that wait.
@@ -55,22 +71,30 @@ class Plan:
 
     expire: list[str] = field(default_factory=list)
     prune: list[str] = field(default_factory=list)
+    keep: dict[float, list[str]] = field(default_factory=dict)
+    deliver: list[str] = field(default_factory=list)
+    hold: list[str] = field(default_factory=list)
     recall: list[tuple[str, float]] = field(default_factory=list)
     give_up: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
 
     @classmethod
-    def of(cls, jobs: Iterable[DueJob]) -> "Plan":
+    def of(cls, jobs: Iterable[DueJob], retention: Retention) -> "Plan":
         """Decide about jobs that are due."""
         plan = cls()
         for job in jobs:
-            plan._add(job)
+            if job.state.final:
+                plan._add_final(job, retention[job.state])
+            else:
+                plan._add(job)
         return plan
 
     @property
     def size(self) -> int:
         """How many jobs it is about."""
-        return len(self.expire) + len(self.prune) + len(self.recall) + len(self.give_up) + len(self.messages)
+        kept = sum(map(len, self.keep.values()))
+        final = len(self.prune) + kept + len(self.hold)
+        return final + len(self.expire) + len(self.recall) + len(self.give_up) + len(self.messages)
 
     @property
     def urgent(self) -> bool:
@@ -83,7 +107,12 @@ class Plan:
         if self.expire:
             steps.append(protocol.expire(self.expire))
         if self.prune:
-            steps.append(protocol.prune(self.prune))
+            steps += protocol.prune(self.prune)
+        if self.deliver:
+            steps.append(protocol.deliver(self.deliver))
+        steps += [protocol.keep(job_ids, seconds) for seconds, job_ids in self.keep.items()]
+        if self.hold:
+            steps.append(protocol.postpone(self.hold, ENDED))
         if self.messages:
             steps.append(protocol.postpone([message.job_id for message in self.messages], UNCONFIRMED))
         steps += [protocol.recall(job_id, seconds) for job_id, seconds in self.recall]
@@ -91,9 +120,7 @@ class Plan:
         return steps
 
     def _add(self, job: DueJob) -> None:
-        if job.state.final:
-            self.prune.append(job.id)
-        elif job.state == State.RUNNING:
+        if job.state == State.RUNNING:
             # The lease is over.
             lost = job.attempt - job.failures
             if lost > MAX_LOST:
@@ -105,6 +132,18 @@ class Plan:
         else:
             self.messages.append(Message(job.id, job.attempt + 1, job.queue))
 
+    def _add_final(self, job: DueJob, kept: float) -> None:
+        over = job.age is None or job.age >= kept
+        if job.webhook and job.delivery is None:
+            self.deliver.append(job.id)
+            over = False
+        if not over:
+            self.keep.setdefault(kept, []).append(job.id)
+        elif job.delivery is Delivery.PENDING:
+            self.hold.append(job.id)
+        else:
+            self.prune.append(job.id)
+
 
 def _pause(lost: int) -> float:
     """Seconds until another worker may have a job that has lost so many. One may be an accident."""
@@ -113,4 +152,8 @@ def _pause(lost: int) -> float:
 
 def due_job(row: Any) -> DueJob:
     """Of a row of protocol.due()."""
-    return DueJob(row.id, row.queue, State(row.state), row.attempt, row.failures, bool(row.expired))
+    delivery = None if row.delivery is None else Delivery(row.delivery)
+    return DueJob(
+        row.id, row.queue, State(row.state), row.attempt, row.failures, bool(row.expired), bool(row.webhook), delivery,
+        None if row.age is None else row.age / 1e6,
+    )  # fmt: skip

@@ -5,19 +5,29 @@ from datetime import datetime
 from typing import Any
 
 from nowait.jobs.table import State
-from server.jobs.model import Job
+from server.jobs.model import Job, Webhook
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def summary(job: Job, once: bool | None) -> dict[str, Any]:
-    """The document, without the result.
+    """The document, without what makes it long: result and history.
 
     Args:
         job: the job.
         once: as that of its kind; None when that is not known.
     """
-    return {**_before_result(job), **_after_result(job, once)}
+    document = {**_before_result(job), **_after_result(job, once)}
+    del document["history"]
+    return document
+
+
+def without_result(job: Job, once: bool | None) -> bytes:
+    """The document as JSON, without the result alone.
+
+    Args: as those of summary().
+    """
+    return _bytes(_encode({**_before_result(job), **_after_result(job, once)}))
 
 
 def parts(job: Job, once: bool | None) -> tuple[bytes, bytes, bytes]:
@@ -55,20 +65,32 @@ def _before_result(job: Job) -> dict[str, Any]:
 def _after_result(job: Job, once: bool | None) -> dict[str, Any]:
     return {
         "error": job.error,
-        "created": _text(job.created),
-        "next": _text(job.eta) if job.state is State.QUEUED else None,
-        "started": _text(job.started),
-        "finished": _text(job.finished),
-        "expires": _text(job.expires),
+        "worker": job.worker if job.state is State.RUNNING else None,
+        "history": job.history or [],
+        "created": text(job.created),
+        "next": text(job.eta) if job.state is State.QUEUED else None,
+        "started": text(job.started),
+        "finished": text(job.finished),
+        "expires": text(job.expires),
         "once": once,
         "schedule": job.schedule,
-        "tick": _text(job.tick),
-        "webhook": None,
+        "tick": text(job.tick),
+        "webhook": None if job.webhook is None else _webhook(job.webhook),
         "urls": {"self": path(job.id), "events": f"{path(job.id)}/events"},
     }
 
 
-def _text(moment: datetime | None) -> str | None:
+def _webhook(webhook: Webhook) -> dict[str, Any]:
+    return {
+        "url": webhook.url,
+        "state": webhook.state.value,
+        "attempts": webhook.attempts,
+        "next": text(webhook.next),
+        "outcome": webhook.outcome,
+    }
+
+
+def text(moment: datetime | None) -> str | None:
     """RFC 3339."""
     return None if moment is None else moment.isoformat(timespec="microseconds") + "Z"
 

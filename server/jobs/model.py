@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from nowait.jobs.retry import Retry
-from nowait.jobs.table import State
+from nowait.jobs.table import Delivery, State
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class NewJob:
         key: what makes a repeated request the same one; None for none.
         fingerprint: SHA-256 of the canonical request, 32 bytes; None without a key.
         schedule: the name of the schedule that it is one of, out of turn; None for none.
-        webhook: gets its end; None for none.
+        webhook: the URL that gets its end; None for none.
     """
 
     id: str
@@ -48,6 +48,25 @@ class NewJob:
 
 
 @dataclass(frozen=True)
+class Webhook:
+    """What becomes of a job's webhook.
+
+    Attributes:
+        url: that gets the end of the job.
+        state: PENDING also as long as the job has not ended.
+        attempts: that were begun.
+        next: the moment of the next one; None for none, and as long as the job has not ended.
+        outcome: of the last one that has ended, see `server.webhooks.outcome`; None for none.
+    """
+
+    url: str
+    state: Delivery = Delivery.PENDING
+    attempts: int = 0
+    next: datetime | None = None
+    outcome: str | None = None
+
+
+@dataclass(frozen=True)
 class Job:
     """A row of the table; moments are UTC without a zone, by the database's clock.
 
@@ -60,6 +79,11 @@ class Job:
         eta: before which it is not begun (again); None for none.
         schedule: the name of the schedule that has made it; None for none.
         tick: of the schedule; None where it was made out of turn.
+        worker: that has the last attempt, or had it; None before the first.
+        reopened: how often a client had it tried again at its end.
+        history: the attempts that have ended without success, objects as JSON has them; None for none, and where it
+            was not asked for.
+        webhook: None for none.
     """
 
     id: str
@@ -82,6 +106,10 @@ class Job:
     finished: datetime | None
     schedule: str | None = None
     tick: datetime | None = None
+    worker: str | None = None
+    reopened: int = 0
+    history: list[dict[str, Any]] | None = None
+    webhook: Webhook | None = None
 
 
 class StoreUnavailable(Exception):
@@ -105,7 +133,7 @@ class TooManyJobs(Exception):
 
 
 class AlreadyEnded(Exception):
-    """The job cannot be cancelled any more.
+    """The job cannot be cancelled any more, or cannot be tried again.
 
     Attributes:
         job: as it has ended.
@@ -113,6 +141,18 @@ class AlreadyEnded(Exception):
 
     def __init__(self, job: Job) -> None:
         super().__init__(f"the job has ended: {job.state.value}")
+        self.job = job
+
+
+class NotEnded(Exception):
+    """The job has no end yet that could be delivered.
+
+    Attributes:
+        job: as it is.
+    """
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"the job has not ended: {job.state.value}")
         self.job = job
 
 
@@ -146,6 +186,20 @@ class Store(Protocol):
 
     async def cancel(self, job_id: str, owner: str, timeout: float) -> Job | None:
         """Cancel it, also one that is cancelled; None when there is none. Raises AlreadyEnded."""
+
+    async def retry(self, job_id: str, owner: str, timeout: float) -> Job | None:
+        """Have a job that has failed tried again; one that has not ended is left as it is.
+
+        Once it is committed, its Publisher's send() wakes a worker.
+
+        Returns the job, and None when there is none. Raises AlreadyEnded for one that has ended otherwise.
+        """
+
+    async def redeliver(self, job_id: str, owner: str, timeout: float) -> Job | None:
+        """Have the webhook of a job that has ended sent now, whatever has become of it.
+
+        Returns the job, unchanged when it has no webhook, and None when there is none. Raises NotEnded.
+        """
 
     async def versions(self, job_ids: Collection[str], timeout: float) -> dict[str, int]:
         """The versions of those that are there."""

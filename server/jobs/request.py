@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,9 @@ from server.jobs.model import NewJob
 MAX_SECONDS = 10 * 365 * 86400.0
 
 _MEMBERS = ("name", "parameters", "countdown", "eta", "expires", "retry", "webhook")
+CheckWebhook = Callable[[Any], str]
+"""Returns the URL that a webhook may have; raises ValueError with what is expected."""
+
 _YEARS = range(1970, 9000)  # a DATETIME ends with the year 9999, and something may be added to it
 
 # A string of RFC 8941, 3.3.3; or, as most send it, the text alone.
@@ -37,6 +40,7 @@ class JobRequest:
         parameters: as given; not checked yet.
         countdown, eta, expires_in, expires: as those of NewJob.
         retry: the members of Retry that are given.
+        webhook: the URL that gets its end; None for none.
         fingerprint: SHA-256 of what is given, in a form that all equal requests share.
     """
 
@@ -47,11 +51,17 @@ class JobRequest:
     expires_in: float | None
     expires: datetime | None
     retry: Mapping[str, Any]
+    webhook: str | None
     fingerprint: bytes
 
     @classmethod
-    def of_body(cls, body: Any) -> "JobRequest":
-        """Of a JSON value. Raises BadRequest."""
+    def of_body(cls, body: Any, check_webhook: CheckWebhook | None = None) -> "JobRequest":
+        """Of a JSON value. Raises BadRequest.
+
+        Args:
+            body: the value.
+            check_webhook: what a webhook may be; None where none is configured.
+        """
         if not isinstance(body, dict):
             raise BadRequest("An object with name and parameters is expected.")
         for member in body:
@@ -62,8 +72,6 @@ class JobRequest:
         name = given.get("name")
         if not isinstance(name, str):
             raise BadRequest("name: the name of a job is expected.")
-        if "webhook" in given:
-            raise BadRequest("webhook: none is configured.")
         if "countdown" in given and "eta" in given:
             raise BadRequest("countdown: it is expected without eta.")
         given.setdefault("parameters", {})
@@ -77,6 +85,7 @@ class JobRequest:
             expires_in=_seconds("expires", expires) if relative else None,
             expires=None if relative else _moment("expires", expires),
             retry=_retry(given.get("retry", {})),
+            webhook=_webhook(given.get("webhook"), check_webhook),
             fingerprint=_fingerprint(given),
         )
 
@@ -95,6 +104,7 @@ class JobRequest:
             expires=self.expires,
             key=key,
             fingerprint=None if key is None else self.fingerprint,
+            webhook=self.webhook,
         )
 
 
@@ -141,6 +151,17 @@ def _retry(value: Any) -> dict[str, Any]:
         return members(value)
     except BadRetry as error:
         raise BadRequest(str(error)) from error
+
+
+def _webhook(value: Any, check: CheckWebhook | None) -> str | None:
+    if value is None:
+        return None
+    if check is None:
+        raise BadRequest("webhook: none is configured.")
+    try:
+        return check(value)
+    except ValueError as error:
+        raise BadRequest(f"webhook: {error}") from error
 
 
 def _fingerprint(given: dict[str, Any]) -> bytes:

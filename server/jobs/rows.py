@@ -10,11 +10,19 @@ from sqlalchemy.sql import ColumnElement
 
 from nowait.jobs.protocol import NOW, UNCONFIRMED, later, later_by, microseconds
 from nowait.jobs.retry import Retry
-from nowait.jobs.table import State, jobs
-from server.jobs.model import Job, NewJob
+from nowait.jobs.table import Delivery, State, deliveries, jobs
+from server.jobs.model import Job, NewJob, Webhook
 
-_COLUMNS = [jobs.c[field.name] for field in fields(Job)]
-_WITHOUT_RESULT = [column for column in _COLUMNS if column is not jobs.c.result]
+_WEBHOOK = [
+    deliveries.c.state.label("delivery"),
+    deliveries.c.attempt.label("deliveries"),
+    deliveries.c.due.label("next_delivery"),
+    deliveries.c.outcome,
+]
+COLUMNS = [*(jobs.c[field.name] for field in fields(Job)), *_WEBHOOK]
+"""What job() reads, of WITH_DELIVERIES."""
+WITH_DELIVERIES = jobs.outerjoin(deliveries, deliveries.c.job_id == jobs.c.id)
+_LISTED = [column for column in COLUMNS if column not in (jobs.c.result, jobs.c.history)]
 _MOMENTS = (jobs.c.id, jobs.c.created, jobs.c.eta, jobs.c.expires)
 _UNFINISHED = (State.QUEUED.value, State.RUNNING.value)
 
@@ -35,11 +43,11 @@ def added(job: NewJob) -> tuple[dict[str, Any], frozenset[str]]:
         "queue": job.queue,
         "parameters": job.parameters,
         "retry": job.retry.document(),
+        "webhook": job.webhook,
         "idempotency_key": job.key,
         # aiomysql takes no bytes beside PyMySQL from 1.2 on.
         "digits": None if job.fingerprint is None else job.fingerprint.hex(),
         "schedule": job.schedule,
-        "webhook": job.webhook,
     }
     return {**values, **given}, frozenset(given)
 
@@ -96,27 +104,28 @@ def new(job: NewJob, row: Row[Any]) -> Job:
         started=None,
         finished=None,
         schedule=job.schedule,
+        webhook=None if job.webhook is None else Webhook(job.webhook),
     )
 
 
 def of_id(job_id: str, owner: str) -> Select[Any]:
     """The job of an id, with its result."""
-    return select(*_COLUMNS).where(jobs.c.id == job_id, jobs.c.owner == owner)
+    return _select(COLUMNS).where(jobs.c.id == job_id, jobs.c.owner == owner)
 
 
 def of_key(owner: str, key: str) -> Select[Any]:
     """The job of a key, with its result, and the fingerprint of the request that made it."""
-    return select(*_COLUMNS, jobs.c.fingerprint).where(jobs.c.owner == owner, jobs.c.idempotency_key == key)
+    return _select([*COLUMNS, jobs.c.fingerprint]).where(jobs.c.owner == owner, jobs.c.idempotency_key == key)
 
 
 def listed(
     owner: str, limit: int, before: str | None, state: State | None, name: str | None, schedule: str | None
 ) -> Select[Any]:
-    """Up to `limit` jobs without their results, the newest first."""
+    """Up to `limit` jobs without their results and histories, the newest first."""
     # In the order of an index, of which the first rows are enough; the database might sort all of the owner's instead.
     # Those of a schedule are few among many.
     index = "tick" if schedule is not None else "PRIMARY" if state is None else "state"
-    found = select(*_WITHOUT_RESULT).with_hint(jobs, f"FORCE INDEX ({index})").where(jobs.c.owner == owner)
+    found = _select(_LISTED).with_hint(jobs, f"FORCE INDEX ({index})").where(jobs.c.owner == owner)
     if before is not None:
         found = found.where(jobs.c.id < before)
     if state is not None:
@@ -137,8 +146,20 @@ def unfinished(owner: str, most: int) -> Select[Any]:
 def job(row: Row[Any]) -> Job:
     """The job of a row that one of these statements has found."""
     values: dict[str, Any] = {field.name: row._mapping.get(field.name) for field in fields(Job)}
-    values |= {"retry": Retry.of_document(row.retry), "state": State(row.state)}
+    values |= {"retry": Retry.of_document(row.retry), "state": State(row.state), "webhook": _webhook(row)}
     return Job(**values)
+
+
+def _select(columns: list[Any]) -> Select[Any]:
+    return select(*columns).select_from(WITH_DELIVERIES)
+
+
+def _webhook(row: Row[Any]) -> Webhook | None:
+    if row.webhook is None:
+        return None
+    if row.delivery is None:
+        return Webhook(row.webhook)
+    return Webhook(row.webhook, Delivery(row.delivery), row.deliveries, row.next_delivery, row.outcome)
 
 
 def _moment(name: str, given: Collection[str]) -> ColumnElement[Any] | None:

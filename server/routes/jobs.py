@@ -26,7 +26,7 @@ class JobsHandler(JobHandler):
     async def post(self) -> None:
         try:
             key = parse_key(self.request.headers.get_list("Idempotency-Key"))
-            request = JobRequest.of_body(read_json(self.request))
+            request = JobRequest.of_body(read_json(self.request), self.context.check_webhook)
             new = request.job(await self.kind(request.name), new_id(), self.owner, key)
         except (BadRequest, BadParameter) as error:
             raise HTTPError(400, str(error)) from error
@@ -82,6 +82,32 @@ class OneJobHandler(JobHandler):
         return self.check_etag_header()
 
 
+class RetryHandler(JobHandler):
+    """POST /jobs/{id}/retry"""
+
+    async def post(self, job_id: str) -> None:
+        job = await self.ask(lambda timeout: self.context.jobs.retry(job_id, self.owner, timeout))
+        if job is None:
+            raise no_such_job()
+        self.context.watcher.poke(job_id)
+        if job.state is State.QUEUED:
+            # Again, for a request that comes again: a second message does no harm.
+            self.send(job, None)
+        await self.finish_accepted(job)
+
+
+class WebhookHandler(JobHandler):
+    """POST /jobs/{id}/webhook"""
+
+    async def post(self, job_id: str) -> None:
+        job = await self.ask(lambda timeout: self.context.jobs.redeliver(job_id, self.owner, timeout))
+        if job is None:
+            raise no_such_job()
+        if job.webhook is None:
+            raise HTTPError(404, "The job has no webhook.")
+        await self.finish_accepted(job)
+
+
 class JobEventsHandler(EventsHandler):
     """GET /jobs/{id}/events"""
 
@@ -103,4 +129,6 @@ def routes(context: Context) -> list[Any]:
         (r"/jobs", JobsHandler, options),
         (rf"/jobs/{_ID}", OneJobHandler, options),
         (rf"/jobs/{_ID}/events", JobEventsHandler, options),
+        (rf"/jobs/{_ID}/retry", RetryHandler, options),
+        (rf"/jobs/{_ID}/webhook", WebhookHandler, options),
     ]

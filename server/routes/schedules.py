@@ -43,7 +43,7 @@ class OneScheduleHandler(ScheduleHandler):
         condition, dry_run = self.condition(), self._dry_run()
         try:
             check_name(name)
-            request = ScheduleRequest.of_body(read_json(self.request))
+            request = ScheduleRequest.of_body(read_json(self.request), self.context.check_webhook)
             definition = request.definition(await self.kind(request.job.name))
         except (BadRequest, BadParameter) as error:
             raise HTTPError(400, "%s", error) from error

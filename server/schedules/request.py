@@ -7,13 +7,12 @@ from typing import Any, TypeVar
 
 from nowait.jobs.table import CatchUp, Overlap, check_names
 from server.jobs.kind import JobKind
-from server.jobs.request import BadRequest, JobRequest
+from server.jobs.request import BadRequest, CheckWebhook, JobRequest
 from server.schedules.model import Definition
 
 _MEMBERS = ("job", "cron", "every", "timezone", "enabled", "overlap", "catch_up")
 _OF_JOB = ("name", "parameters", "queue", "retry", "webhook")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_MAX_WEBHOOK = 2048  # characters
 
 E = TypeVar("E", bound=Enum)
 
@@ -23,14 +22,13 @@ class ScheduleRequest:
     """The body of a request, as far as it can be read without knowing the kind of job; ticks are not checked.
 
     Attributes:
-        job: what is to be done.
+        job: what is to be done, and its webhook.
         queue: of the job; None for that of its kind.
-        webhook, cron, every, timezone, enabled, overlap, catch_up: as those of Definition.
+        cron, every, timezone, enabled, overlap, catch_up: as those of Definition.
     """
 
     job: JobRequest
     queue: str | None
-    webhook: str | None
     cron: str | None
     every: float | None
     timezone: str
@@ -39,8 +37,11 @@ class ScheduleRequest:
     catch_up: CatchUp
 
     @classmethod
-    def of_body(cls, body: Any) -> "ScheduleRequest":
-        """Of a JSON value. Raises BadRequest."""
+    def of_body(cls, body: Any, check_webhook: CheckWebhook | None) -> "ScheduleRequest":
+        """Of a JSON value. Raises BadRequest.
+
+        Args: as those of `JobRequest.of_body`.
+        """
         given = _members(body, _MEMBERS, "", "An object with job, and cron or every, is expected.")
         job = _members(given.get("job"), _OF_JOB, "job.", "job: an object with name and parameters is expected.")
         if ("cron" in given) == ("every" in given):
@@ -52,13 +53,13 @@ class ScheduleRequest:
         if not isinstance(enabled, bool):
             raise BadRequest("enabled: true or false is expected.")
         try:
-            request = JobRequest.of_body({name: job[name] for name in ("name", "parameters", "retry") if name in job})
+            asked = {name: value for name, value in job.items() if name != "queue"}
+            request = JobRequest.of_body(asked, check_webhook)
         except BadRequest as error:
             raise BadRequest(f"job.{error}") from error
         return cls(
             job=request,
             queue=_queue(_text("job.queue", job.get("queue"))),
-            webhook=_webhook(_text("job.webhook", job.get("webhook"))),
             cron=_text("cron", given.get("cron")),
             every=None if every is None else float(max(-1.0, min(every, 1e18))),
             timezone=_text("timezone", given.get("timezone")) or "UTC",
@@ -74,7 +75,7 @@ class ScheduleRequest:
             queue=self.queue or kind.queue,
             parameters=kind.parameters.check(self.job.parameters),
             retry=replace(kind.retry, **self.job.retry),
-            webhook=self.webhook,
+            webhook=self.job.webhook,
             cron=self.cron,
             every=self.every,
             timezone=self.timezone,
@@ -113,12 +114,6 @@ def _queue(queue: str | None) -> str | None:
         except (ValueError, UnicodeEncodeError) as error:
             raise BadRequest("job.queue: the name of a queue is expected.") from error
     return queue
-
-
-def _webhook(url: str | None) -> str | None:
-    if url is not None and not (url.isascii() and 1 <= len(url) <= _MAX_WEBHOOK):
-        raise BadRequest(f"job.webhook: a URL of up to {_MAX_WEBHOOK} ASCII characters is expected.")
-    return url
 
 
 def _choice(member: str, value: Any, default: E) -> E:

@@ -172,7 +172,7 @@ class Attempt:
         if delay is None:
             step = protocol.fail(self._claim.id, self._claim.attempt, failure.document())
         else:
-            step = protocol.retry(self._claim.id, self._claim.attempt, delay)
+            step = protocol.retry(self._claim.id, self._claim.attempt, delay, failure.kind)
         again = "" if delay is None else f", again in {delay:.1f} s"
         log.error("%r has failed (%s)%s", self, failure.kind, again, exc_info=error)
         try:

@@ -21,9 +21,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from nowait.bridge import Bridge
 from nowait.jobs import protocol, schema
-from nowait.jobs.table import jobs
+from nowait.jobs.table import Delivery, jobs
 from nowait.tls import VerifyingTransport, enable_hostname_verification
 from nowait.topology import Topology
+from server.webhooks import deliveries
 from tasks.database import make_engine
 from tests.bridge.conftest import until
 from tests.faults.deployment import Deployment
@@ -35,6 +36,7 @@ pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root"),
 ]
 
+PROBLEM = {"type": "urn:problem-type:nowait:task-failed"}
 ACCOUNTS = {"server": "change-me-5", "worker": "change-me-3", "scheduler": "change-me-6"}
 # What no account of the database may do, and what one alone may not.
 NOBODYS = (
@@ -280,7 +282,7 @@ def new_job(job_id: str) -> Insert:
     return jobs.insert().values(id=job_id, due=protocol.later(HOUR), created=protocol.NOW, **values)
 
 
-def changed(connection: Connection, *statements: Update | Delete | protocol.Step) -> list[int]:
+def changed(connection: Connection, *statements: Insert | Update | Delete | protocol.Step) -> list[int]:
     """How many rows each statement has found."""
     steps = [statement if isinstance(statement, tuple) else (statement, {}) for statement in statements]
     return [connection.execute(*step).rowcount for step in steps]
@@ -324,15 +326,19 @@ def test_the_accounts_of_the_database_may_do_what_they_need(deployment: Deployme
         assert connection.exec_driver_sql("SELECT COUNT(*) FROM users WHERE flag = 1").scalar() == 10
         assert connection.scalar(schema.installed()) == schema.REVISION
         steps = [protocol.claim(one, 1, "w"), protocol.heartbeat(one, 1), protocol.report(one, 1, {"step": 1})]
-        assert changed(connection, *steps, protocol.retry(one, 1, HOUR)) == [1] * 4
+        assert changed(connection, *steps, protocol.retry(one, 1, HOUR, "task-failed")) == [1] * 4
         assert changed(connection, protocol.claim(two, 1, "w"), protocol.succeed(two, 1, "7")) == [1, 1]
-        assert changed(connection, protocol.claim(three, 1, "w"), protocol.fail(three, 1, {})) == [1, 1]
+        assert changed(connection, protocol.claim(three, 1, "w"), protocol.fail(three, 1, PROBLEM)) == [1, 1]
     with account(deployment, "server") as connection:
         states = select(jobs.c.state).where(jobs.c.id.in_(ids)).order_by(jobs.c.finished)
         assert connection.scalars(states).all() == ["queued", "succeeded", "failed"]
         assert changed(connection, protocol.recall(two, HOUR), protocol.give_up(three, {})) == [1, 1]
         assert changed(connection, protocol.cancel(one, ""), protocol.expire([two])) == [1, 1]
-        assert changed(connection, protocol.prune(ids)) == [3]
+        assert changed(connection, protocol.deliver(ids), protocol.deliver_again(one)) == [3, 1]
+        assert changed(connection, deliveries.begin([one]), deliveries.postpone([two], HOUR)) == [1, 1]
+        (begun,) = connection.execute(deliveries.begun([one]))
+        assert changed(connection, deliveries.note(deliveries.attempt(begun), Delivery.FAILED, 0.0, "http-410")) == [2]
+        assert changed(connection, *protocol.prune(ids)) == [3, 3]
 
 
 def test_workers_verify_the_names_of_broker_and_database(

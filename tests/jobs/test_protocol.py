@@ -7,6 +7,7 @@ from sqlalchemy.dialects import mysql
 from nowait.jobs import protocol
 
 ID = "01a217e1-c94b-76ad-8768-166e4d8ed159"
+PROBLEM = {"type": "urn:problem-type:nowait:task-failed"}
 
 
 @pytest.mark.parametrize(
@@ -16,13 +17,16 @@ ID = "01a217e1-c94b-76ad-8768-166e4d8ed159"
         protocol.heartbeat(ID, 1),
         protocol.report(ID, 1, {}),
         protocol.succeed(ID, 1, "null"),
-        protocol.retry(ID, 1, 1.0),
-        protocol.fail(ID, 1, {}),
+        protocol.retry(ID, 1, 1.0, "task-failed"),
+        protocol.fail(ID, 1, PROBLEM),
         protocol.cancel(ID, ""),
         protocol.postpone([ID], 1.0),
         protocol.expire([ID]),
         protocol.recall(ID, 0.0),
-        protocol.give_up(ID, {}),
+        protocol.give_up(ID, PROBLEM),
+        protocol.keep([ID], 1.0),
+        protocol.reopen(ID, ""),
+        protocol.redeliver(ID, ""),
         protocol.confirm([ID], 1),
     ],
 )

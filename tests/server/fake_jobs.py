@@ -6,17 +6,20 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from nowait.jobs.table import State
+from nowait.jobs.table import Delivery, State
+from server.jobs.document import text
 from server.jobs.model import (
     AlreadyEnded,
     Job,
     KeyInUse,
     KeyReused,
     NewJob,
+    NotEnded,
     Publisher,
     Store,
     StoreUnavailable,
     TooManyJobs,
+    Webhook,
 )
 
 
@@ -63,6 +66,7 @@ class FakeStore(Store):
             eta=job.eta if job.countdown is None else now + timedelta(seconds=job.countdown),
             expires=job.expires if job.expires_in is None else now + timedelta(seconds=job.expires_in),
             started=None, finished=None, schedule=job.schedule,
+            webhook=None if job.webhook is None else Webhook(job.webhook),
         )  # fmt: skip
         return row, False
 
@@ -84,7 +88,7 @@ class FakeStore(Store):
     ) -> list[Job]:
         await self._enter("list")
         found = [
-            replace(job, result=None)
+            replace(job, result=None, history=None)
             for job in sorted(self._rows.values(), key=lambda job: job.id, reverse=True)
             if job.owner == owner and (before is None or job.id < before)
             and state in (None, job.state) and name in (None, job.name) and schedule in (None, job.schedule)
@@ -101,6 +105,27 @@ class FakeStore(Store):
         if job.state.final:
             raise AlreadyEnded(job)
         return self.change(job_id, state=State.CANCELLED, finished=self.moment())
+
+    async def retry(self, job_id: str, owner: str, timeout: float) -> Job | None:
+        await self._enter("retry")
+        job = self._rows.get(job_id)
+        if job is None or job.owner != owner or not job.state.final:
+            return job if job is not None and job.owner == owner else None
+        if job.state is not State.FAILED:
+            raise AlreadyEnded(job)
+        return self.change(
+            job_id, state=State.QUEUED, failures=job.attempt, reopened=job.reopened + 1, progress=None, error=None,
+            eta=None, expires=None, finished=None, webhook=job.webhook and Webhook(job.webhook.url),
+        )  # fmt: skip
+
+    async def redeliver(self, job_id: str, owner: str, timeout: float) -> Job | None:
+        await self._enter("redeliver")
+        job = self._rows.get(job_id)
+        if job is None or job.owner != owner or job.webhook is None:
+            return job if job is not None and job.owner == owner else None
+        if not job.state.final:
+            raise NotEnded(job)
+        return self.change(job_id, webhook=replace(job.webhook, state=Delivery.PENDING, next=self.moment()))
 
     async def versions(self, job_ids: Collection[str], timeout: float) -> dict[str, int]:
         await self._enter("versions")
@@ -143,7 +168,9 @@ class FakeWorker:
         row = self._store.row(job_id)
         assert row.state is State.QUEUED
         moment = self._store.moment()
-        self._store.change(job_id, state=State.RUNNING, attempt=row.attempt + 1, started=moment, progress=None)
+        self._store.change(
+            job_id, state=State.RUNNING, attempt=row.attempt + 1, started=moment, progress=None, worker="tests"
+        )
 
     async def report(self, job_id: str, progress: Any) -> None:
         """Report progress."""
@@ -155,11 +182,20 @@ class FakeWorker:
 
     async def fail(self, job_id: str, error: dict[str, Any]) -> None:
         """End with an error."""
-        self._running(job_id, state=State.FAILED, error=error, finished=self._store.moment())
+        reason = error["type"].rpartition(":")[2]
+        history = self._history(job_id, reason)
+        self._running(job_id, state=State.FAILED, error=error, finished=self._store.moment(), history=history)
 
     async def retry(self, job_id: str, seconds: float) -> None:
         """Fail, to be tried again."""
-        self._running(job_id, state=State.QUEUED, eta=self._store.moment() + timedelta(seconds=seconds))
+        eta = self._store.moment() + timedelta(seconds=seconds)
+        self._running(job_id, state=State.QUEUED, eta=eta, history=self._history(job_id, "task-failed"))
+
+    def _history(self, job_id: str, reason: str) -> list[dict[str, Any]]:
+        row = self._store.row(job_id)
+        started, ended = (text(moment) for moment in (row.started, self._store.moment()))
+        attempt = {"attempt": row.attempt, "worker": row.worker, "started": started, "ended": ended, "reason": reason}
+        return [*(row.history or []), attempt]
 
     def _running(self, job_id: str, **values: Any) -> None:
         assert self._store.row(job_id).state is State.RUNNING

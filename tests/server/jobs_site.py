@@ -90,7 +90,7 @@ class DatabaseWorker:
         self._run(protocol.fail(job_id, self._attempts[job_id], error))
 
     async def retry(self, job_id: str, seconds: float) -> None:
-        self._run(protocol.retry(job_id, self._attempts[job_id], seconds))
+        self._run(protocol.retry(job_id, self._attempts[job_id], seconds, "task-failed"))
 
     def close(self) -> None:
         self._engine.dispose()

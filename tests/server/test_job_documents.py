@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from nowait.jobs.retry import Retry
-from nowait.jobs.table import State
+from nowait.jobs.table import Delivery, State
 from server.jobs import document
-from server.jobs.model import Job
+from server.jobs.model import Job, Webhook
 
 JOB = Job(
     id="0193", owner="", name="slow_count", queue="queries.jobs", parameters={"note": "Zoë \ud800"}, retry=Retry(),
@@ -27,6 +27,8 @@ def test_the_document_is_that_of_the_contract() -> None:
         "progress": {"step": 1},
         "result": None,
         "error": None,
+        "worker": None,
+        "history": [],
         "created": "2026-11-25T06:00:00.000000Z",
         "next": "2026-11-25T06:00:01.000005Z",
         "started": "2026-11-25T06:00:00.000000Z",
@@ -56,10 +58,29 @@ def test_only_what_waits_has_a_next_attempt() -> None:
     assert document.summary(replace(JOB, state=State.RUNNING), None)["next"] is None
 
 
-def test_a_summary_is_the_document_without_the_result() -> None:
+def test_a_summary_is_the_document_without_result_and_history() -> None:
     whole = json.loads(b"".join(document.parts(JOB, False)))
     del whole["result"]
+    assert json.loads(document.without_result(JOB, False)) == whole
+    del whole["history"]
     assert document.summary(JOB, False) == whole
+
+
+def test_the_worker_is_that_of_the_attempt_that_runs() -> None:
+    running = replace(JOB, state=State.RUNNING, worker="w@host")
+    assert document.summary(running, None)["worker"] == "w@host"
+    assert document.summary(replace(running, state=State.QUEUED), None)["worker"] is None
+
+
+def test_the_webhook_is_there_with_what_has_become_of_it() -> None:
+    webhook = Webhook("https://a.example/", Delivery.PENDING, 2, datetime(2026, 11, 25, 7), "http-500")
+    assert document.summary(replace(JOB, webhook=webhook), None)["webhook"] == {
+        "url": "https://a.example/",
+        "state": "pending",
+        "attempts": 2,
+        "next": "2026-11-25T07:00:00.000000Z",
+        "outcome": "http-500",
+    }
 
 
 def test_the_version_is_a_weak_validator() -> None:

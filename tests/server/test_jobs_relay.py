@@ -1,11 +1,14 @@
 """The relay and the publisher: what is due is looked after, once, whoever else does and whatever fails."""
 
 import asyncio
+import json
 import logging
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import datetime
+from math import inf
 from typing import Any
 from uuid import uuid4
 
@@ -16,9 +19,11 @@ from deploy.local.database import Database
 from deploy.local.process import free_port
 from nowait.bridge import Call
 from nowait.jobs import protocol
-from nowait.jobs.table import State
+from nowait.jobs.table import Delivery, State
 from nowait.testing import FakeBridge
+from server.jobs import looks
 from server.jobs import relay as relay_module
+from server.jobs.connections import Connections
 from server.jobs.database import DatabaseStore
 from server.jobs.decisions import WORKER_LOST, DueJob, Message, Plan
 from server.jobs.publisher import TaskPublisher
@@ -32,10 +37,14 @@ from tests.system.conftest import wait_until
 
 T = 30.0  # seconds: far more than a call takes
 QUEUE = "queries.jobs"
+LONG_AGO = datetime(2026, 1, 1)
 
 
-def due(state: State, attempt: int = 0, failures: int = 0, expired: bool = False) -> DueJob:
-    return DueJob("1", QUEUE, state, attempt, failures, expired)
+RETENTION = {State.SUCCEEDED: 100.0, State.FAILED: 200.0, State.CANCELLED: inf, State.EXPIRED: 100.0}  # seconds
+
+
+def due(state: State, attempt: int = 0, failures: int = 0, expired: bool = False, **final: Any) -> DueJob:
+    return DueJob("1", QUEUE, state, attempt, failures, expired, **final)
 
 
 @pytest.mark.parametrize(
@@ -50,27 +59,37 @@ def due(state: State, attempt: int = 0, failures: int = 0, expired: bool = False
         (due(State.RUNNING, attempt=9, failures=8), Plan(recall=[("1", 0.0)])),
         (due(State.RUNNING, attempt=6), Plan(give_up=["1"])),
         (due(State.RUNNING, attempt=9, failures=3), Plan(give_up=["1"])),
-        *((due(state, attempt=1), Plan(prune=["1"])) for state in State if state.final),
+        (due(State.SUCCEEDED, age=99.9), Plan(keep={100.0: ["1"]})),
+        (due(State.SUCCEEDED, age=100.0), Plan(prune=["1"])),
+        (due(State.FAILED, age=150.0), Plan(keep={200.0: ["1"]})),
+        (due(State.FAILED, age=200.0), Plan(prune=["1"])),
+        (due(State.CANCELLED, age=1e9), Plan(keep={inf: ["1"]})),
+        (due(State.EXPIRED, age=1.0, webhook=True), Plan(deliver=["1"], keep={100.0: ["1"]})),
+        (due(State.EXPIRED, age=500.0, webhook=True), Plan(deliver=["1"], keep={100.0: ["1"]})),
+        (due(State.EXPIRED, age=1.0, webhook=True, delivery=Delivery.PENDING), Plan(keep={100.0: ["1"]})),
+        (due(State.EXPIRED, age=500.0, webhook=True, delivery=Delivery.PENDING), Plan(hold=["1"])),
+        (due(State.EXPIRED, age=500.0, webhook=True, delivery=Delivery.FAILED), Plan(prune=["1"])),
+        (due(State.EXPIRED, age=500.0, webhook=True, delivery=Delivery.DELIVERED), Plan(prune=["1"])),
     ],
 )
 def test_what_is_done_about_a_job_that_is_due(job: DueJob, plan: Plan) -> None:
-    assert Plan.of([job]) == plan
+    assert Plan.of([job], RETENTION) == plan
 
 
 @pytest.mark.parametrize(("lost", "most"), [(2, 2), (3, 4), (4, 8), (5, 16)])
 def test_a_job_that_has_lost_workers_waits_longer_and_longer(lost: int, most: float) -> None:
-    ((_, seconds),) = Plan.of([due(State.RUNNING, attempt=lost + 2, failures=2)]).recall
+    ((_, seconds),) = Plan.of([due(State.RUNNING, attempt=lost + 2, failures=2)], RETENTION).recall
     assert most / 2 <= seconds <= most
 
 
 def test_a_plan_has_a_statement_for_all_that_is_to_be_done_alike() -> None:
-    states = [State.QUEUED] * 5 + [State.SUCCEEDED] * 5
-    plan = Plan.of([due(state) for state in states] + [due(State.QUEUED, expired=True)] * 5)
-    assert len(plan.statements()) == 3
+    jobs = [due(State.QUEUED), due(State.SUCCEEDED, age=5.0, webhook=True), due(State.QUEUED, expired=True)]
+    plan = Plan.of(jobs * 5, RETENTION)
+    assert len(plan.statements()) == 4
     assert plan.size == 15
     assert not plan.urgent
-    assert Plan.of([due(State.RUNNING, attempt=1)]).urgent
-    assert not Plan.of([due(State.RUNNING, attempt=2)]).urgent
+    assert Plan.of([due(State.RUNNING, attempt=1)], RETENTION).urgent
+    assert not Plan.of([due(State.RUNNING, attempt=2)], RETENTION).urgent
 
 
 def bridge(*queues: str, **tasks: Any) -> FakeBridge:
@@ -81,6 +100,10 @@ def sent(tasks: FakeBridge) -> list[tuple[str, int]]:
     """The messages that the bridge has taken: ids of jobs, and attempts."""
     assert all(name == "task.run_job" for name, _, _ in tasks.sent)
     return [(args[0], args[1]) for _, args, _ in tasks.sent]
+
+
+def relay(opened: Connections, publisher: TaskPublisher) -> Relay:
+    return Relay(opened, publisher, RETENTION, lambda: None)
 
 
 @asynccontextmanager
@@ -103,7 +126,7 @@ async def test_a_job_that_was_not_sent_is_and_is_left_alone_once_the_broker_has_
     job_id, retried = rows.add(), rows.add(attempt=2, failures=2)
     not_yet = rows.add(due_in=60)
     tasks = bridge()
-    async with connections(database_url) as opened, relaying(Relay(opened, TaskPublisher(tasks))):
+    async with connections(database_url) as opened, relaying(relay(opened, TaskPublisher(tasks))):
         await until(lambda: rows[job_id]["due_in"] > 500 and rows[retried]["due_in"] > 500)
     assert sorted(sent(tasks)) == sorted([(job_id, 1), (retried, 3)])
     assert rows[not_yet]["due_in"] < 61
@@ -114,7 +137,7 @@ async def test_a_job_that_was_not_sent_is_and_is_left_alone_once_the_broker_has_
 async def test_a_message_that_the_broker_does_not_take_is_sent_again(database_url: str, rows: Rows) -> None:
     job_id = rows.add()
     tasks = bridge("another")
-    async with connections(database_url) as opened, relaying(Relay(opened, TaskPublisher(tasks))):
+    async with connections(database_url) as opened, relaying(relay(opened, TaskPublisher(tasks))):
         await until(lambda: 0 < rows[job_id]["due_in"] <= 5)
         assert sent(tasks) == []
         tasks._queues = [QUEUE]
@@ -127,17 +150,17 @@ async def test_without_a_broker_all_but_messages_goes_on(database_url: str, rows
     waiting = [rows.add(due_in=-120) for _ in range(150)]  # more than one batch, in front of all others
     expired = rows.add()
     rows.run("UPDATE jobs SET expires = UTC_TIMESTAMP(6) WHERE id = %s", expired)
-    lost, old = rows.add(state="running", attempt=1), rows.add(state="succeeded")
+    lost, old = rows.add(state="running", attempt=1), rows.add(state="succeeded", finished=LONG_AGO)
     tasks = bridge()
     tasks.state = "connecting"
-    async with connections(database_url) as opened, relaying(Relay(opened, TaskPublisher(tasks))):
+    async with connections(database_url) as opened, relaying(relay(opened, TaskPublisher(tasks))):
         await until(lambda: rows[expired]["state"] == "expired" and rows[lost]["state"] == "queued")
         await until(lambda: not rows.run("SELECT 1 FROM jobs WHERE id = %s", old))
         assert all(rows[job_id]["due_in"] < 0 for job_id in waiting)
         tasks.state = "connected"
         await until(lambda: len(tasks.sent) == 151)
     assert Counter(sent(tasks)) == Counter([(job_id, 1) for job_id in waiting] + [(lost, 2)])
-    assert rows[expired]["finished"] is not None and rows[expired]["due_in"] > 86400
+    assert rows[expired]["finished"] is not None and 3500 < rows[expired]["due_in"] <= 3600
 
 
 @pytest.mark.gen_test
@@ -145,7 +168,7 @@ async def test_two_relays_send_each_message_once(database_url: str, rows: Rows) 
     ids = [rows.add() for _ in range(1000)]
     one, two = bridge(), bridge()
     async with connections(database_url) as here, connections(database_url) as there:
-        async with relaying(Relay(here, TaskPublisher(one)), Relay(there, TaskPublisher(two))):
+        async with relaying(relay(here, TaskPublisher(one)), relay(there, TaskPublisher(two))):
             unconfirmed = "SELECT 1 FROM jobs WHERE due < TIMESTAMPADD(MINUTE, 5, UTC_TIMESTAMP(6)) LIMIT 1"
             await until(lambda: not rows.run(unconfirmed))
     assert Counter(sent(one) + sent(two)) == Counter((job_id, 1) for job_id in ids)
@@ -157,10 +180,12 @@ async def test_a_job_whose_worker_is_lost_is_sent_again_at_once(database_url: st
     job_id = rows.add(state="running", attempt=3, failures=2, worker="gone")
     alive = rows.add(state="running", attempt=1, due_in=10)
     tasks = bridge()
-    async with connections(database_url) as opened, relaying(Relay(opened, TaskPublisher(tasks))):
+    async with connections(database_url) as opened, relaying(relay(opened, TaskPublisher(tasks))):
         await until(lambda: sent(tasks) == [(job_id, 4)])
     row = rows[job_id]
-    assert (row["state"], row["attempt"], row["failures"], row["worker"]) == ("queued", 3, 2, None)
+    assert (row["state"], row["attempt"], row["failures"]) == ("queued", 3, 2)
+    (lost,) = json.loads(row["history"])
+    assert (lost["attempt"], lost["worker"], lost["started"], lost["reason"]) == (3, "gone", None, "lost")
     assert row["version"] == 1
     assert rows[alive]["state"] == "running"
 
@@ -170,7 +195,7 @@ async def test_a_job_that_loses_one_worker_after_the_other_waits_and_is_given_up
     again = rows.add(state="running", attempt=5)
     too_often = rows.add(state="running", attempt=6)
     tasks = bridge()
-    async with connections(database_url) as opened, relaying(Relay(opened, TaskPublisher(tasks))):
+    async with connections(database_url) as opened, relaying(relay(opened, TaskPublisher(tasks))):
         await until(lambda: rows[too_often]["state"] == "failed" and rows[again]["state"] == "queued")
     assert 5 < rows[again]["due_in"] <= 16
     assert rows[again]["eta"] == rows[again]["due"]
@@ -183,8 +208,8 @@ async def test_a_job_that_loses_one_worker_after_the_other_waits_and_is_given_up
 async def test_what_is_old_is_deleted_however_much_it_is(database_url: str, rows: Rows) -> None:
     kept = rows.add(state="succeeded", due_in=60)
     for _ in range(350):
-        rows.add(state="failed")
-    async with connections(database_url) as opened, relaying(Relay(opened, TaskPublisher(bridge()))):
+        rows.add(state="failed", finished=LONG_AGO)
+    async with connections(database_url) as opened, relaying(relay(opened, TaskPublisher(bridge()))):
         await until(lambda: [row["id"] for row in rows.run("SELECT id FROM jobs")] == [kept])
 
 
@@ -195,7 +220,7 @@ async def test_a_job_that_somebody_works_on_is_left_alone(database_url: str, row
     with connect(database_url) as worker:
         worker.begin()
         worker.cursor().execute("UPDATE jobs SET state = 'succeeded' WHERE id = %s", [finishing])
-        async with connections(database_url) as opened, relaying(Relay(opened, TaskPublisher(tasks))):
+        async with connections(database_url) as opened, relaying(relay(opened, TaskPublisher(tasks))):
             await until(lambda: sent(tasks) == [(other, 1)])
             assert rows[finishing]["state"] == "running"
             worker.cursor().execute(
@@ -243,7 +268,7 @@ async def test_a_late_confirm_leaves_a_job_alone_that_has_gone_on(database_url: 
     publisher = TaskPublisher(tasks)
     for job_id in (retried, running, ended, waiting, expires):
         await publisher.publish(Message(job_id, 1, QUEUE))
-    async with connections(database_url) as opened, relaying(Relay(opened, publisher)):
+    async with connections(database_url) as opened, relaying(relay(opened, publisher)):
         await until(lambda: rows[waiting]["due_in"] > 500)
         assert rows[expires]["due"] == rows[expires]["expires"]
     assert before == {job_id: rows[job_id]["due"] for job_id in before}
@@ -261,7 +286,7 @@ async def test_nothing_is_sent_that_was_not_committed(
         async with connections(url) as opened:
             await DatabaseStore(opened, 1).get("", "", T)
             proxy.silent_at = b"UPDATE"
-            async with relaying(Relay(opened, TaskPublisher(tasks))):
+            async with relaying(relay(opened, TaskPublisher(tasks))):
                 await until(lambda: proxy.stalled)
                 proxy.silent_at = None
                 assert sent(tasks) == []
@@ -277,18 +302,18 @@ async def test_a_database_that_goes_and_comes_back_is_logged_once_each(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(relay_module, "_LONGEST", 0.2)
+    monkeypatch.setattr(looks, "_LONGEST", 0.2)
     caplog.set_level(logging.INFO, "server")
     tasks = bridge()
     async with Proxy(private_database.port) as proxy:
         url = database_url.replace(f":{private_database.port}/", f":{proxy.port}/")
         async with connections(url) as opened:
-            relay = Relay(opened, TaskPublisher(tasks))
-            async with relaying(relay):
+            each = relay(opened, TaskPublisher(tasks))
+            async with relaying(each):
                 first = rows.add()
                 await until(lambda: (first, 1) in sent(tasks))
                 proxy.hang_up(refuse=True)
-                await until(lambda: relay._failed > 3)
+                await until(lambda: each._looks._failed > 3)
                 second = rows.add()
                 proxy.accept()
                 await until(lambda: (second, 1) in sent(tasks))
@@ -307,7 +332,7 @@ async def test_a_database_that_goes_and_comes_back_is_logged_once_each(
 async def test_a_defect_does_not_end_the_relay(
     database_url: str, rows: Rows, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay_module, "_LONGEST", 0.2)
+    monkeypatch.setattr(looks, "_LONGEST", 0.2)
     tasks = bridge()
     publisher = TaskPublisher(tasks)
     publish, failed = publisher.publish, []
@@ -320,7 +345,7 @@ async def test_a_defect_does_not_end_the_relay(
 
     monkeypatch.setattr(publisher, "publish", fails)
     first = rows.add()
-    async with connections(database_url) as opened, relaying(Relay(opened, publisher)):
+    async with connections(database_url) as opened, relaying(relay(opened, publisher)):
         await until(lambda: bool(failed))
         second = rows.add()
         await until(lambda: sent(tasks) == [(second, 1)])
@@ -334,7 +359,7 @@ async def test_a_relay_that_is_ended_sends_nothing_more_and_leaves_no_lock(datab
         rows.add()
     tasks = bridge()
     async with connections(database_url) as opened:
-        async with relaying(Relay(opened, TaskPublisher(tasks))):
+        async with relaying(relay(opened, TaskPublisher(tasks))):
             await until(lambda: bool(tasks.sent))
         before = len(tasks.sent)
         await two_looks()

@@ -154,7 +154,14 @@ async def test_a_cancelled_job_stays_cancelled(database_url: str, rows: Rows, st
         assert job is not None and (job.state, job.version) == (State.CANCELLED, 5)
         assert job.finished is not None
         assert await store(opened).cancel(job_id, "", T) == job
-    assert rows[job_id]["due_in"] == pytest.approx(7 * 86400, abs=60)
+    assert rows[job_id]["due_in"] == pytest.approx(3600, abs=60)
+
+
+async def test_a_job_with_a_webhook_is_due_at_its_end(database_url: str, rows: Rows) -> None:
+    job_id = rows.add(due_in=60, webhook="https://a.example/")
+    async with connections(database_url) as opened:
+        await store(opened).cancel(job_id, "", T)
+    assert rows[job_id]["due"] == rows[job_id]["finished"]
 
 
 @pytest.mark.parametrize("state", ["succeeded", "failed", "expired"])

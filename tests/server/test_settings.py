@@ -2,10 +2,14 @@ import dataclasses
 import os
 import subprocess
 import sys
+from math import inf
 
 import pytest
 
 from server.settings import PREFIX, Settings, SettingsError
+from server.webhooks.addresses import AllowList
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def test_nothing_set_means_the_defaults() -> None:
@@ -27,6 +31,12 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_STREAM_TIMEOUT": "90",
         "NOWAIT_MAX_JOBS": "50",
         "NOWAIT_MAX_WATCHERS": "11",
+        "NOWAIT_RETENTION_SUCCEEDED": "3600",
+        "NOWAIT_RETENTION_FAILED": "none",
+        "NOWAIT_RETENTION_CANCELLED": "7200.5",
+        "NOWAIT_RETENTION_EXPIRED": "86400",
+        "NOWAIT_WEBHOOK_SECRETS": f"{SECRET}, {SECRET}",
+        "NOWAIT_WEBHOOK_ALLOW": "hooks.internal",
         "NOWAIT_SHUTDOWN_TIMEOUT": "0",
         "NOWAIT_SHUTDOWN_NOTICE": "1",
         "NOWAIT_TOPOLOGY": "provisioned",
@@ -34,9 +44,11 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_LOG_LEVEL": "error",
     }
     settings = Settings.from_environment(given)
-    assert dataclasses.astuple(settings) == (
+    values = tuple(getattr(settings, field.name) for field in dataclasses.fields(settings))
+    assert values == (
         given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
-        "::", 81, 4, 2.5, 7, 40_000_000, 9, 90.0, 50, 11, 0.0, 1.0, True, "error",
+        "::", 81, 4, 2.5, 7, 40_000_000, 9, 90.0, 50, 11,
+        3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, True, "error",
     )
     assert len(given) == len(dataclasses.fields(Settings))
 
@@ -63,6 +75,15 @@ BAD = [
     ("MAX_IN_FLIGHT", "1e3"),
     ("MAX_STREAMS", "0"),
     ("STREAM_TIMEOUT", "0.5"),
+    ("RETENTION_FAILED", "3599"),
+    ("RETENTION_FAILED", "inf"),
+    ("RETENTION_FAILED", "never"),
+    ("WEBHOOK_ALLOW", "a,,b"),
+    ("WEBHOOK_ALLOW", "https://a"),
+    ("WEBHOOK_ALLOW", "a:0"),
+    ("WEBHOOK_ALLOW", "a:65536"),
+    ("WEBHOOK_ALLOW", "10.0.0.1/8"),
+    ("WEBHOOK_ALLOW", "a b"),
     ("SHUTDOWN_TIMEOUT", "-0.5"),
     ("DEMO", "yes"),
     ("LOG_LEVEL", "loud"),
@@ -130,3 +151,14 @@ def test_an_address_that_cannot_be_listened_on_is_one_line() -> None:
     assert done.returncode == 1
     assert "cannot listen on 203.0.113.1:0" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["secret", "whsec_", SECRET.removeprefix("whsec_"), SECRET[:-4], f"{SECRET},{SECRET},{SECRET}", f"{SECRET},",
+     "whsec_" + "A" * 92, "whsec_Mf_Q9r8GKYqrTwjUPD8ILPZIo2LaLaSw"],
+)  # fmt: skip
+def test_secrets_that_are_none_are_not_repeated(value: str) -> None:
+    with pytest.raises(SettingsError, match="^NOWAIT_WEBHOOK_SECRETS='…' is not allowed") as caught:
+        Settings.from_environment({"NOWAIT_WEBHOOK_SECRETS": value})
+    assert value[:20] not in str(caught.value)

@@ -121,7 +121,7 @@ def test_a_message_for_an_attempt_that_the_job_does_not_wait_for_is_dropped(tabl
     assert claims(1)
     assert not claims(1), "it came twice"
     assert not claims(2), "it runs"
-    table.execute(*protocol.retry(job_id, 1, 60))
+    table.execute(*protocol.retry(job_id, 1, 60, "task-failed"))
     assert not claims(1), "it came late"
     assert not claims(2), "its time has not come"
 
@@ -161,7 +161,8 @@ def test_a_job_that_raises_waits_for_its_next_attempt_as_long_as_there_is_one(ta
     for number, seconds in ((1, 100.0), (2, 150.0)):
         assert table.run(job_id, function, number) is State.QUEUED
         row = table.row(job_id)
-        assert (row.state, row.attempt, row.failures, row.worker) == ("queued", number, number, None)
+        assert (row.state, row.attempt, row.failures) == ("queued", number, number)
+        assert (row.history[-1]["attempt"], row.history[-1]["reason"]) == (number, "task-failed")
         assert row.due == row.eta
         assert seconds / 2 - 30 < row.left_ <= seconds
         table.execute(f"UPDATE jobs SET eta = NULL WHERE id = '{job_id}'")

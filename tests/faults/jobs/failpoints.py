@@ -33,6 +33,7 @@ BEAT = (
     "beat, before COMMIT",
     "beat, after COMMIT",
 )
+DELIVERED = "server, after the answer to a webhook before its note"
 ZOMBIE = "worker, without heartbeats until another has the job"
 FROZEN = "worker, stopped for two leases"
 ALL = (*SERVER, *WORKER, ZOMBIE, FROZEN)
@@ -102,7 +103,7 @@ class Failpoints:
 
     def _draw(self) -> float:
         if self._random is None:  # each process begins anew, and draws other numbers
-            self._random = random.Random(f"{self._seed} {sum(map(self.bites, (*ALL, *BEAT)))}")
+            self._random = random.Random(f"{self._seed} {sum(map(self.bites, (*ALL, *BEAT, DELIVERED)))}")
         return self._random.random()
 
     def _count(self, name: str) -> Path:

@@ -11,7 +11,9 @@ import pymysql
 from pymysql.cursors import DictCursor
 
 from nowait.database_url import DatabaseUrl
+from nowait.jobs.retry import Retry
 from nowait.jobs.table import INIT_COMMAND
+from server.jobs.ids import new_id
 
 _SQL = (
     "CREATE TABLE IF NOT EXISTS effects (job CHAR(36) NOT NULL, attempt INT NOT NULL, INDEX (job)) ENGINE=InnoDB",
@@ -20,6 +22,15 @@ _SQL = (
         attempt INT NOT NULL, at DATETIME(6) NOT NULL, eta DATETIME(6) NULL, expires DATETIME(6) NULL,
         failed BOOLEAN NOT NULL DEFAULT FALSE, INDEX (job)
     ) ENGINE=InnoDB""",
+    """CREATE TABLE IF NOT EXISTS outcomes (
+        number BIGINT PRIMARY KEY AUTO_INCREMENT, job CHAR(36) NOT NULL, state VARCHAR(10) NOT NULL,
+        attempt INT NOT NULL, at DATETIME(6) NOT NULL, outcome VARCHAR(100) NULL, INDEX (job)
+    ) ENGINE=InnoDB""",
+    "DROP TRIGGER IF EXISTS deliveries_updated",
+    """CREATE TRIGGER deliveries_updated AFTER UPDATE ON deliveries FOR EACH ROW
+        INSERT INTO outcomes (job, state, attempt, at, outcome)
+        SELECT NEW.job_id, NEW.state, NEW.attempt, UTC_TIMESTAMP(6), NEW.outcome FROM DUAL
+        WHERE NEW.attempt = OLD.attempt AND NOT (NEW.outcome <=> OLD.outcome AND NEW.state = OLD.state)""",
     "DROP TRIGGER IF EXISTS jobs_inserted",
     "DROP TRIGGER IF EXISTS jobs_updated",
     "DROP TRIGGER IF EXISTS jobs_deleted",
@@ -92,6 +103,22 @@ class Books:
     changes: dict[str, list[Change]]
 
 
+@dataclass(frozen=True)
+class Noted:
+    """What was noted of an attempt to deliver the end of a job, unless it was as the one before.
+
+    Attributes:
+        state: of the delivery from then on.
+        seconds: since the end of the job.
+    """
+
+    job: str
+    state: str
+    attempt: int
+    outcome: str | None
+    seconds: float
+
+
 class Journal:
     """The notes in a database.
 
@@ -152,6 +179,37 @@ class Journal:
             for change in cursor.fetchall():
                 changes.setdefault(change["job"], []).append(Change(**change))
         return Books(rows, effects, changes)
+
+    def outcomes(self) -> list[Noted]:
+        """All that was noted of deliveries, in its order."""
+        with self._cursor() as cursor:
+            cursor.execute(
+                "SELECT job, outcomes.state, outcomes.attempt, outcome,"
+                " TIMESTAMPDIFF(MICROSECOND, finished, at) / 1e6 AS seconds"
+                " FROM outcomes JOIN jobs ON jobs.id = job ORDER BY number"
+            )
+            return [Noted(**{**row, "seconds": float(row["seconds"])}) for row in cursor.fetchall()]
+
+    def undelivered(self) -> int:
+        """How many jobs have a webhook that is pending."""
+        with self._cursor() as cursor:
+            cursor.execute(
+                "SELECT COUNT(*) AS n FROM jobs LEFT JOIN deliveries ON job_id = id"
+                " WHERE webhook IS NOT NULL AND COALESCE(deliveries.state, 'pending') = 'pending'"
+            )
+            return int(cursor.fetchone()["n"])
+
+    def end(self, webhooks: list[str]) -> list[str]:
+        """Add jobs that end now, each with a webhook; returns their ids."""
+        ids = [new_id() for _ in webhooks]
+        with self._cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO jobs (id, name, queue, parameters, retry, state, due, created, finished, webhook) VALUES"
+                " (%s, 'test.effect', 'queries.jobs', '{}', %s, 'cancelled', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6),"
+                " UTC_TIMESTAMP(6), %s)",
+                [(job_id, json.dumps(Retry().document()), url) for job_id, url in zip(ids, webhooks)],
+            )
+        return ids
 
     @contextmanager
     def _cursor(self) -> Iterator[Any]:

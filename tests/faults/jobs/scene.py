@@ -18,6 +18,7 @@ from server.jobs.database import DatabaseStore
 from server.jobs.model import NewJob
 from server.jobs.publisher import TaskPublisher
 from server.jobs.relay import Relay
+from server.settings import Settings
 from tasks.database import transaction
 from tasks.jobs import steps
 from tasks.jobs.attempt import Attempt
@@ -75,7 +76,7 @@ class Scene:
         self.connections = Connections(url)
         self.publisher = TaskPublisher(self.bridge)
         self.store = DatabaseStore(self.connections, 1000)
-        self.relay = Relay(self.connections, self.publisher)
+        self.relay = Relay(self.connections, self.publisher, Settings().retention, lambda: None)
         self.steps_engine = steps.make_steps_engine(url)
         self.jobs_engine = make_jobs_engine(url)
         self._delivered = 0

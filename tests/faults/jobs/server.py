@@ -13,7 +13,7 @@ from nowait.bridge import Call
 from nowait.jobs import protocol
 from server.jobs import decisions, publisher, relay, rows
 from server.jobs.database import DatabaseStore
-from server.jobs.decisions import DueJob, Message, Plan
+from server.jobs.decisions import DueJob, Message, Plan, Retention
 from server.jobs.model import Job, NewJob
 from server.jobs.publisher import TaskPublisher
 from server.jobs.relay import Relay
@@ -51,8 +51,8 @@ class FailingPublisher(TaskPublisher):
 
 
 class FailingRelay(Relay):
-    def __init__(self, connections: Any, publisher: Any) -> None:
-        super().__init__(connections, _RelaysPublisher(publisher))  # type: ignore[arg-type]
+    def __init__(self, connections: Any, publisher: Any, *others: Any) -> None:
+        super().__init__(connections, _RelaysPublisher(publisher), *others)  # type: ignore[arg-type]
 
 
 class _RelaysPublisher:
@@ -73,8 +73,8 @@ class _RelaysPublisher:
 
 class FailingPlan(Plan):
     @classmethod
-    def of(cls, jobs: Iterable[DueJob]) -> Plan:
-        plan = super().of(jobs)
+    def of(cls, jobs: Iterable[DueJob], retention: Retention) -> Plan:
+        plan = super().of(jobs, retention)
         if plan.size:
             points.hit(_SELECTED)
         return plan

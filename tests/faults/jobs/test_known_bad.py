@@ -20,7 +20,7 @@ from nowait.jobs import protocol
 from nowait.jobs.migrations import migrate
 from nowait.jobs.table import State, jobs
 from server.jobs import relay
-from server.jobs.decisions import Message, Plan, due_job
+from server.jobs.decisions import Message, Plan, Retention, due_job
 from server.jobs.model import NewJob
 from tests.conftest import connect
 from tests.faults.jobs.chance import raises
@@ -226,8 +226,8 @@ async def test_a_message_before_its_row(database: Database, monkeypatch: pytest.
 async def test_a_decision_on_what_was_read(database: Database, monkeypatch: pytest.MonkeyPatch, stale: bool) -> None:
     """The worker ends the job just before it is taken from it; where that is locked, it waits, and nobody deadlocks."""
     async with on(database) as scene:
-        async def carry_out(publishing: bool, connection: AsyncConnection) -> Plan:
-            plan = Plan.of(map(due_job, await connection.execute(protocol.due(100, publishing))))
+        async def carry_out(publishing: bool, retention: Retention, connection: AsyncConnection) -> Plan:
+            plan = Plan.of(map(due_job, await connection.execute(protocol.due(100, publishing))), retention)
             if stale:
                 await connection.exec_driver_sql("COMMIT")
             if plan.recall and not late.go_on.is_set():

@@ -17,6 +17,7 @@ ALTER TABLE jobs
     ADD COLUMN schedule VARCHAR(100) NULL,
     ADD COLUMN tick DATETIME(6) NULL,
     ADD COLUMN webhook VARCHAR(2048) CHARACTER SET ascii COLLATE ascii_bin NULL,
+    ADD COLUMN reopened INTEGER UNSIGNED NOT NULL DEFAULT 0,
     ADD COLUMN history JSON NULL,
     ADD UNIQUE KEY tick (owner, schedule, tick)"""
     )
@@ -34,5 +35,6 @@ ALTER TABLE jobs
     DROP COLUMN schedule,
     DROP COLUMN tick,
     DROP COLUMN webhook,
+    DROP COLUMN reopened,
     DROP COLUMN history"""
     )

@@ -1,0 +1,144 @@
+"""Delivers what is due: one in each server process, any number beside each other."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nowait.jobs import protocol
+from server.jobs.connections import Connections
+from server.jobs.looks import Looks
+from server.jobs.model import StoreUnavailable
+from server.webhooks import deliveries
+from server.webhooks.deliveries import LEASE, Attempt
+from server.webhooks.message import body, message_id
+from server.webhooks.outcome import Outcome
+from server.webhooks.sender import Sender
+from server.webhooks.slots import Slot, Slots
+from server.webhooks.url import host_and_port
+
+log = logging.getLogger(__name__)
+
+_INTERVAL = 0.5  # seconds between two looks
+_TIMEOUT = 5.0  # seconds that the database gets for one transaction
+_NOTE_PAUSE = 1.0  # seconds between two tries to note an outcome
+_LAST = 2.0  # seconds that what is under way gets at the end
+_MORE = 3  # deliveries that are looked at for each free slot: not all find theirs
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a look has found.
+
+    Attributes:
+        begun: the attempts that were begun.
+        pause: seconds until there may be a slot for what was postponed.
+        full: there may be more that is due.
+    """
+
+    begun: list[Attempt]
+    pause: float
+    full: bool
+
+
+class Deliverer:
+    """Sends the ends of jobs to their webhooks, again where that may help, and notes what has come of it.
+
+    Args:
+        connections: to the database.
+        sender: sends.
+        once: of the kind of a job, by its name; None when that is not known.
+    """
+
+    def __init__(self, connections: Connections, sender: Sender, once: Callable[[str], bool | None]) -> None:
+        self._connections = connections
+        self._sender = sender
+        self._once = once
+        self._slots = Slots()
+        self._full = False  # the last look did not see all that was due
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._looks = Looks(self._look, "webhook")
+
+    async def run(self) -> None:
+        """Go on until it is cancelled; what is under way then goes on until close()."""
+        await self._looks.run()
+
+    def hurry(self) -> None:
+        """There is something to be delivered."""
+        self._looks.hurry()
+
+    async def close(self) -> None:
+        """Give what is under way a moment to end. What does not is sent again, once its lease is over."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=_LAST)
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        self._sender.close()
+
+    async def _look(self) -> float:
+        """Look at the deliveries that are due. Returns seconds until the next time. Raises StoreUnavailable."""
+        if not self._slots.free:
+            self._full = True
+            return _INTERVAL
+        look = await self._connections.transaction(partial(self._begin, _MORE * self._slots.free), _TIMEOUT)
+        for attempt in look.begun:
+            slot = self._slots.begin(host_and_port(attempt.url)[0], _now())
+            task = asyncio.create_task(self._deliver(attempt, slot))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+        self._full = look.full
+        return 0.0 if look.full and self._slots.free else min(_INTERVAL, look.pause)
+
+    async def _begin(self, limit: int, connection: AsyncConnection) -> _Look:
+        """Begin what there are slots for, and postpone the rest."""
+        found = list(map(deliveries.due_delivery, await connection.execute(deliveries.due(limit))))
+        if not found:
+            return _Look([], _INTERVAL, False)
+        hosts = {each.job_id: host_and_port(each.url)[0] for each in found if each.url is not None}
+        shares = self._slots.share(hosts, _now())
+        for pause, job_ids in shares.postpone.items():
+            await connection.execute(deliveries.postpone(job_ids, pause))
+        if orphans := [each.job_id for each in found if each.url is None]:
+            await connection.execute(protocol.withdraw(orphans))
+        begun = []
+        if shares.begin:
+            await connection.execute(deliveries.begin(shares.begin))
+            begun = list(map(deliveries.attempt, await connection.execute(deliveries.begun(shares.begin))))
+        return _Look(begun, min(shares.postpone, default=_INTERVAL), len(found) == limit)
+
+    async def _deliver(self, attempt: Attempt, slot: Slot) -> None:
+        job, good = attempt.job, False
+        try:
+            outcome = await self._sender.send(attempt.url, message_id(job), body(job, self._once(job.name)))
+            good = outcome.good
+        finally:
+            self._slots.end(slot, good, _now())
+            if self._full:
+                self._looks.hurry()
+        await self._note(attempt, outcome)
+
+    async def _note(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Note what has come of an attempt, as long as it has its lease."""
+        state, pause = outcome.verdict(attempt.number)
+        log.debug("job %s: attempt %d to deliver its end: %s", attempt.job.id, attempt.number, outcome.kind)
+        note = deliveries.note(attempt, state, pause, outcome.kind)
+
+        async def steps(connection: AsyncConnection) -> None:
+            await connection.execute(note)
+
+        ends = _now() + LEASE
+        while _now() < ends:
+            try:
+                await self._connections.transaction(steps, _TIMEOUT)
+                return
+            except StoreUnavailable:
+                await asyncio.sleep(_NOTE_PAUSE)
+        log.warning("job %s: that its end was delivered could not be noted", attempt.job.id)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
