@@ -36,10 +36,10 @@ bench-compare: $(VENV)/test ## This revision against another one, measured in tu
 platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; as root; ONLY=mysql,unstable picks
 	$(EXEC) $(BIN)/python -m tests.platforms $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
 
-# The long part measures times: nothing runs beside it.
+# The last part measures times: nothing runs beside it.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened
-	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) --part jobs
-	$(EXEC) $(BIN)/python -m pytest --part long
+	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) --part long
+	$(EXEC) $(BIN)/python -m pytest --part alone
 
 lint: $(VENV)/test ## Style and import order
 	@$(BIN)/flake8 nowait server tasks tests deploy

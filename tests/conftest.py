@@ -31,18 +31,12 @@ ROOT = Path(__file__).resolve().parents[1]
 # Stands in front of a command that is to be as in the background of a script, where SIGINT is ignored.
 BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
-# The long part: real waiting, whole stacks, brokers of their own. Whatever shares them is run by one process.
-LONG = {
-    "faults": "tests/faults",
-    "bench": "tests/bench",
-    "run": "tests/deploy/test_run.py",
-    "suite": "tests/test_suite.py",
-    "workers": "tests/worker/test_same_as_celery_long.py",
-    "project": "tests/docs/project",
-}
-# Long, too, but not disturbed by others beside them.
-JOBS = (
-    "tests/faults/jobs",
+# Real waiting, whole stacks, brokers of their own. These measure times: one process runs them, and nothing beside it.
+ALONE = ("tests/faults", "tests/bench")
+# These take as long, but others beside them are no matter; the tests of a file share what they stand on.
+LONG = (
+    "tests/faults/jobs", "tests/docs/project", "tests/deploy/test_run.py", "tests/test_suite.py",
+    "tests/worker/test_same_as_celery_long.py",
     "tests/tasks/test_jobs_attempts.py", "tests/tasks/test_jobs_pools.py",
     "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py", "tests/server/test_jobs_routes.py",
     "tests/server/test_job_events.py", "tests/server/test_schedules_routes.py", "tests/server/test_schedules_store.py",
@@ -56,27 +50,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--scale", type=float, default=0, help="length of the fault tests: 0 for the shortest, 1 for the full table"
     )
-    parser.addoption("--part", choices=["short", "jobs", "long"], help="run one part of the tests; all otherwise")
-
-
-def folder(item: pytest.Item) -> str | None:
-    """Which of LONG holds a test; None for none."""
-    if _of_jobs(item):
-        return None
-    return next((name for name, path in LONG.items() if item.path.is_relative_to(ROOT / path)), None)
-
-
-def _of_jobs(item: pytest.Item) -> bool:
-    return any(item.path.is_relative_to(ROOT / path) for path in JOBS)
+    parser.addoption("--part", choices=["short", "long", "alone"], help="run one part of the tests; all otherwise")
 
 
 def part_of(item: pytest.Item) -> str:
-    """The part that a test belongs to: "short", "jobs" or "long"."""
-    if _of_jobs(item):
-        return "jobs"
+    """The part that a test belongs to: "short", "long" or "alone"."""
+    if _is_in(item, LONG):
+        return "long"
+    if _is_in(item, ALONE):
+        return "alone"
     callspec = getattr(item, "callspec", None)
-    waits = callspec is not None and callspec.params.get("pool") in LONG_POOLS
-    return "long" if folder(item) is not None or waits else "short"
+    return "long" if callspec is not None and callspec.params.get("pool") in LONG_POOLS else "short"
+
+
+def _is_in(item: pytest.Item, paths: tuple[str, ...]) -> bool:
+    return any(item.path.is_relative_to(ROOT / path) for path in paths)
 
 
 # Around all others: pytest-xdist's own writes the groups into the names of the tests, pytest-randomly's shuffles them.
@@ -88,8 +76,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if part_of(item) == part]
         config.hook.pytest_deselected(items=left_out)
     for item in items:
-        if name := folder(item):
-            item.add_marker(pytest.mark.xdist_group(name))
+        if _is_in(item, LONG):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+        elif _is_in(item, ALONE):
+            item.add_marker(pytest.mark.xdist_group("alone"))
     yield
     if hasattr(config, "workerinput"):
         # Last come those that take no time: all processes are done at once.

@@ -5,12 +5,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from tests import marks
 from tests.conftest import BACKGROUND, ROOT
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """For the suite's own folders: with a short name, as sockets are in there."""
+    with TemporaryDirectory() as name:
+        yield Path(name)
 
 
 @pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["alone", "parallel"])
@@ -24,15 +33,15 @@ from tests.conftest import BACKGROUND, ROOT
     ],
 )
 def test_nothing_is_left_behind(
-    tmp_path: Path, test: str, number: int | None, status: int, options: list[str]
+    folder: Path, test: str, number: int | None, status: int, options: list[str]
 ) -> None:
     mark = marks.new()
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
-    output = tmp_path / "output"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("NOWAIT_", "PYTEST_"))}
+    output = folder / "output"
     with output.open("w") as file:
         suite = subprocess.Popen(
             [*BACKGROUND, sys.executable, "-m", "pytest", "-s", f"tests/probe.py::{test}"]
-            + ["--basetemp", str(tmp_path / "temp"), *options],
+            + ["--basetemp", str(folder / "temp"), *options],
             cwd=ROOT,
             env={**environment, marks.NAME: mark},
             stdout=file,

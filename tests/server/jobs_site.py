@@ -21,6 +21,7 @@ from server.http.limits import SERVER_OPTIONS
 from server.jobs.model import Publisher, Store
 from server.schedules.model import ScheduleStore
 from server.settings import Settings
+from server.webhooks.signing import new_secret
 
 JOBS = [
     {
@@ -48,6 +49,8 @@ JOBS = [
     },
 ]
 COUNT = {"name": "slow_count", "parameters": {"steps": 3}}
+WEBHOOKS: dict[str, Any] = {"webhook_secrets": (new_secret(),)}
+"""Settings of a server that delivers webhooks."""
 
 
 class Worker(Protocol):

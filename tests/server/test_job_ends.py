@@ -7,14 +7,12 @@ import pytest
 
 from nowait.jobs.table import Delivery
 from server.jobs.model import Store
-from server.webhooks.signing import new_secret
 from tests.server.conftest import Serve
 from tests.server.fake_jobs import FakePublisher
-from tests.server.jobs_site import COUNT, Site, Worker, problem
+from tests.server.jobs_site import COUNT, WEBHOOKS, Site, Worker, problem
 
 pytestmark = pytest.mark.gen_test
 URL = "https://hooks.example/jobs"
-WEBHOOKS: dict[str, Any] = {"webhook_secrets": (new_secret(),)}
 FAILED = {"type": "urn:problem-type:nowait:task-failed", "title": "Job failed", "detail": "See the log."}
 
 

@@ -11,9 +11,9 @@ import pymysql
 from pymysql.cursors import DictCursor
 
 from nowait.database_url import DatabaseUrl
+from nowait.jobs.ids import new_id
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import INIT_COMMAND
-from server.jobs.ids import new_id
 
 _SQL = (
     "CREATE TABLE IF NOT EXISTS effects (job CHAR(36) NOT NULL, attempt INT NOT NULL, INDEX (job)) ENGINE=InnoDB",
