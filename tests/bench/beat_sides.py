@@ -52,7 +52,7 @@ class Side:
             if time.monotonic() > deadline:
                 raise LoadError(f"{name} cannot be edited: {answer.status} {answer.body[:200]!r}")
         ticks = answer.json().get("next")
-        return datetime.fromisoformat(ticks[0]).timestamp() if ticks else None
+        return datetime.fromisoformat(ticks[0].replace("Z", "+00:00")).timestamp() if ticks else None
 
     def _put(self, name: str, definition: Definition) -> Answer:
         cron = "* * * * *" if definition.every is None else None

@@ -131,9 +131,10 @@ def _parts(results: Results, pictures: Sequence[tuple[str, str]]) -> Iterable[st
         yield "## Schedulers"
         schedules, edits, kills = beat_script.schedules(), list(beat_script.edits()), beat_script.KILLS
         yield (
-            f"{len(schedules)} schedules for {beat_script.LENGTH:g} seconds, {len(edits)} edits, and {len(kills)} times "
-            f"SIGKILL of a scheduler, which starts again {beat_script.RESTART:g} second later; from {GRACE:g} seconds behind an edit on, what arrives within half "
-            "an interval is a duplicate, and 1.5 intervals without anything are a miss."
+            f"{len(schedules)} schedules for {beat_script.LENGTH:g} seconds, {len(edits)} edits, and SIGKILL of a "
+            f"scheduler {len(kills)} times, which starts again {beat_script.RESTART:g} second later. From {GRACE:g} "
+            "seconds behind an edit on, what arrives within half an interval is a duplicate, and 1.5 intervals without "
+            "anything are a miss."
         )
         yield beats_table(results)
     if results.failed:

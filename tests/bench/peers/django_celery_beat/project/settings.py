@@ -9,6 +9,7 @@ SECRET_KEY = "of nothing that is secret"
 ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "project.urls"
 INSTALLED_APPS = ["django_celery_beat"]
+TIME_ZONE = "UTC"
 USE_TZ = True
 DATABASES = {
     "default": {
