@@ -49,7 +49,7 @@ def main() -> int:
     if unknown := chosen - {*names, *sides}:
         parser.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join([*names, *sides])}")
     usual = {"peers", "variants", "sending"} if options.quick else set(names) - set(LONG)
-    parts = chosen & set(names) or (set(SECTIONS) if chosen else usual)
+    parts = chosen & set(names) or ({*SECTIONS, *LONG} if chosen else usual)
     if "jobs" in chosen:
         parts |= {measurement.__name__ for measurement in jobs.MEASUREMENTS}
     only = chosen & set(sides) or set(sides)

@@ -1,7 +1,7 @@
 """The same schedules, edits and kills, with one scheduler and with two: ours, and others for Celery."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -43,45 +43,65 @@ class Beats:
     def _run(self, number: int, results: Results) -> None:
         try:
             with SIDES[self._name](self._site) as side:
-                results.beats += [{"side": self._name, "beats": number, **found} for found in _play(side, number)]
+                results.beats += [{"side": self._name, "beats": number, **found} for found in _Play(side, number).run()]
         except Missing as error:
             results.failed[f"beats, {self._name}"] = str(error)
         finally:
             self._site.clear()
 
 
-def _play(side: Side, number: int) -> Iterator[dict[str, Any]]:
-    """Let all of it happen. What was counted, by each way to count."""
-    journal: list[Edition] = []
-    beats: dict[int, Process] = {}
+class _Play:
+    """A side to which all of it happens.
 
-    def put(name: str, definition: Definition) -> None:
+    Args:
+        side: where it happens.
+        number: of its schedulers.
+    """
+
+    def __init__(self, side: Side, number: int) -> None:
+        self._side = side
+        self._number = number
+        self._beats: dict[int, Process] = {}
+        self._journal: list[Edition] = []
+
+    def run(self) -> list[dict[str, Any]]:
+        """What was counted, by each way to count."""
+        for name, definition in beat_script.schedules().items():
+            self._put(name, definition)
+        time.sleep((beat_script.BEGIN - beat_script.SETTLE - time.time()) % _MINUTE)
+        start = time.time() + beat_script.SETTLE
+        end = start + beat_script.LENGTH
+        for which in range(self._number):
+            self._start(which)
+        for at, act in self._events():
+            _sleep_until(start + at)
+            act()
+        _sleep_until(end + GRACE)
+        sent = self._side.sent()
+        found = [{"measure": "moments", **asdict(by_moments(self._journal, sent, start, end))}]
+        if any(one.tick is not None for one in sent):
+            found.append({"measure": "ticks", **asdict(by_ticks(self._journal, sent, start, end))})
+        return found
+
+    def _events(self) -> list[tuple[float, Callable[[], None]]]:
+        """In their order, with their seconds."""
+        found = [(edit.at, partial(self._put, edit.name, edit.definition)) for edit in beat_script.edits()]
+        for at, which in beat_script.KILLS:
+            found.append((at, partial(self._kill, which % self._number)))
+            found.append((at + beat_script.RESTART, partial(self._start, which % self._number)))
+        return sorted(found, key=lambda event: event[0])
+
+    def _put(self, name: str, definition: Definition) -> None:
         begin = time.time()
-        tick = side.put(name, definition)
-        journal.append(Edition(name, definition, begin, time.time(), tick))
+        tick = self._side.put(name, definition)
+        self._journal.append(Edition(name, definition, begin, time.time(), tick))
 
-    def start_beat(which: int) -> None:
-        beats[which] = side.start()
+    def _start(self, which: int) -> None:
+        self._beats[which] = self._side.start()
 
-    def kill_beat(which: int) -> None:
-        beats[which].kill()
+    def _kill(self, which: int) -> None:
+        self._beats[which].kill()
 
-    for name, definition in beat_script.schedules().items():
-        put(name, definition)
-    time.sleep((beat_script.BEGIN - beat_script.SETTLE - time.time()) % _MINUTE)
-    start = time.time() + beat_script.SETTLE
-    end = start + beat_script.LENGTH
-    for which in range(number):
-        start_beat(which)
-    todo = [(edit.at, partial(put, edit.name, edit.definition)) for edit in beat_script.edits()]
-    for at, which in beat_script.KILLS:
-        which %= number
-        todo += [(at, partial(kill_beat, which)), (at + beat_script.RESTART, partial(start_beat, which))]
-    for at, act in sorted(todo, key=lambda one: one[0]):
-        time.sleep(max(0.0, start + at - time.time()))
-        act()
-    time.sleep(max(0.0, end + GRACE - time.time()))
-    sent = side.sent()
-    yield {"measure": "moments", **asdict(by_moments(journal, sent, start, end))}
-    if any(one.tick is not None for one in sent):
-        yield {"measure": "ticks", **asdict(by_ticks(journal, sent, start, end))}
+
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(0.0, moment - time.time()))
