@@ -43,14 +43,14 @@ class Edition:
         name: of the schedule.
         definition: what it is from now on.
         begin, end: the request, as a Unix time: in between it took effect.
-        tick: the first tick, where the answer has it; None otherwise.
+        ticks: the next ones, where the answer has them. The first one may be of the definition before: it has come.
     """
 
     name: str
     definition: Definition
     begin: float
     end: float
-    tick: float | None = None
+    ticks: Sequence[float] = ()
 
 
 @dataclass
@@ -86,8 +86,8 @@ def by_moments(editions: Sequence[Edition], sent: Sequence[Sent], start: float, 
     """
     of_name = _by_name(sent)
     counts = Counts()
-    for previous, edition, until in _in_force(editions, end):
-        since = max(edition.end + GRACE, start)
+    for previous, edition, following in _in_force(editions):
+        since, until = max(edition.end + GRACE, start), end if following is None else following.begin
         window = [one for one in of_name[edition.name] if since <= one.at < until]
         every = edition.definition.every
         moments = [one.at for one in window]
@@ -147,46 +147,41 @@ def by_ticks(editions: Sequence[Edition], sent: Sequence[Sent], start: float, en
 
     A job of what is no tick is a duplicate. A tick that comes while an edit is under way may have one.
     """
-    there: dict[str, list[float]] = defaultdict(list)
-    for one in sent:
-        if one.tick is not None and start <= one.tick < end:
-            there[one.name].append(one.tick)
-    allowed: dict[str, set[int]] = defaultdict(set)
-    counts = Counts(sum(map(len, there.values())))
-    for previous, edition, until in _in_force(editions, end):
-        following = next((one for one in editions if one.name == edition.name and one.begin == until), None)
+    made = [(one.name, _key(one.tick)) for one in sent if one.tick is not None and start <= one.tick < end]
+    needed: set[tuple[str, int]] = set()
+    allowed: set[tuple[str, int]] = set()
+    for _, edition, following in _in_force(editions):
         for tick in _ticks(edition, end if following is None else following.end):
-            allowed[edition.name].add(_key(tick))
+            allowed.add((edition.name, _key(tick)))
             # A pause is good for ticks, too, that no scheduler has looked at yet.
             pauses = following is not None and not following.definition.enabled
-            if start <= tick < until - (GRACE if pauses else 0.0):
-                counts.misses += _key(tick) not in set(map(_key, there[edition.name]))
-    for name, ticks in there.items():
-        keys = list(map(_key, ticks))
-        counts.duplicates += len(keys) - len(set(keys) & allowed[name])
-    return counts
+            until = end if following is None else following.begin - (GRACE if pauses else 0.0)
+            if start <= tick < until:
+                needed.add((edition.name, _key(tick)))
+    return Counts(len(made), duplicates=len(made) - len(set(made) & allowed), misses=len(needed - set(made)))
 
 
 def _ticks(edition: Edition, until: float) -> Iterator[float]:
-    tick = edition.tick
-    while tick is not None and edition.definition.enabled and tick < until:
-        yield tick
-        tick += edition.definition.every or _MINUTE
+    first, *others = edition.ticks or [until]
+    following = others[0] if others else until
+    if first < until:
+        yield first
+    while following < until:
+        yield following
+        following += edition.definition.every or _MINUTE
 
 
 def _key(tick: float) -> int:
     return round(tick * 1000)
 
 
-def _in_force(editions: Sequence[Edition], end: float) -> Iterator[tuple[Edition | None, Edition, float]]:
-    """The edition before, an edition, and the moment at which the next one began."""
+def _in_force(editions: Sequence[Edition]) -> Iterator[tuple[Edition | None, Edition, Edition | None]]:
+    """The edition before, each edition, and the next one."""
     of_name: dict[str, list[Edition]] = defaultdict(list)
     for edition in editions:
         of_name[edition.name].append(edition)
     for found in of_name.values():
-        for at, edition in enumerate(found):
-            until = found[at + 1].begin if at + 1 < len(found) else end
-            yield found[at - 1] if at else None, edition, until
+        yield from zip([None, *found], found, [*found[1:], None])
 
 
 def _by_name(sent: Sequence[Sent]) -> dict[str, list[Sent]]:

@@ -45,14 +45,14 @@ class Side:
     start: Callable[[], Process]
     sent: Callable[[], Sequence[Sent]]
 
-    def put(self, name: str, definition: Definition) -> float | None:
-        """Make or edit a schedule, again where that fails: its first tick, where that is known. Raises LoadError."""
+    def put(self, name: str, definition: Definition) -> list[float]:
+        """Make or edit a schedule, again where that fails: its next ticks, where they are known. Raises LoadError."""
         deadline = time.monotonic() + _PATIENCE
         while (answer := self._put(name, definition)).status not in (200, 201):
             if time.monotonic() > deadline:
                 raise LoadError(f"{name} cannot be edited: {answer.status} {answer.body[:200]!r}")
-        ticks = answer.json().get("next")
-        return datetime.fromisoformat(ticks[0].replace("Z", "+00:00")).timestamp() if ticks else None
+        ticks = answer.json().get("next", [])
+        return [datetime.fromisoformat(tick.replace("Z", "+00:00")).timestamp() for tick in ticks]
 
     def _put(self, name: str, definition: Definition) -> Answer:
         cron = "* * * * *" if definition.every is None else None

@@ -93,8 +93,8 @@ class _Play:
 
     def _put(self, name: str, definition: Definition) -> None:
         begin = time.time()
-        tick = self._side.put(name, definition)
-        self._journal.append(Edition(name, definition, begin, time.time(), tick))
+        ticks = self._side.put(name, definition)
+        self._journal.append(Edition(name, definition, begin, time.time(), ticks))
 
     def _start(self, which: int) -> None:
         self._beats[which] = self._side.start()

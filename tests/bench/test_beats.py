@@ -93,19 +93,26 @@ def ticks(*moments: float) -> list[Sent]:
 
 
 def test_each_tick_of_a_definition_needs_one_job() -> None:
-    editions = [Edition("s", EVERY_2, 0, 0, tick=2), Edition("s", EVERY_5, 7, 7.1, tick=12.05)]
+    editions = [Edition("s", EVERY_2, 0, 0, ticks=[2, 4]), Edition("s", EVERY_5, 7, 7.1, ticks=[12.05, 17.05])]
     assert by_ticks(editions, ticks(2, 4, 6, 12.05, 17.05), 0, 20) == Counts(sent=5)
     assert by_ticks(editions, ticks(2, 6, 6, 12.05), 0, 20) == Counts(sent=4, duplicates=1, misses=2)
 
 
 def test_a_job_of_what_is_no_tick_is_a_duplicate() -> None:
-    editions = [Edition("s", EVERY_5, 0, 0, tick=5)]
+    editions = [Edition("s", EVERY_5, 0, 0, ticks=[5, 10])]
     assert by_ticks(editions, ticks(5, 7, 10), 0, 12) == Counts(sent=3, duplicates=1)
 
 
+def test_a_tick_that_has_come_before_an_edit_needs_its_job_too() -> None:
+    # No scheduler has looked at it yet when the interval becomes another.
+    editions = [Edition("s", EVERY_5, 0, 0, ticks=[5, 10]), Edition("s", EVERY_2, 6, 6.1, ticks=[5, 8.05])]
+    assert by_ticks(editions, ticks(5, 8.05, 10.05), 0, 12) == Counts(sent=3)
+    assert by_ticks(editions, ticks(8.05, 10.05), 0, 12).misses == 1
+
+
 def test_a_tick_beside_an_edit_may_have_a_job() -> None:
-    resumed = Edition("s", EVERY_2, 20, 20.1, tick=22)
-    editions = [Edition("s", EVERY_2, 0, 0, tick=2), Edition("s", PAUSED, 7.9, 8.1), resumed]
+    resumed = Edition("s", EVERY_2, 20, 20.1, ticks=[22, 24])
+    editions = [Edition("s", EVERY_2, 0, 0, ticks=[2, 4]), Edition("s", PAUSED, 7.9, 8.1), resumed]
     for made in ([2], [2, 4, 6, 8]):
         assert by_ticks(editions, ticks(*made, 22), 0, 24) == Counts(sent=len(made) + 1)
     assert by_ticks(editions, ticks(2, 4, 10, 22), 0, 24).duplicates == 1
