@@ -1,4 +1,4 @@
-"""What schedulers did, counted: duplicates, misses, edits that they never noticed. No I/O.
+"""What schedulers did, counted: duplicates, misses, edits that they did not notice. No I/O.
 
 The messages of Celery's schedulers do not have the tick that they are for. So their moments count: under one
 definition, from GRACE behind its edit until the next edit, one should arrive each `every` seconds.
@@ -60,7 +60,7 @@ class Counts:
     Attributes:
         sent: the messages or jobs that were looked at.
         duplicates, misses: of their ticks.
-        ignored: edits that were never noticed.
+        ignored: edits that were not noticed, see noticed().
         edits: that lasted long enough for that.
     """
 
@@ -130,7 +130,11 @@ def minutes(moments: Sequence[float], start: float, end: float) -> tuple[int, in
 
 
 def noticed(before: Definition, after: Definition, window: Sequence[Sent]) -> bool:
-    """Does what was sent under a definition look like it, rather than like the one before?"""
+    """Does what was sent from GRACE behind an edit on look like it, rather than like the definition before?
+
+    Nothing is to come of a pause, something of what goes on, and the usual time between two of one scheduler is to be
+    nearer to the interval than to the one before.
+    """
     if not after.enabled:
         return not window
     if not before.enabled or before.every is None or after.every is None or not window:

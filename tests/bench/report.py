@@ -200,7 +200,7 @@ def beats_table(results: Results) -> str:
         ignored = f"{found['ignored']} of {found['edits']}" if found["edits"] else ""
         figures = (str(found[key]) for key in ("beats", "sent", "duplicates", "misses"))
         rows.append([title, *figures, ignored])
-    return table(["", "schedulers", "sent", "duplicates", "misses", "edits never noticed"], rows)
+    return table(["", "schedulers", "sent", "duplicates", "misses", "edits not noticed"], rows)
 
 
 def _ratio(

@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from tests.bench import beat_script
+from tests.bench.__main__ import steps
 from tests.bench.beat_counts import GRACE, Counts, Edition, Sent, by_moments, by_ticks, gaps, minutes, noticed
 from tests.bench.beat_script import Definition
 
@@ -137,3 +139,11 @@ def test_the_script_edits_most_schedules_and_lets_each_last_edit_be_seen() -> No
 def test_the_script_kills_one_scheduler_of_two_at_a_time() -> None:
     for (at, _), (later, _) in pairwise(beat_script.KILLS):
         assert later - at > 5 * beat_script.RESTART
+
+
+def test_each_side_has_one_scheduler_and_then_two() -> None:
+    nowhere: Any = None
+    named = [step.name for step in steps(nowhere, {"beats"}, {"nowait-beat", "django-celery-beat"}, False)]
+    sides = ("nowait-beat", "django-celery-beat")
+    assert named == [f"beats, {side}: {number}" for side in sides for number in (1, 2)]
+    assert [step.name for step in steps(nowhere, {"beats"}, {"nowait-beat"}, True)] == ["beats, nowait-beat: 2"]
