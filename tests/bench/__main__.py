@@ -10,7 +10,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from deploy.local.errors import LocalError
-from tests.bench import bridge, job_sides, jobs, pair, report, schedules, sizes, variants, worker
+from tests.bench import (
+    beat_sides,
+    beats,
+    bridge,
+    job_sides,
+    jobs,
+    pair,
+    report,
+    schedules,
+    sizes,
+    variants,
+    worker,
+)
 from tests.bench.ratio import Ratio, Table
 from tests.bench.results import Results, Step, about
 from tests.bench.site import ROOT, Site
@@ -19,6 +31,7 @@ from tests.bench.tools import LoadError
 _FIGURES = bridge.MEASUREMENTS + worker.MEASUREMENTS + jobs.MEASUREMENTS + schedules.MEASUREMENTS
 MEASUREMENTS = {measurement.__name__: measurement for measurement in _FIGURES}
 SECTIONS = ("peers", "variants", "sizes", "jobs")
+LONG = ("beats",)  # only when they are asked for
 # How long the measurements take, roughly.
 _SECONDS = {
     "sending": 5.0, "serving": 34.0, "serving_echo": 34.0, "in_flight": 15.0, "isolation": 80.0, "tasks_threads": 23.0,
@@ -30,25 +43,25 @@ _OUTPUT = ROOT / "bench"
 
 def main() -> int:
     """Measure and write the report. Returns the exit status: 0 when all was measured, 1 otherwise."""
-    names = [*SECTIONS, *MEASUREMENTS]
-    sides = list(dict.fromkeys([*variants.TITLES, *pair.PEERS, *job_sides.PEERS]))
+    names = [*SECTIONS, *LONG, *MEASUREMENTS]
+    sides = list(dict.fromkeys([*variants.TITLES, *pair.PEERS, *job_sides.PEERS, *beat_sides.SIDES]))
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench",
         description="How ways to wait for a query compare, on this machine, now. Writes bench/report.md and .html.",
-        epilog="parts: peers, variants, sizes, jobs, or single figures:\n"
+        epilog="parts: peers, variants, sizes, jobs; beats, which takes 12 minutes; or single figures:\n"
         + "\n".join(f"  {name:12} {measurement.__doc__}" for name, measurement in MEASUREMENTS.items())
-        + f"\nsides of the first four: {', '.join(sides)}",
+        + f"\nsides of the first five: {', '.join(sides)}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="less of it, in shorter rounds: under 2 minutes")
-    parser.add_argument("--only", default="", help="some parts, or some sides, separated by commas; all otherwise")
+    parser.add_argument("--only", default="", help="some parts, or some sides, by commas; all but beats otherwise")
     parser.add_argument("--output", type=Path, default=_OUTPUT, help="the folder of the report; bench/ otherwise")
     options = parser.parse_args()
     chosen = {name for name in options.only.split(",") if name}
     if unknown := chosen - {*names, *sides}:
         parser.error(f"--only: there is no {', '.join(sorted(unknown))}; there are {', '.join([*names, *sides])}")
-    usual = {"peers", "variants", "sending"} if options.quick else set(names)
-    parts = chosen & set(names) or (set(SECTIONS) if chosen else usual)
+    usual = {"peers", "variants", "sending"} if options.quick else set(names) - set(LONG)
+    parts = chosen & set(names) or ({*SECTIONS, *LONG} if chosen else usual)
     if "jobs" in chosen:
         parts |= {measurement.__name__ for measurement in jobs.MEASUREMENTS}
     only = chosen & set(sides) or set(sides)
@@ -77,6 +90,8 @@ def main() -> int:
         print(report.beside_table(results))
     if results.jobs:
         print(report.jobs_table(results))
+    if results.beats:
+        print(report.beats_table(results))
     print(f"report: {report.write(results, options.output)}, and as HTML beside it")
     return status
 
@@ -98,6 +113,10 @@ def steps(site: Site, parts: set[str], only: set[str], quick: bool) -> list[Step
         for name in job_sides.PEERS:
             if name in only:
                 found += jobs.Jobs(site, name, quick).steps()
+    if "beats" in parts:
+        for name in beat_sides.SIDES:
+            if name in only:
+                found += beats.Beats(site, name, quick).steps()
     return found + [_figure_step(site, name, quick) for name in MEASUREMENTS if name in parts]
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import markdown
 
-from tests.bench import job_sides, jobs, pair, peer, plots, sizes, variants
+from tests.bench import beat_script, job_sides, jobs, pair, peer, plots, sizes, variants
+from tests.bench.beat_counts import GRACE
 from tests.bench.ratio import Ratio
 from tests.bench.results import Results
 from tests.bench.site import OURS, STOCK, THREADS
@@ -126,6 +127,16 @@ def _parts(results: Results, pictures: Sequence[tuple[str, str]]) -> Iterable[st
             "are jobs with a result, until the last. CPU is of server, worker (with Redis), broker and database."
         )
         yield jobs_table(results)
+    if results.beats:
+        yield "## Schedulers"
+        schedules, edits, kills = beat_script.schedules(), list(beat_script.edits()), beat_script.KILLS
+        yield (
+            f"{len(schedules)} schedules for {beat_script.LENGTH:g} seconds, {len(edits)} edits, and SIGKILL of a "
+            f"scheduler {len(kills)} times, which starts again {beat_script.RESTART:g} second later. From {GRACE:g} "
+            "seconds behind an edit on, what arrives within half an interval is a duplicate, and 1.5 intervals without "
+            "anything are a miss."
+        )
+        yield beats_table(results)
     if results.failed:
         yield "## What could not be measured"
         yield "\n".join(f"- {what}: {why}" for what, why in results.failed.items())
@@ -179,6 +190,17 @@ def jobs_table(results: Results) -> str:
         )  # fmt: skip
     head = ("", "accepted/s, ours : theirs", "ratio", "done/s", "ratio", "CPU µs a job", "ratio")
     return table([*head, *jobs.PARTS, "with 202 it is", "the job of a worker that is killed is"], rows)
+
+
+def beats_table(results: Results) -> str:
+    """One row for each side and number of its schedulers; two where jobs have their ticks."""
+    rows = []
+    for found in results.beats:
+        title = found["side"] + (", by the ticks of its jobs" if found["measure"] == "ticks" else "")
+        ignored = f"{found['ignored']} of {found['edits']}" if found["edits"] else ""
+        figures = (str(found[key]) for key in ("beats", "sent", "duplicates", "misses"))
+        rows.append([title, *figures, ignored])
+    return table(["", "schedulers", "sent", "duplicates", "misses", "edits not noticed"], rows)
 
 
 def _ratio(

@@ -36,6 +36,7 @@ class Results:
         sizes: by number of rows: bytes of the answer, connections, and the requests per second of each side's rounds.
         beside: percentiles of /i_want_you_now, in milliseconds, while each side fetches answers of each size.
         jobs: the rounds of each peer of the durable jobs, as `peers`.
+        beats: what was counted of each side, with one scheduler and with two.
         failed: what could not be measured, and why.
     """
 
@@ -51,6 +52,7 @@ class Results:
     sizes: dict[str, dict[str, Any]] = field(default_factory=dict)
     beside: list[dict[str, Any]] = field(default_factory=list)
     jobs: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = field(default_factory=dict)
+    beats: list[dict[str, Any]] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
 
     def write(self, file: Path) -> None:

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests import marks, programs
-from tests.bench import job_sides, pair, peer, report, sizes, tools, variants
+from tests.bench import beat_sides, job_sides, pair, peer, report, sizes, tools, variants
 from tests.bench.__main__ import MEASUREMENTS, SECTIONS, steps
 from tests.bench.ratio import Ratio, Table, alternate
 from tests.bench.results import Results, about
@@ -133,6 +133,9 @@ def found() -> Results:
             results.beside.append({"side": name, "size": f"{rows} rows", "p50": 1.0, "p99": 2.0, "most": 3.0})
     part = {"per_second": 500.0, "done": 300.0, "cpu": {"server": 1.0, "worker": 2.0, "broker": 3.0, "database": 4.0}}
     results.jobs = {name: [(part, part)] for name in job_sides.PEERS}
+    counts = {"beats": 2, "sent": 100, "duplicates": 7, "misses": 8, "ignored": 9, "edits": 10}
+    results.beats = [{"side": name, "measure": "moments", **counts} for name in beat_sides.SIDES]
+    results.beats.append({"side": "nowait-beat", "measure": "ticks", **counts, "edits": 0})
     results.figures = [
         Ratio("CPU", ("a", "b"), "µs", [(1, 2)], ("at most", 1)).document(),
         Table("pools", ["short/s"], {"threads": [3.0]}).document(),
@@ -146,6 +149,7 @@ def test_a_report_has_every_table_and_picture(tmp_path: Path) -> None:
     peers = [peer.TITLES[name] for name in pair.PEERS]
     figures = ("no \\| network", "| threads | 3 |", "0.50", "1.00, at least 5: NO")
     others = [side.title for side in job_sides.PEERS.values()]
+    others += [*beat_sides.SIDES, "by the ticks of its jobs", "9 of 10"]
     for title in (*peers, *others, *variants.TITLES.values(), *figures):
         assert title in text, title
     pictures = ["cpu", "isolation", "latency", "peers", "sizes", "throughput"]
@@ -222,7 +226,7 @@ def test_a_name_that_is_unknown_is_an_error_that_lists_all() -> None:
     command = [sys.executable, "-m", "tests.bench", "--only", "nobody"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
-    assert "there is no nobody; there are peers, variants, sizes, jobs, sending" in done.stderr
+    assert "there is no nobody; there are peers, variants, sizes, jobs, beats, sending" in done.stderr
 
 
 def has_worker(main: psutil.Process) -> bool:
