@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If make is killed, what it runs gets SIGTERM (see prctl(2), PR_SET_PDEATHSIG).
 EXEC := @exec setpriv --pdeathsig TERM
 # Two processes of tests; one where a broker or a database is given, of which each would need a part of its own.
-PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 2 --dist loadgroup --max-worker-restart 0)
+PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 2 --max-worker-restart 0)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test faults bench bench-compare platforms check lint types sample migrate server worker beat lock clean
@@ -36,9 +36,9 @@ bench-compare: $(VENV)/test ## This revision against another one, measured in tu
 platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; as root; ONLY=mysql,unstable picks
 	$(EXEC) $(BIN)/python -m tests.platforms $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
 
-# The last part measures times: nothing runs beside it.
+# The tests of a file share what they stand on. The last part measures times: nothing runs beside it.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened
-	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) --part long
+	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) $(if $(PARALLEL),--dist loadfile) --part long
 	$(EXEC) $(BIN)/python -m pytest --part alone
 
 lint: $(VENV)/test ## Style and import order

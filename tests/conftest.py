@@ -68,7 +68,7 @@ def _is_in(item: pytest.Item, paths: tuple[str, ...]) -> bool:
     return any(item.path.is_relative_to(ROOT / path) for path in paths)
 
 
-# Around all others: pytest-xdist's own writes the groups into the names of the tests, pytest-randomly's shuffles them.
+# Around pytest-randomly's, which shuffles them.
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     part = config.getoption("--part")
@@ -76,11 +76,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if part_of(item) != part]
         items[:] = [item for item in items if part_of(item) == part]
         config.hook.pytest_deselected(items=left_out)
-    for item in items:
-        if _is_in(item, LONG):
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        elif _is_in(item, ALONE):
-            item.add_marker(pytest.mark.xdist_group("alone"))
     yield
     if hasattr(config, "workerinput"):
         # Last come those that take no time: all processes are done at once.
