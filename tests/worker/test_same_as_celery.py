@@ -23,8 +23,6 @@ from tests.conftest import Start
 from tests.worker.queues import DEAD, IMPORTANT, QUEUE, RAW
 from tests.worker.side import HOSTNAME, Side, eventually
 
-pytestmark = pytest.mark.xdist_group("same_as_celery")
-
 CELERYS = "celery.worker.consumer:Consumer"
 OURS = "nowait.worker:Consumer"
 # The workers that each line is run with. Where the signal of an arrival has a receiver, tasks take Celery's way through
