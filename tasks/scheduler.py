@@ -29,6 +29,9 @@ _BATCH = 200  # schedules of one pass
 _TIMEOUT = 5.0  # seconds that the database gets for one
 _SHORTEST, _LONGEST = 0.25, 1.0  # seconds between two; what is edited is due in the next
 _AFTER_DEFECT = 5.0  # the same, where another look may do no better
+# Of a scheduler that is cut off in its transaction, the database hears nothing: it ends the connection, and the others
+# get the schedules that it has locked.
+_INIT_COMMAND = f"{INIT_COMMAND}, wait_timeout = {round(2 * _TIMEOUT)}"
 
 
 class DatabaseScheduler(Scheduler):
@@ -36,7 +39,7 @@ class DatabaseScheduler(Scheduler):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._engine = make_transactional_engine(settings.database_url, INIT_COMMAND)
+        self._engine = make_transactional_engine(settings.database_url, _INIT_COMMAND)
         self._found_good = False  # the schema
         self._logged: str | None = None  # why no schedule is looked after
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +25,8 @@ from server.schedules.database import DatabaseScheduleStore
 from server.schedules.model import Definition
 from tests.conftest import Start
 from tests.faults.figures import Figures
-from tests.faults.jobs.failpoints import BEAT, Failpoints
+from tests.faults.jobs.failpoints import BEAT, FROZEN_BEAT, Failpoints
+from tests.faults.jobs.stack import GivenDatabase
 from tests.faults.jobs.test_failpoints import DEFAULTS
 from tests.faults.jobs.ticks import Edition, Outage, TickJournal, broken, lateness
 
@@ -83,13 +85,13 @@ class Editor:
 
 
 async def test_each_tick_gets_one_job_whatever_is_lost(
-    tmp_path: Path, start: Start, scale: float, figures: Figures
+    tmp_path: Path, start: Start, scale: float, figures: Figures, fresh_database: str | None
 ) -> None:
     seed = int(os.environ.get("NOWAIT_TEST_SEED") or random.SystemRandom().randrange(2**32))
     print(f"NOWAIT_TEST_SEED={seed}")
     times = round(200 * scale) or 2
     began = time.monotonic()
-    database = Database(tmp_path / "database", options=list(DEFAULTS))
+    database = _database(tmp_path, fresh_database)
     (tmp_path / "failpoints").mkdir()
     failpoints = Failpoints(tmp_path / "failpoints", seed)
     beats: list[Process] = []
@@ -100,12 +102,7 @@ async def test_each_tick_gets_one_job_whatever_is_lost(
         editor = Editor(DatabaseScheduleStore(connections), seed)
         await editor.begin()
         for clock in (0, _CLOCK):
-            beats.append(
-                start(
-                    "beat", *"tests.faults.jobs.beat --quiet -A tasks beat -l INFO".split(), test_clock=clock,
-                    broker_url="amqp://127.0.0.1:1//", database_url=database.url, **failpoints.settings(),
-                )  # fmt: skip
-            )
+            beats.append(_beat(start, database, failpoints, clock))
         await _until(lambda: len(journal.read()[1]) > _SCHEDULES // 4)
         first = journal.now()
         editing = asyncio.ensure_future(editor.run())
@@ -132,15 +129,69 @@ async def test_each_tick_gets_one_job_whatever_is_lost(
     assert found == []
 
 
+async def test_a_scheduler_that_is_stopped_with_the_lock_holds_up_nobody_for_long(
+    tmp_path: Path, start: Start, fresh_database: str | None
+) -> None:
+    database = _database(tmp_path, fresh_database)
+    (tmp_path / "failpoints").mkdir()
+    failpoints = Failpoints(tmp_path / "failpoints", 0)
+    beats: list[Process] = []
+    stopped: list[psutil.Process] = []
+    try:
+        await asyncio.to_thread(_begin, database)
+        journal = TickJournal(database.url)
+        connections = Connections(database.url)
+        await DatabaseScheduleStore(connections).put("", "s", definition(0), lambda _: True, 10.0)
+        await connections.close()
+        failpoints.order({FROZEN_BEAT: 1.0}, 1)
+        for _ in range(2):
+            beats.append(_beat(start, database, failpoints, pause=3600))
+            await _until(lambda: failpoints.bites(FROZEN_BEAT) == 1)
+        stopped += psutil.Process(beats[0].pid).children()
+        await _until(lambda: bool(journal.read()[1]))
+        assert [each.status() for each in stopped] == [psutil.STATUS_STOPPED]
+        # What it had decided is good for nothing any more.
+        last = max(each.tick for each in journal.read()[1])
+        stopped.pop().resume()
+        await _until(lambda: max(each.tick for each in journal.read()[1]) > last + timedelta(seconds=2))
+        ticks = Counter(each.tick for each in journal.read()[1])
+        assert max(ticks.values()) == 1
+    finally:
+        for each in stopped:
+            each.kill()
+        for beat in beats:
+            beat.kill()
+        database.stop()
+
+
+def _database(folder: Path, url: str | None) -> Database | GivenDatabase:
+    """The given one, or one of its own, with its own defaults for transactions."""
+    return Database(folder / "database", options=list(DEFAULTS)) if url is None else GivenDatabase(url)
+
+
+def _beat(
+    start: Start, database: Database | GivenDatabase, failpoints: Failpoints, clock: int = 0, pause: int = 1
+) -> Process:
+    return start(
+        "beat", *"tests.faults.jobs.beat --quiet -A tasks beat -l INFO".split(), test_clock=clock, test_pause=pause,
+        broker_url="amqp://127.0.0.1:1//", database_url=database.url, **failpoints.settings(),
+    )  # fmt: skip
+
+
 def _since(editions: list[Edition], first: datetime) -> list[Edition]:
     """The editions as if they were made when all ran."""
     return [replace(edition, at=max(edition.at, first + timedelta(seconds=1))) for edition in editions]
 
 
 async def _lose(
-    beats: list[Process], database: Database, journal: TickJournal, failpoints: Failpoints, times: int, seed: int
+    beats: list[Process],
+    database: Database | GivenDatabase,
+    journal: TickJournal,
+    failpoints: Failpoints,
+    times: int,
+    seed: int,
 ) -> list[Outage]:
-    """Lose schedulers at all points, and anywhere; and the database twice."""
+    """Lose schedulers at all points, and anywhere; and the database twice, unless it is a given one."""
     draw = random.Random(seed)
     outages = []
     for part in range(2):
@@ -151,11 +202,12 @@ async def _lose(
             for child in psutil.Process(draw.choice(beats).pid).children():
                 child.kill()
         await _until(lambda: all(failpoints.bites(name) >= done for name in BEAT))
-        outages.append(await asyncio.to_thread(_restart, database, journal, draw.uniform(0.0, 8.0)))
+        if isinstance(database, Database):
+            outages.append(await asyncio.to_thread(_restart, database, journal, draw.uniform(0.0, 8.0)))
     return outages
 
 
-def _begin(database: Database) -> None:
+def _begin(database: Database | GivenDatabase) -> None:
     database.start()
     database.wait_ready()
     migrate(database.url)
