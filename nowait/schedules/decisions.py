@@ -3,13 +3,12 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from itertools import takewhile
 from typing import Any
 
 from nowait.jobs.ids import new_id
 from nowait.jobs.table import CatchUp, Overlap
 from nowait.schedules.protocol import Move, Tick
-from nowait.schedules.ticks import BadTicks, series, ticks_of
+from nowait.schedules.ticks import BadTicks, ticks_of
 
 MISSED = 5.0  # seconds behind which a tick was missed; one that is not gets its job in any case
 
@@ -80,8 +79,11 @@ def last_jobs(schedules: Iterable[DueSchedule]) -> list[str]:
 def _move(schedule: DueSchedule, overlaps: bool, now: datetime) -> Move:
     ticks = ticks_of(schedule.cron, schedule.every, schedule.timezone, schedule.changed)
     missed = now - timedelta(seconds=MISSED)
-    first = schedule.due if schedule.due > missed else ticks.after(missed)
-    chosen = list(takewhile(lambda tick: tick <= now, series(ticks, first)))
+    following = schedule.due if schedule.due > missed else ticks.after(missed)
+    chosen = []
+    while following is not None and following <= now:
+        chosen.append(following)
+        following = ticks.after(following)
     if chosen:
         last = chosen[-1]
     else:
@@ -91,4 +93,4 @@ def _move(schedule: DueSchedule, overlaps: bool, now: datetime) -> Move:
         chosen = [] if overlaps else chosen[:1]
     milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
     made = tuple(Tick(tick, new_id(milliseconds)) for tick in chosen)
-    return Move(schedule.owner, schedule.name, made, last, ticks.after(last))
+    return Move(schedule.owner, schedule.name, made, last, following)

@@ -7,8 +7,10 @@ from uuid import UUID
 import pytest
 
 from nowait.jobs.table import CatchUp, Overlap
+from nowait.schedules import decisions
 from nowait.schedules.decisions import MISSED, DueSchedule, Plan, last_jobs
 from nowait.schedules.protocol import Move
+from nowait.schedules.ticks import Interval
 
 NOON = datetime(2026, 6, 1, 12)
 
@@ -93,6 +95,20 @@ def test_where_no_two_may_overlap_a_tick_waits_for_no_job() -> None:
 def test_where_no_two_may_overlap_one_of_several_ticks_gets_a_job() -> None:
     move = decided(each(1, overlap=Overlap.SKIP), 2.5)
     assert (ticks(move), move.last, move.due) == ([0], NOON + seconds(2), NOON + seconds(3))
+
+
+@pytest.mark.parametrize(("late", "searches"), [(0.3, 1), (4.5, 5), (3600.5, 6)])
+def test_no_tick_is_searched_for_twice(monkeypatch: pytest.MonkeyPatch, late: float, searches: int) -> None:
+    searched: list[datetime] = []
+
+    class Counted(Interval):
+        def after(self, moment: datetime) -> datetime:
+            searched.append(moment)
+            return super().after(moment)
+
+    monkeypatch.setattr(decisions, "ticks_of", lambda *_: Counted(seconds(1), NOON - seconds(1)))
+    assert decided(each(1), late).due == NOON + seconds(int(late) + 1)
+    assert len(searched) == len(set(searched)) == searches
 
 
 def test_a_tick_of_before_an_edit_gets_its_job_and_those_of_the_edit_begin_behind_it() -> None:
