@@ -61,7 +61,7 @@ def engine(database: Database) -> Iterator[Engine]:
 def one_pass(engine: Engine) -> None:
     """One look of one scheduler."""
     with transaction(engine) as connection:
-        scheduler._pass(connection)
+        scheduler._pass(connection, 10)
 
 
 def found(database: Database) -> list[str]:
@@ -119,7 +119,7 @@ def test_two_that_look_at_once(
 def test_one_that_is_lost_between_the_move_and_the_job(
     database: Database, engine: Engine, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
-    def moved_first(connection: Connection) -> Any:
+    def moved_first(connection: Connection, _: int) -> Any:
         rows = connection.execute(*protocol.due(10)).all()
         plan = Plan.of(map(scheduler.due_schedule, rows), (), rows[0].now)
         connection.execute(*protocol.move(plan.moves))
