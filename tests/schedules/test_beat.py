@@ -172,7 +172,26 @@ def test_a_tick_that_has_a_job_gets_no_other(schedules: Schedules, beat: Callabl
     beat()
     schedules.until(lambda: bool(schedules.jobs("t")))
     assert [job["id"] for job in schedules.jobs("s")] == ["x"]
-    assert schedules.schedule("s")["due"] == due + timedelta(hours=1)
+    row = schedules.schedule("s")
+    assert (row["due"], row["last_job"]) == (due + timedelta(hours=1), "x")
+
+
+def test_a_job_that_the_database_refuses_is_an_error_and_its_tick_remains(
+    schedules: Schedules, beat: Callable[..., Process]
+) -> None:
+    schedules.add("s", every=3600, ago=1)
+    due = schedules.schedule("s")["due"]
+    schedules.run("ALTER TABLE jobs ADD CONSTRAINT never CHECK (schedule <> 's')")
+    try:
+        process = beat()
+        process.wait_until(lambda: "of the database" in printed(process), 60)
+        row = schedules.schedule("s")
+        assert (row["due"], row["last_job"]) == (due, None)
+    finally:
+        schedules.run("ALTER TABLE jobs DROP CONSTRAINT never")
+    schedules.until(lambda: bool(schedules.jobs("s")))
+    (job,) = schedules.jobs("s")
+    assert (job["tick"], schedules.schedule("s")["last_job"]) == (due, job["id"])
 
 
 def test_it_waits_for_a_schema_in_one_line(schedules: Schedules, beat: Callable[..., Process]) -> None:
