@@ -35,7 +35,8 @@ def document(schedule: Schedule, upcoming: int = _NEXT) -> dict[str, Any]:
         "catch_up": definition.catch_up.value,
         "created": _text(schedule.created),
         "next": [_text(tick) for tick in _upcoming(schedule, upcoming)],
-        "last": None if schedule.last_tick is None else {"tick": _text(schedule.last_tick), "job": schedule.last_job},
+        "last_tick": None if schedule.last_tick is None else _text(schedule.last_tick),
+        "last_job": schedule.last_job,
         "urls": {"self": path(schedule.name), "jobs": f"/jobs?schedule={schedule.name}"},
     }
 
