@@ -7,6 +7,7 @@ has no connection to the broker.
 
 import logging
 import time
+from collections.abc import Collection
 from typing import Any
 
 from celery.beat import Scheduler
@@ -17,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from nowait.jobs.table import INIT_COMMAND
 from nowait.schedules import protocol
 from nowait.schedules.decisions import Plan, due_schedule, last_jobs
+from nowait.schedules.protocol import Edition
 from tasks.app import settings
 from tasks.database import make_transactional_engine, transaction
 from tasks.driver import until
@@ -43,6 +45,7 @@ class DatabaseScheduler(Scheduler):
         self._found_good = False  # the schema
         self._batch = _BATCH  # fewer behind a pass that failed: it may have been too much for its time
         self._repeated = False  # a pass, as the database had rolled it back
+        self._unreadable: set[Edition] = set()  # on this host
         self._logged: str | None = None  # why no schedule is looked after
 
     def setup_schedule(self) -> None:
@@ -57,7 +60,7 @@ class DatabaseScheduler(Scheduler):
                     return _LONGEST
                 self._found_good = True
             with until(time.monotonic() + _TIMEOUT), transaction(self._engine) as connection:
-                plan, pause = _pass(connection, self._batch)
+                plan, pause = _pass(connection, self._batch, self._unreadable)
         except (DBAPIError, MySQLError) as error:
             return self._failed(error_number(error))
         except Exception:
@@ -66,8 +69,9 @@ class DatabaseScheduler(Scheduler):
             return _AFTER_DEFECT
         self._batch, self._repeated = min(2 * self._batch, _BATCH), False
         self._log(None)
-        for (_owner, name), reason in plan.unreadable.items():
-            log.error("schedule %s has no further tick: %s", name, reason)
+        self._unreadable.update(plan.unreadable)
+        for edition, reason in plan.unreadable.items():
+            log.error("schedule %s is left to other schedulers until it is edited: %s", edition.name, reason)
         return pause
 
     def _failed(self, number: int | None) -> float:
@@ -91,12 +95,12 @@ class DatabaseScheduler(Scheduler):
             log.warning("no schedule is looked after: %s", reason)
 
 
-def _pass(connection: Connection, batch: int) -> tuple[Plan, float]:
-    """One transaction for up to `batch` schedules, without its end.
+def _pass(connection: Connection, batch: int, without: Collection[Edition] = ()) -> tuple[Plan, float]:
+    """One transaction for up to `batch` schedules, but none of some editions; without its end.
 
     Returns what was decided, and the seconds until the next pass.
     """
-    rows = connection.execute(*protocol.due(batch)).all()
+    rows = connection.execute(*protocol.due(batch, without)).all()
     schedules = [due_schedule(row) for row in rows]
     unfinished: set[str] = set()
     if job_ids := last_jobs(schedules):

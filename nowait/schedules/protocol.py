@@ -7,9 +7,9 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, Select, TextClause, bindparam, func, select, text
+from sqlalchemy import Integer, Select, TextClause, bindparam, func, select, text, tuple_
 
 from nowait.jobs.protocol import NOW
 from nowait.jobs.table import State, jobs, schedules
@@ -46,9 +46,25 @@ class Move:
     due: datetime | None
 
 
-def due(limit: int) -> tuple[Select[Any], dict[str, Any]]:
-    """The schedules with a tick that has come, locked, without those that others look at; `now` is the moment."""
-    return _DUE, {"most": limit}
+class Edition(NamedTuple):
+    """A schedule as it is until its next edit; the names are those of the columns."""
+
+    owner: str
+    name: str
+    version: int
+    changed: datetime
+
+
+def due(limit: int, without: Collection[Edition] = ()) -> tuple[Select[Any], dict[str, Any]]:
+    """The schedules with a tick that has come, locked, without those that others look at; `now` is the moment.
+
+    Args:
+        limit: how many, at most.
+        without: these are left out.
+    """
+    if not without:
+        return _DUE, {"most": limit}
+    return _DUE.where(_EDITION.not_in(bindparam("without", expanding=True))), {"most": limit, "without": list(without)}
 
 
 def unfinished(job_ids: Collection[str]) -> tuple[Select[Any], dict[str, Any]]:
@@ -92,7 +108,8 @@ def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(" ", "microseconds")
 
 
-_COLUMNS = ("owner", "name", "cron", "every", "timezone", "overlap", "catch_up", "due", "changed")
+_COLUMNS = ("owner", "name", "cron", "every", "timezone", "overlap", "catch_up", "due", "version", "changed")
+_EDITION = tuple_(*(schedules.c[name] for name in Edition._fields))
 # Without the index's name the database scans the table, and locks what it sees of it.
 _DUE = (
     select(*(schedules.c[name] for name in _COLUMNS), schedules.c.last_job, NOW.label("now"))

@@ -1,6 +1,6 @@
 """What the scheduler makes of passes that fail."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +9,7 @@ from celery import Celery
 from pymysql.err import OperationalError
 
 from nowait.schedules.decisions import Plan
+from nowait.schedules.protocol import Edition
 from tasks import scheduler
 from tasks.scheduler import DatabaseScheduler
 
@@ -29,7 +30,7 @@ class Passes:
         self.batches: list[int] = []
         self.connections: list[int] = []
 
-    def __call__(self, connection: Any, batch: int) -> tuple[Plan, float]:
+    def __call__(self, connection: Any, batch: int, without: Collection[Edition]) -> tuple[Plan, float]:
         self.batches.append(batch)
         self.connections.append(connection.connection.driver_connection.thread_id())
         if self.errors:

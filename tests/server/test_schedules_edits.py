@@ -80,7 +80,7 @@ def test_a_pause_leaves_the_beginning_as_it_is() -> None:
     assert (resumed.due, resumed.changed, resumed.version) == (at(180), NOON, 2)
 
 
-def test_one_that_a_scheduler_could_not_read_goes_on() -> None:
+def test_one_that_had_no_further_tick_goes_on() -> None:
     after = edit(replace(made(), due=None), 150)
     assert (after.due, after.changed, after.version) == (at(180), NOON, 1)
 

@@ -149,7 +149,7 @@ def test_two_that_look_at_once(
 def test_one_that_is_lost_between_the_move_and_the_job(
     database: Database | GivenDatabase, engine: Engine, monkeypatch: pytest.MonkeyPatch, together: bool
 ) -> None:
-    def moved_first(connection: Connection, _: int) -> Any:
+    def moved_first(connection: Connection, *_: Any) -> Any:
         rows = connection.execute(*protocol.due(10)).all()
         plan = Plan.of(map(scheduler.due_schedule, rows), (), rows[0].now)
         connection.execute(*protocol.move(plan.moves))
