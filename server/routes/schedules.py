@@ -50,6 +50,9 @@ class OneScheduleHandler(ScheduleHandler):
         schedule, created = await self.ask(
             lambda timeout: self.context.schedules.put(self.owner, name, definition, condition, timeout, dry_run)
         )
+        if dry_run:
+            write_json(self, document.document(schedule))
+            return
         if created:
             self.set_status(201)
             self.set_header("Location", document.path(name))
@@ -63,6 +66,9 @@ class OneScheduleHandler(ScheduleHandler):
         self.finish()
 
     def _dry_run(self) -> bool:
+        for name in self.request.query_arguments:
+            if name != "dry_run":
+                raise HTTPError(400, "%s: there is no such parameter; there is dry_run.", name[:100])
         values = self.get_query_arguments("dry_run")
         if values not in ([], ["0"], ["1"]):
             raise HTTPError(400, "dry_run: 0 or 1 is expected.")

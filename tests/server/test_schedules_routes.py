@@ -174,13 +174,17 @@ async def test_the_tag_of_one_that_was_deleted_is_not_that_of_the_next(serve: Se
 
 async def test_what_would_be_made_can_be_asked_for(serve: Serve) -> None:
     async with serve() as site:
-        document = read(await put(site, "s", HOURLY, "?dry_run=1"), 201)
+        answer = await put(site, "s", HOURLY, "?dry_run=1")
+        document = read(answer, 200)
+        assert "Location" not in answer.headers and "Etag" not in answer.headers
         assert document["job"]["queue"] == "queries.jobs" and len(document["next"]) == 5
         problem(await site.fetch("/schedules/s"), 404)
         made = await put(site, "s", HOURLY, "?dry_run=0")
         assert read(await put(site, "s", {**HOURLY, "overlap": "skip"}, "?dry_run=1"))["overlap"] == "skip"
         assert read(await site.fetch("/schedules/s")) == read(made, 201)
-        problem(await put(site, "s", HOURLY, "?dry_run=2"), 400)
+        for wrong in ("?dry_run=2", "?dry_run=", "?dryrun=1", "?dry-run=1&dry_run=1"):
+            problem(await put(site, "t", HOURLY, wrong), 400)
+        problem(await site.fetch("/schedules/t"), 404)
 
 
 async def test_schedules_are_listed_by_name_in_pages(serve: Serve) -> None:
