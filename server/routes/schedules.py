@@ -9,8 +9,9 @@ from nowait.jobs.ids import new_id
 from server.http.body import read_json
 from server.http.context import Context
 from server.http.handler import write_json
+from server.http.jobs import JobHandler
 from server.http.pages import Page
-from server.http.schedules import ScheduleHandler, no_such_schedule
+from server.http.schedules import ScheduleHandler, condition, no_such_schedule, precondition_failed
 from server.jobs.model import NewJob
 from server.jobs.request import BadRequest, parse_key
 from server.parameters import BadParameter
@@ -40,7 +41,7 @@ class OneScheduleHandler(ScheduleHandler):
         self.finish_schedule(await self.ask(lambda timeout: self.context.schedules.get(self.owner, name, timeout)))
 
     async def put(self, name: str) -> None:
-        condition, dry_run = self.condition(), self._dry_run()
+        expected, dry_run = condition(self.request.headers), self._dry_run()
         try:
             check_name(name)
             request = ScheduleRequest.of_body(read_json(self.request), self.context.check_webhook)
@@ -48,7 +49,7 @@ class OneScheduleHandler(ScheduleHandler):
         except (BadRequest, BadParameter) as error:
             raise HTTPError(400, "%s", error) from error
         schedule, created = await self.ask(
-            lambda timeout: self.context.schedules.put(self.owner, name, definition, condition, timeout, dry_run)
+            lambda timeout: self.context.schedules.put(self.owner, name, definition, expected, timeout, dry_run)
         )
         if dry_run:
             write_json(self, document.document(schedule))
@@ -59,8 +60,8 @@ class OneScheduleHandler(ScheduleHandler):
         self.finish_schedule(schedule)
 
     async def delete(self, name: str) -> None:
-        condition = self.condition()
-        if not await self.ask(lambda timeout: self.context.schedules.delete(self.owner, name, condition, timeout)):
+        expected = condition(self.request.headers)
+        if not await self.ask(lambda timeout: self.context.schedules.delete(self.owner, name, expected, timeout)):
             raise no_such_schedule()
         self.set_status(204)
         self.finish()
@@ -83,14 +84,14 @@ class SwitchHandler(ScheduleHandler):
         self._enabled = enabled
 
     async def post(self, name: str) -> None:
-        condition = self.condition()
+        expected = condition(self.request.headers)
         switched = await self.ask(
-            lambda timeout: self.context.schedules.switch(self.owner, name, self._enabled, condition, timeout)
+            lambda timeout: self.context.schedules.switch(self.owner, name, self._enabled, expected, timeout)
         )
         self.finish_schedule(switched)
 
 
-class RunHandler(ScheduleHandler):
+class RunHandler(JobHandler):
     """POST /schedules/{name}/run: a job of it, out of turn"""
 
     async def post(self, name: str) -> None:
@@ -98,7 +99,10 @@ class RunHandler(ScheduleHandler):
             key = parse_key(self.request.headers.get_list("Idempotency-Key"))
         except BadRequest as error:
             raise HTTPError(400, str(error)) from error
+        expected = condition(self.request.headers)
         schedule = await self.ask(lambda timeout: self.context.schedules.get(self.owner, name, timeout))
+        if not expected(schedule):
+            raise precondition_failed()
         if schedule is None:
             raise no_such_schedule()
         definition = schedule.definition

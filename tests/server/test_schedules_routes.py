@@ -12,7 +12,7 @@ from tornado.httpclient import HTTPResponse
 from server.jobs.connections import Connections
 from server.jobs.model import SchemaMissing, Store, StoreUnavailable
 from server.schedules.database import DatabaseScheduleStore
-from server.schedules.model import ScheduleStore
+from server.schedules.model import Schedule, ScheduleStore
 from tests.server.conftest import Serve
 from tests.server.fake_jobs import FakePublisher
 from tests.server.fake_schedules import FakeScheduleStore
@@ -154,6 +154,11 @@ async def test_an_edit_that_another_one_was_faster_than_is_412(serve: Serve) -> 
         problem(await put(site, "s", HOURLY, If_Match=tag), 412)
         problem(await post(site, "s/pause", If_Match=tag), 412)
         problem(await site.fetch("/schedules/s", method="DELETE", headers={"If-Match": tag}), 412)
+        problem(await post(site, "s/run", If_Match=tag), 412)
+        problem(await post(site, "s/run", If_None_Match="*"), 412)
+        problem(await post(site, "t/run", If_Match="*"), 412)
+        problem(await post(site, "s/run", If_Match="nonsense"), 400)
+        read(await post(site, "s/run", If_Match=edited.headers["Etag"]), 202)
         problem(await put(site, "s", HOURLY, If_None_Match="*"), 412)
         problem(await put(site, "t", HOURLY, If_Match="*"), 412)
         problem(await put(site, "s", HOURLY, If_Match="nonsense"), 400)
@@ -265,6 +270,24 @@ async def test_a_name_is_of_letters_and_digits(serve: Serve, name: str) -> None:
     async with serve() as site:
         assert (await put(site, name, HOURLY)).code in (400, 404)
         assert read(await site.fetch("/schedules"))["schedules"] == []
+
+
+async def test_a_request_has_the_time_that_its_client_prefers(
+    serve: Serve, schedule_store: ScheduleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    async def late(owner: str, name: str, timeout: float) -> Schedule | None:
+        given.append(timeout)
+        return None
+
+    monkeypatch.setattr(schedule_store, "get", late)
+    async with serve() as site:
+        for headers in ({}, {"Prefer": "wait=0.5"}):
+            answer = await site.fetch("/schedules/s", headers=headers)
+            problem(answer, 404)
+        assert answer.headers["Preference-Applied"] == "wait=0.5"
+    assert given[1] <= 0.5 < given[0]
 
 
 async def test_what_is_not_there_is_404(serve: Serve) -> None:
