@@ -16,16 +16,14 @@ from server.jobs.model import NewJob
 from server.jobs.request import BadRequest, parse_key
 from server.parameters import BadParameter
 from server.schedules import document
-from server.schedules.request import ScheduleRequest, check_name
-
-_KEY = "[A-Za-z0-9._-]{1,100}"
+from server.schedules.request import NAME, ScheduleRequest, check_name
 
 
 class SchedulesHandler(ScheduleHandler):
     """GET /schedules?limit=&cursor="""
 
     async def get(self) -> None:
-        page = Page.of_request(self, (), _KEY)
+        page = Page.of_request(self, (), NAME)
         # One more shows whether there are any behind them.
         found = await self.ask(
             lambda timeout: self.context.schedules.list(self.owner, timeout, limit=page.limit + 1, after=page.behind)
@@ -43,7 +41,6 @@ class OneScheduleHandler(ScheduleHandler):
     async def put(self, name: str) -> None:
         expected, dry_run = condition(self.request.headers), self._dry_run()
         try:
-            check_name(name)
             request = ScheduleRequest.of_body(read_json(self.request), self.context.check_webhook)
             definition = request.definition(await self.kind(request.job.name))
         except (BadRequest, BadParameter) as error:
@@ -74,6 +71,23 @@ class OneScheduleHandler(ScheduleHandler):
         if values not in ([], ["0"], ["1"]):
             raise HTTPError(400, "dry_run: 0 or 1 is expected.")
         return values == ["1"]
+
+
+class OtherNameHandler(ScheduleHandler):
+    """The same, for what is no name of a schedule: the database may take it for one that differs in blanks."""
+
+    async def get(self, _: str) -> None:
+        raise no_such_schedule()
+
+    async def put(self, name: str) -> None:
+        try:
+            check_name(name)
+        except BadRequest as error:
+            raise HTTPError(400, str(error)) from error
+        raise no_such_schedule()  # a name, but encoded without need
+
+    async def delete(self, _: str) -> None:
+        raise no_such_schedule()
 
 
 class SwitchHandler(ScheduleHandler):
@@ -128,8 +142,9 @@ def routes(context: Context) -> list[Any]:
     options = {"context": context}
     return [
         (r"/schedules", SchedulesHandler, options),
-        (r"/schedules/([^/]+)", OneScheduleHandler, options),
-        (r"/schedules/([^/]+)/pause", SwitchHandler, {**options, "enabled": False}),
-        (r"/schedules/([^/]+)/resume", SwitchHandler, {**options, "enabled": True}),
-        (r"/schedules/([^/]+)/run", RunHandler, options),
+        (rf"/schedules/({NAME})", OneScheduleHandler, options),
+        (r"/schedules/([^/]+)", OtherNameHandler, options),
+        (rf"/schedules/({NAME})/pause", SwitchHandler, {**options, "enabled": False}),
+        (rf"/schedules/({NAME})/resume", SwitchHandler, {**options, "enabled": True}),
+        (rf"/schedules/({NAME})/run", RunHandler, options),
     ]

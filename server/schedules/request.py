@@ -12,7 +12,8 @@ from server.schedules.model import Definition
 
 _MEMBERS = ("job", "cron", "every", "timezone", "enabled", "overlap", "catch_up")
 _OF_JOB = ("name", "parameters", "queue", "retry", "webhook")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""The pattern of a schedule's name."""
 
 E = TypeVar("E", bound=Enum)
 
@@ -87,7 +88,7 @@ class ScheduleRequest:
 
 def check_name(name: str) -> None:
     """Raise BadRequest unless a schedule may have this name."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise BadRequest("name: 1 to 100 letters and digits, behind the first one . _ - as well, are expected.")
 
 

@@ -272,6 +272,17 @@ async def test_a_name_is_of_letters_and_digits(serve: Serve, name: str) -> None:
         assert read(await site.fetch("/schedules"))["schedules"] == []
 
 
+async def test_a_name_with_blanks_behind_it_is_no_other_name_of_the_schedule(serve: Serve) -> None:
+    async with serve() as site:
+        await put(site, "s", HOURLY)
+        assert problem(await put(site, "s%20", HOURLY), 400)["detail"].startswith("name: 1 to 100")
+        problem(await site.fetch("/schedules/s%20"), 404)
+        problem(await site.fetch("/schedules/s%20", method="DELETE"), 404)
+        for what in ("pause", "resume", "run"):
+            problem(await post(site, f"s%20/{what}"), 404)
+        assert read(await site.fetch("/schedules/s"))["enabled"] is True
+
+
 async def test_a_request_has_the_time_that_its_client_prefers(
     serve: Serve, schedule_store: ScheduleStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
