@@ -40,7 +40,9 @@ class ScheduleHandler(JobHandler):
         """Finish with the document. Raises HTTPError 404 for None."""
         if schedule is None:
             raise no_such_schedule()
-        self.set_header("Etag", document.etag(schedule))
+        # As a weak validator: the ticks that go by change the document, and not its version.
+        self.set_header("Etag", f"W/{document.etag(schedule)}")
+        self.set_header("Cache-Control", "no-cache")
         write_json(self, document.document(schedule))
 
 

@@ -29,7 +29,7 @@ class SchedulesHandler(ScheduleHandler):
             lambda timeout: self.context.schedules.list(self.owner, timeout, limit=page.limit + 1, after=page.behind)
         )
         listed, cursor = page.cut(self, found, lambda schedule: schedule.name)
-        write_json(self, {"schedules": [document.document(each, upcoming=1) for each in listed], "next": cursor})
+        write_json(self, {"schedules": [document.summary(each) for each in listed], "next": cursor})
 
 
 class OneScheduleHandler(ScheduleHandler):

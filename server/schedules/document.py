@@ -10,6 +10,13 @@ from server.schedules.model import Schedule
 _NEXT = 5
 
 
+def summary(schedule: Schedule) -> dict[str, Any]:
+    """The document, with one tick in `next` at most, and without the parameters of its job, which make it long."""
+    made = document(schedule, upcoming=1)
+    del made["job"]["parameters"]
+    return made
+
+
 def document(schedule: Schedule, upcoming: int = _NEXT) -> dict[str, Any]:
     """The document.
 
@@ -29,7 +36,7 @@ def document(schedule: Schedule, upcoming: int = _NEXT) -> dict[str, Any]:
         },
         "cron": definition.cron,
         "every": definition.every,
-        "timezone": definition.timezone,
+        "timezone": None if definition.cron is None else definition.timezone,
         "enabled": definition.enabled,
         "overlap": definition.overlap.value,
         "catch_up": definition.catch_up.value,

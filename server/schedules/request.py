@@ -47,6 +47,9 @@ class ScheduleRequest:
         job = _members(given.get("job"), _OF_JOB, "job.", "job: an object with name and parameters is expected.")
         if ("cron" in given) == ("every" in given):
             raise BadRequest("cron: either it or every is expected.")
+        zone = _text("timezone", given.get("timezone"))
+        if zone is not None and "every" in given:
+            raise BadRequest("timezone: it is expected with cron alone.")
         every = given.get("every")
         if isinstance(every, bool) or not isinstance(every, (int, float, type(None))):
             raise BadRequest("every: seconds are expected.")
@@ -63,7 +66,7 @@ class ScheduleRequest:
             queue=_queue(_text("job.queue", job.get("queue"))),
             cron=_text("cron", given.get("cron")),
             every=None if every is None else float(max(-1.0, min(every, 1e18))),
-            timezone=_text("timezone", given.get("timezone")) or "UTC",
+            timezone="UTC" if zone is None else zone,
             enabled=enabled,
             overlap=_choice("overlap", given.get("overlap"), Overlap.ALLOW),
             catch_up=_choice("catch_up", given.get("catch_up"), CatchUp.LATEST),

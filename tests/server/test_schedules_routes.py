@@ -85,6 +85,15 @@ async def test_a_schedule_is_made_and_read(serve: Serve) -> None:
         assert found.headers["Etag"] == made.headers["Etag"]
 
 
+async def test_a_document_can_be_put_as_it_is(serve: Serve) -> None:
+    async with serve() as site:
+        for body in (HOURLY, {"job": COUNT, "every": 60}):
+            made = read(await put(site, "s", body), 201)
+            defined = ("job", "cron", "every", "timezone", "enabled", "overlap", "catch_up")
+            assert read(await put(site, "s", {member: made[member] for member in defined})) == made
+            await site.fetch("/schedules/s", method="DELETE")
+
+
 async def test_the_next_five_times_are_shown(serve: Serve) -> None:
     async with serve() as site:
         document = read(await put(site, "s", {"job": COUNT, "every": 90}), 201)
@@ -163,8 +172,10 @@ async def test_an_edit_that_another_one_was_faster_than_is_412(serve: Serve) -> 
         problem(await put(site, "t", HOURLY, If_Match="*"), 412)
         problem(await put(site, "s", HOURLY, If_Match="nonsense"), 400)
         assert read(await site.fetch("/schedules/s"))["overlap"] == "skip"
-        weak = f'"other", W/{edited.headers["Etag"]}'
-        assert read(await put(site, "s", HOURLY, If_Match=weak))["overlap"] == "allow"
+        weak = edited.headers["Etag"]
+        assert weak.startswith('W/"') and edited.headers["Cache-Control"] == "no-cache"
+        among_others = f'"other", {weak.removeprefix("W/")}'
+        assert read(await put(site, "s", HOURLY, If_Match=among_others))["overlap"] == "allow"
         read(await put(site, "t", HOURLY, If_None_Match="*"), 201)
 
 
@@ -200,6 +211,7 @@ async def test_schedules_are_listed_by_name_in_pages(serve: Serve) -> None:
         page = read(first)
         assert [each["name"] for each in page["schedules"]] == ["a", "b"]
         assert [len(each["next"]) for each in page["schedules"]] == [1, 1]
+        assert all("parameters" not in each["job"] for each in page["schedules"])
         assert first.headers["Link"] == f'</schedules?limit=2&cursor={page["next"]}>; rel="next"'
         last = read(await site.fetch(f"/schedules?cursor={page['next']}"))
         assert ([each["name"] for each in last["schedules"]], last["next"]) == (["c"], None)
@@ -253,6 +265,8 @@ async def test_a_job_out_of_turn(serve: Serve, publisher: FakePublisher) -> None
         ({**HOURLY, "cron": "0 0 */31 2 1#5"}, 422, "cron: there is no such day"),
         ({**HOURLY, "cron": "0 0 */31 2 1#5", "enabled": False}, 422, "cron: there is no such day"),
         ({**HOURLY, "timezone": "Nowhere"}, 422, "timezone: a name"),
+        ({**HOURLY, "timezone": ""}, 422, "timezone: a name"),
+        ({"job": COUNT, "every": 60, "timezone": "UTC"}, 400, "timezone: it is expected with cron"),
         ({"job": COUNT, "every": 0.5}, 422, "every: seconds from 1"),
         (json.dumps({"job": COUNT, "every": 5}).replace("5", "-1" + "0" * 400), 422, "every: seconds from 1"),
     ],
