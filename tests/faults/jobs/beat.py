@@ -1,7 +1,7 @@
 """Celery's beat with the scheduler of the fault tests: it ends itself at failpoints, and is started again.
 
-NOWAIT_TEST_CLOCK are seconds by which the clock of its host is wrong; NOWAIT_TEST_PAUSE are those after which one that has
-stopped itself goes on.
+NOWAIT_TEST_CLOCK are seconds by which the clock of its host is wrong; NOWAIT_TEST_PAUSE are those after which one that
+has stopped itself goes on.
 """
 
 import datetime

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from pymysql.err import MySQLError
 
 from deploy.local.database import Database
 from deploy.local.process import Process, listens
@@ -33,6 +34,7 @@ from tests.faults.jobs.ticks import Edition, Outage, TickJournal, broken, latene
 pytestmark = [pytest.mark.gen_test(timeout=7200), pytest.mark.timeout(7200)]
 
 _SCHEDULES = 40  # of which the first half is never edited
+_SKIPPING = "skipping"  # one whose jobs must not overlap
 _CLOCK = 600  # seconds by which that of one host is wrong
 _SETTLED = 6.0  # seconds behind the last fault
 
@@ -57,7 +59,8 @@ class Editor:
         self.edits = 0
 
     async def begin(self) -> None:
-        for name, wanted in self._definitions.items():
+        skipping = replace(definition(0), overlap=Overlap.SKIP)
+        for name, wanted in {**self._definitions, _SKIPPING: skipping}.items():
             await self._store.put("", name, wanted, lambda found: found is None, 10.0)
 
     async def run(self) -> None:
@@ -106,9 +109,12 @@ async def test_each_tick_gets_one_job_whatever_is_lost(
         await _until(lambda: len(journal.read()[1]) > _SCHEDULES // 4)
         first = journal.now()
         editing = asyncio.ensure_future(editor.run())
+        working = asyncio.ensure_future(_work(journal))
         outages = await _lose(beats, database, journal, failpoints, times, seed)
         await asyncio.sleep(_SETTLED)
         editing.cancel()
+        assert not (editing.done() or working.done())
+        working.cancel()
         await connections.close()
         end = journal.now()
         await asyncio.sleep(3.0)
@@ -127,6 +133,7 @@ async def test_each_tick_gets_one_job_whatever_is_lost(
     since = [each for each in made if each.tick > first + timedelta(seconds=2)]
     found = broken(_since(editions, first), since, outages, end, timedelta(seconds=2.0 if scale else 5.0))
     assert found == []
+    assert sum(each.schedule == _SKIPPING for each in since) > 1
 
 
 async def test_a_scheduler_that_is_stopped_with_the_lock_holds_up_nobody_for_long(
@@ -176,6 +183,14 @@ def _beat(
         "beat", *"tests.faults.jobs.beat --quiet -A tasks beat -l INFO".split(), test_clock=clock, test_pause=pause,
         broker_url="amqp://127.0.0.1:1//", database_url=database.url, **failpoints.settings(),
     )  # fmt: skip
+
+
+async def _work(journal: TickJournal) -> None:
+    """End the jobs that must not overlap, now and then."""
+    while True:
+        await asyncio.sleep(2.5)
+        with suppress(MySQLError):  # it is away
+            await asyncio.to_thread(journal.end_jobs, _SKIPPING)
 
 
 def _since(editions: list[Edition], first: datetime) -> list[Edition]:

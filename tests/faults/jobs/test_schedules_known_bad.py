@@ -141,7 +141,8 @@ def test_two_that_look_at_once(
         finally:
             if not unique:
                 connection.cursor().execute("DELETE FROM jobs")
-                connection.cursor().execute("ALTER TABLE jobs DROP KEY tick, ADD UNIQUE KEY tick (owner, schedule, tick)")
+                again = "ALTER TABLE jobs DROP KEY tick, ADD UNIQUE KEY tick (owner, schedule, tick)"
+                connection.cursor().execute(again)
     assert any("s: 2 jobs of the tick" in what for what in broken_ones) == bool(broken_ones) == (not good), broken_ones
 
 
@@ -164,6 +165,36 @@ def test_one_that_is_lost_between_the_move_and_the_job(
     one_pass(engine)
     broken_ones = found(database)
     assert any("s: no job of the tick" in what for what in broken_ones) == bool(broken_ones) == (not together)
+
+
+@pytest.mark.parametrize("looked", [True, False])
+def test_a_tick_while_the_job_of_the_one_before_has_not_ended(
+    database: Database | GivenDatabase, engine: Engine, monkeypatch: pytest.MonkeyPatch, looked: bool
+) -> None:
+    with connect(database.url) as connection:
+        connection.cursor().execute("UPDATE schedules SET overlap = 'skip', every = 1, version = version + 1")
+        connection.cursor().execute("UPDATE editions SET at = at - INTERVAL 60 SECOND, every = 1, overlap = 'skip'")
+    if not looked:
+        monkeypatch.setattr(scheduler, "last_jobs", lambda _: [])
+    one_pass(engine)
+    with connect(database.url) as connection:
+        # As if that had been the tick before.
+        connection.cursor().execute("UPDATE jobs SET tick = tick - INTERVAL 1 SECOND")
+        connection.cursor().execute("UPDATE schedules SET due = due - INTERVAL 1 SECOND")
+    one_pass(engine)
+    overlapping = [what for what in found(database) if "had not ended" in what]
+    assert bool(overlapping) == (not looked)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_job_that_is_not_as_its_schedule_has_it(
+    database: Database | GivenDatabase, engine: Engine, changed: bool
+) -> None:
+    one_pass(engine)
+    with connect(database.url) as connection:
+        if changed:
+            connection.cursor().execute("""UPDATE jobs SET parameters = '{"n": 1}'""")
+    assert any("has {'n': 1}, not {}" in what for what in found(database)) == changed
 
 
 def test_a_job_of_a_moment_that_is_no_tick(database: Database | GivenDatabase, engine: Engine) -> None:
