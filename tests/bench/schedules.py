@@ -17,10 +17,7 @@ _IN_TIME = 2.0  # seconds
 
 
 def schedules(site: Site, quick: bool) -> list[Ratio]:
-    """1,000 schedules each second, two schedulers: lateness of the jobs, CPU beside a core.
-
-    Their ticks are spread over the second, and then all of one moment.
-    """
+    """1,000 schedules each second, spread over it or all at once: lateness of the jobs, CPU beside a core."""
     if site.services.database is not None:
         migrations.migrate(site.services.database_url)
     flush_at_commit(site)
