@@ -7,6 +7,7 @@ has no connection to the broker.
 
 import logging
 import time
+from collections.abc import Collection
 from typing import Any
 
 from celery.beat import Scheduler
@@ -17,18 +18,22 @@ from sqlalchemy.exc import DBAPIError
 from nowait.jobs.table import INIT_COMMAND
 from nowait.schedules import protocol
 from nowait.schedules.decisions import Plan, due_schedule, last_jobs
+from nowait.schedules.protocol import Edition
 from tasks.app import settings
 from tasks.database import make_transactional_engine, transaction
 from tasks.driver import until
 from tasks.jobs.schema import shortcoming
-from tasks.statements import error_number
+from tasks.statements import REPEATED, error_number
 
 log = logging.getLogger(__name__)
 
-_BATCH = 200  # schedules of one pass
+_BATCH = 200  # schedules of one pass, at most
 _TIMEOUT = 5.0  # seconds that the database gets for one
 _SHORTEST, _LONGEST = 0.25, 1.0  # seconds between two; what is edited is due in the next
 _AFTER_DEFECT = 5.0  # the same, where another look may do no better
+# Of a scheduler that is cut off in its transaction, the database hears nothing: it ends the connection, and the others
+# get the schedules that it has locked.
+_INIT_COMMAND = f"{INIT_COMMAND}, wait_timeout = {round(2 * _TIMEOUT)}"
 
 
 class DatabaseScheduler(Scheduler):
@@ -36,8 +41,11 @@ class DatabaseScheduler(Scheduler):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._engine = make_transactional_engine(settings.database_url, INIT_COMMAND)
+        self._engine = make_transactional_engine(settings.database_url, _INIT_COMMAND)
         self._found_good = False  # the schema
+        self._batch = _BATCH  # fewer behind a pass that failed: it may have been too much for its time
+        self._repeated = False  # a pass, as the database had rolled it back
+        self._unreadable: set[Edition] = set()  # on this host
         self._logged: str | None = None  # why no schedule is looked after
 
     def setup_schedule(self) -> None:
@@ -52,18 +60,30 @@ class DatabaseScheduler(Scheduler):
                     return _LONGEST
                 self._found_good = True
             with until(time.monotonic() + _TIMEOUT), transaction(self._engine) as connection:
-                plan, pause = _pass(connection)
+                plan, pause = _pass(connection, self._batch, self._unreadable)
         except (DBAPIError, MySQLError) as error:
-            self._log(f"error {error_number(error)} of the database")
-            return _LONGEST
+            return self._failed(error_number(error))
         except Exception:
             # Beat would end, and be missed by all schedules.
             log.exception("the schedules that are due could not be looked at")
             return _AFTER_DEFECT
+        self._batch, self._repeated = min(2 * self._batch, _BATCH), False
         self._log(None)
-        for (_owner, name), reason in plan.unreadable.items():
-            log.error("schedule %s has no further tick: %s", name, reason)
+        self._unreadable.update(plan.unreadable)
+        for edition, reason in plan.unreadable.items():
+            log.error("schedule %s is left to other schedulers until it is edited: %s", edition.name, reason)
         return pause
+
+    def _failed(self, number: int | None) -> float:
+        """What becomes of an error of the database. Returns as tick()."""
+        if number in REPEATED and not self._repeated:
+            self._repeated = True
+            return 0.0
+        self._batch = max(1, self._batch // 2)
+        # Its name may be that of another host by now, as behind a failover: it is looked up with the next connection.
+        self._engine.dispose()
+        self._log(f"error {number} of the database")
+        return _LONGEST
 
     def _log(self, reason: str | None) -> None:
         if reason == self._logged:
@@ -75,9 +95,12 @@ class DatabaseScheduler(Scheduler):
             log.warning("no schedule is looked after: %s", reason)
 
 
-def _pass(connection: Connection) -> tuple[Plan, float]:
-    """One transaction, without its end; what was decided, and the seconds until the next pass."""
-    rows = connection.execute(*protocol.due(_BATCH)).all()
+def _pass(connection: Connection, batch: int, without: Collection[Edition] = ()) -> tuple[Plan, float]:
+    """One transaction for up to `batch` schedules, but none of some editions; without its end.
+
+    Returns what was decided, and the seconds until the next pass.
+    """
+    rows = connection.execute(*protocol.due(batch, without)).all()
     schedules = [due_schedule(row) for row in rows]
     unfinished: set[str] = set()
     if job_ids := last_jobs(schedules):
@@ -87,7 +110,7 @@ def _pass(connection: Connection) -> tuple[Plan, float]:
         connection.execute(*protocol.insert(plan.moves))
     if plan.moves:
         connection.execute(*protocol.move(plan.moves))
-    if len(rows) == _BATCH:
+    if len(rows) == batch:
         return plan, 0.0
     left: int | None = connection.execute(protocol.next_due()).scalar()
     return plan, _LONGEST if left is None else min(max(left / 1e6, _SHORTEST), _LONGEST)

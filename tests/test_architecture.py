@@ -253,8 +253,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.routes.schedules": {
         "tornado", "nowait.jobs.ids", "server.http.body", "server.http.context", "server.http.handler",
-        "server.http.pages", "server.http.schedules", "server.jobs.model", "server.jobs.request", "server.parameters",
-        "server.schedules", "server.schedules.request",
+        "server.http.jobs", "server.http.pages", "server.http.schedules", "server.jobs.model", "server.jobs.request",
+        "server.parameters", "server.schedules", "server.schedules.request",
     },
     "server.routes.users": {
         "tornado", "nowait.messages.encoded", "server.http.context", "server.http.handler", "server.http.tasks",
@@ -353,7 +353,8 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.sample": {"sqlalchemy", "tasks.jobs"},
     "tasks.scheduler": {
         "celery", "pymysql", "sqlalchemy", "nowait.jobs.table", "nowait.schedules", "nowait.schedules.decisions",
-        "tasks.app", "tasks.database", "tasks.driver", "tasks.jobs.schema", "tasks.statements",
+        "nowait.schedules.protocol", "tasks.app", "tasks.database", "tasks.driver", "tasks.jobs.schema",
+        "tasks.statements",
     },
     "tasks.settings": {"nowait", "nowait.settings"},
     "tasks.statements": {

@@ -33,7 +33,9 @@ GRANT UPDATE (state, due, attempt, failures, version, progress, result, error, w
 
 CREATE USER IF NOT EXISTS scheduler@'%' IDENTIFIED BY '$SCHEDULER_DATABASE_PASSWORD';
 ALTER USER scheduler@'%' IDENTIFIED BY '$SCHEDULER_DATABASE_PASSWORD' REQUIRE $require;
-GRANT SELECT, INSERT ON \`$DATABASE\`.jobs TO scheduler@'%';
+GRANT SELECT (id, state, owner, schedule, tick),
+    INSERT (id, owner, name, queue, parameters, retry, webhook, state, due, created, schedule, tick)
+    ON \`$DATABASE\`.jobs TO scheduler@'%';
 GRANT SELECT, UPDATE (due, last_tick, last_job) ON \`$DATABASE\`.schedules TO scheduler@'%';
 GRANT SELECT ON \`$DATABASE\`.nowait_migrations TO scheduler@'%';
 END

@@ -108,6 +108,7 @@ jobs = Table(
     Column("history", _json),  # the attempts that have ended without success, see nowait.jobs.protocol
     UniqueConstraint("owner", "idempotency_key", name="idempotency"),
     UniqueConstraint("owner", "schedule", "tick", name="tick"),
+    Index("schedule", "owner", "schedule"),  # and so by their ids
     Index("due", "due"),
     Index("state", "state", "id"),
     **_options,

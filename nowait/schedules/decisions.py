@@ -3,13 +3,12 @@
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
-from itertools import takewhile
 from typing import Any
 
 from nowait.jobs.ids import new_id
 from nowait.jobs.table import CatchUp, Overlap
-from nowait.schedules.protocol import Move, Tick
-from nowait.schedules.ticks import BadTicks, series, ticks_of
+from nowait.schedules.protocol import Edition, Move, Tick
+from nowait.schedules.ticks import ticks_of
 
 MISSED = 5.0  # seconds behind which a tick was missed; one that is not gets its job in any case
 
@@ -28,11 +27,17 @@ class DueSchedule:
     cron: str | None
     every: float | None
     timezone: str
-    overlap: Overlap
-    catch_up: CatchUp
+    overlap: str
+    catch_up: str
     due: datetime
+    version: int
     changed: datetime
     last_job: str | None
+
+    @property
+    def edition(self) -> Edition:
+        """Another one than that of the schedule before and behind each edit."""
+        return Edition(self.owner, self.name, self.version, self.changed)
 
 
 @dataclass
@@ -40,12 +45,12 @@ class Plan:
     """What is to be done, in the transaction that has locked the schedules.
 
     Attributes:
-        moves: of all of them.
-        unreadable: why some have no ticks, by owner and name: they have none until they are edited.
+        moves: of those that can be read here.
+        unreadable: why others cannot be: they are left as they are, as another host may know more.
     """
 
     moves: list[Move] = field(default_factory=list)
-    unreadable: dict[tuple[str, str], str] = field(default_factory=dict)
+    unreadable: dict[Edition, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, schedules: Iterable[DueSchedule], unfinished: Collection[str], now: datetime) -> "Plan":
@@ -60,35 +65,37 @@ class Plan:
         for schedule in schedules:
             try:
                 plan.moves.append(_move(schedule, schedule.last_job in unfinished, now))
-            except BadTicks as error:
-                plan.unreadable[schedule.owner, schedule.name] = str(error)
-                plan.moves.append(Move(schedule.owner, schedule.name, (), None, None))
+            except ValueError as error:  # BadTicks is one, too
+                plan.unreadable[schedule.edition] = str(error)
         return plan
 
 
 def due_schedule(row: Any) -> DueSchedule:
     """Of a row of protocol.due()."""
-    values = {each.name: getattr(row, each.name) for each in fields(DueSchedule)}
-    return DueSchedule(**{**values, "overlap": Overlap(row.overlap), "catch_up": CatchUp(row.catch_up)})
+    return DueSchedule(**{each.name: getattr(row, each.name) for each in fields(DueSchedule)})
 
 
 def last_jobs(schedules: Iterable[DueSchedule]) -> list[str]:
     """The jobs that have to have ended before these schedules make others."""
-    return [each.last_job for each in schedules if each.overlap is Overlap.SKIP and each.last_job is not None]
+    return [each.last_job for each in schedules if each.overlap == Overlap.SKIP.value and each.last_job is not None]
 
 
 def _move(schedule: DueSchedule, overlaps: bool, now: datetime) -> Move:
+    overlap, catch_up = Overlap(schedule.overlap), CatchUp(schedule.catch_up)
     ticks = ticks_of(schedule.cron, schedule.every, schedule.timezone, schedule.changed)
     missed = now - timedelta(seconds=MISSED)
-    first = schedule.due if schedule.due > missed else ticks.after(missed)
-    chosen = list(takewhile(lambda tick: tick <= now, series(ticks, first)))
+    following = schedule.due if schedule.due > missed else ticks.after(missed)
+    chosen = []
+    while following is not None and following <= now:
+        chosen.append(following)
+        following = ticks.after(following)
     if chosen:
         last = chosen[-1]
     else:
         last = ticks.latest(schedule.due, now)
-        chosen = [last] if schedule.catch_up is CatchUp.LATEST else []
-    if schedule.overlap is Overlap.SKIP:
+        chosen = [last] if catch_up is CatchUp.LATEST else []
+    if overlap is Overlap.SKIP:
         chosen = [] if overlaps else chosen[:1]
     milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
     made = tuple(Tick(tick, new_id(milliseconds)) for tick in chosen)
-    return Move(schedule.owner, schedule.name, made, last, ticks.after(last))
+    return Move(schedule.owner, schedule.name, made, last, following)

@@ -7,9 +7,9 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, Select, TextClause, bindparam, func, select, text
+from sqlalchemy import Integer, Select, TextClause, bindparam, func, select, text, tuple_
 
 from nowait.jobs.protocol import NOW
 from nowait.jobs.table import State, jobs, schedules
@@ -46,9 +46,25 @@ class Move:
     due: datetime | None
 
 
-def due(limit: int) -> tuple[Select[Any], dict[str, Any]]:
-    """The schedules with a tick that has come, locked, without those that others look at; `now` is the moment."""
-    return _DUE, {"most": limit}
+class Edition(NamedTuple):
+    """A schedule as it is until its next edit; the names are those of the columns."""
+
+    owner: str
+    name: str
+    version: int
+    changed: datetime
+
+
+def due(limit: int, without: Collection[Edition] = ()) -> tuple[Select[Any], dict[str, Any]]:
+    """The schedules with a tick that has come, locked, without those that others look at; `now` is the moment.
+
+    Args:
+        limit: how many, at most.
+        without: these are left out.
+    """
+    if not without:
+        return _DUE, {"most": limit}
+    return _DUE.where(_EDITION.not_in(bindparam("without", expanding=True))), {"most": limit, "without": list(without)}
 
 
 def unfinished(job_ids: Collection[str]) -> tuple[Select[Any], dict[str, Any]]:
@@ -66,14 +82,14 @@ def insert(moves: Iterable[Move]) -> tuple[TextClause, dict[str, Any]]:
 
 
 def move(moves: Iterable[Move]) -> tuple[TextClause, dict[str, Any]]:
-    """Go on, in the transaction of insert()."""
+    """Go on, in the transaction of insert(): the last job is the one that the last of the ticks has."""
     return _MOVE, _values(
         {
             "owner": move.owner,
             "name": move.name,
             "tick": _text(move.last),
             "due": _text(move.due),
-            "job": move.ticks[-1].job if move.ticks else None,
+            "made": _text(move.ticks[-1].moment) if move.ticks else None,
         }
         for move in moves
     )
@@ -92,7 +108,8 @@ def _text(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(" ", "microseconds")
 
 
-_COLUMNS = ("owner", "name", "cron", "every", "timezone", "overlap", "catch_up", "due", "changed")
+_COLUMNS = ("owner", "name", "cron", "every", "timezone", "overlap", "catch_up", "due", "version", "changed")
+_EDITION = tuple_(*(schedules.c[name] for name in Edition._fields))
 # Without the index's name the database scans the table, and locks what it sees of it.
 _DUE = (
     select(*(schedules.c[name] for name in _COLUMNS), schedules.c.last_job, NOW.label("now"))
@@ -106,26 +123,31 @@ _UNFINISHED = select(jobs.c.id).where(
     jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.state.in_([State.QUEUED.value, State.RUNNING.value])
 )
 # The moves in front of the schedules, each of which is found by its key: the other way round, the database would look
-# at schedules that others have locked.
+# at schedules that others have locked. The names are wider than those of the tables: what is too long is cut off by
+# JSON_TABLE of MariaDB, whatever is to be done on an error, and refused by INSERT.
 _MOVES = """\
 JSON_TABLE(:moves, '$[*]' COLUMNS (
-    owner VARCHAR(100) PATH '$.owner', name VARCHAR(100) PATH '$.name', tick DATETIME(6) PATH '$.tick',
-    due DATETIME(6) PATH '$.due', job CHAR(36) PATH '$.job'
+    owner VARCHAR(255) PATH '$.owner' ERROR ON ERROR, name VARCHAR(255) PATH '$.name' ERROR ON ERROR,
+    tick DATETIME(6) PATH '$.tick' ERROR ON ERROR, due DATETIME(6) PATH '$.due' ERROR ON ERROR,
+    made DATETIME(6) PATH '$.made' ERROR ON ERROR, job VARCHAR(255) PATH '$.job' ERROR ON ERROR
 )) AS moves STRAIGHT_JOIN schedules FORCE INDEX (PRIMARY)
-    ON schedules.owner = moves.owner AND schedules.name = moves.name"""
-# What a schedule has of its job goes from row to row, however large it is. IGNORE is for the unique key alone.
+    ON schedules.owner = moves.owner AND schedules.name = moves.name
+LEFT JOIN jobs AS made FORCE INDEX (tick) ON made.owner = moves.owner AND made.schedule = moves.name"""
+# What a schedule has of its job goes from row to row, however large it is. The lock on the schedule has no other insert
+# the same job; what fails is an error, also where there is one nevertheless.
 _INSERT = text(
     f"""\
-INSERT IGNORE INTO jobs
+INSERT INTO jobs
     (id, owner, name, queue, parameters, retry, webhook, state, due, created, schedule, tick)
 SELECT moves.job, schedules.owner, schedules.job, schedules.queue, schedules.parameters, schedules.retry,
     schedules.webhook, '{State.QUEUED.value}', UTC_TIMESTAMP(6), UTC_TIMESTAMP(6), schedules.name, moves.tick
-FROM {_MOVES}"""
+FROM {_MOVES} AND made.tick = moves.tick
+WHERE made.id IS NULL"""
 )
 _MOVE = text(
     f"""\
-UPDATE {_MOVES}
+UPDATE {_MOVES} AND made.tick = moves.made
 SET schedules.due = moves.due, schedules.last_tick = COALESCE(moves.tick, schedules.last_tick),
-    schedules.last_job = COALESCE(moves.job, schedules.last_job)"""
+    schedules.last_job = COALESCE(made.id, schedules.last_job)"""
 )
 _NEXT_DUE = select(func.timestampdiff(text("MICROSECOND"), NOW, func.min(schedules.c.due)))

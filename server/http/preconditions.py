@@ -36,7 +36,7 @@ def _tags(header: str, values: list[str]) -> frozenset[str] | None:
     parts = [part.strip() for part in ",".join(values).split(",")]
     if parts == ["*"]:
         return frozenset()
-    # A weak one, as proxies make it of a strong one, is as good: no other document has the same.
+    # A weak one is as good, also where RFC 9110 has it otherwise: what is defined by a client is the same then.
     found = [_TAG.fullmatch(part) for part in parts]
     if not all(found):
         raise ValueError(f"{header}: * or what ETag was is expected.")

@@ -3,10 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError
 
 from nowait.schedules.ticks import BadTicks
-from server.http.handler import write_json
+from server.http.handler import BaseHandler, write_json
 from server.http.jobs import JobHandler
 from server.http.preconditions import Preconditions
 from server.schedules import document
@@ -23,18 +24,13 @@ class ScheduleHandler(JobHandler):
         try:
             return await super().ask(call)
         except PreconditionFailed as error:
-            raise HTTPError(412, "The schedule is not as If-Match or If-None-Match has it.") from error
+            raise precondition_failed() from error
         except BadTicks as error:
             raise HTTPError(422, "%s", error) from error
 
-    def condition(self) -> Condition:
-        """What the request's headers expect of a schedule. Raises HTTPError 400."""
-        headers = self.request.headers
-        try:
-            expected = Preconditions.of_headers(headers.get_list("If-Match"), headers.get_list("If-None-Match"))
-        except ValueError as error:
-            raise HTTPError(400, str(error)) from error
-        return lambda found: expected.hold(None if found is None else document.etag(found))
+    def apply_preferences(self, header: str) -> None:
+        """As for other routes than those of jobs: no answer is held back."""
+        BaseHandler.apply_preferences(self, header)
 
     def check_etag_header(self) -> bool:
         """False: the times of a schedule go on without its version."""
@@ -44,8 +40,24 @@ class ScheduleHandler(JobHandler):
         """Finish with the document. Raises HTTPError 404 for None."""
         if schedule is None:
             raise no_such_schedule()
-        self.set_header("Etag", document.etag(schedule))
+        # As a weak validator: the ticks that go by change the document, and not its version.
+        self.set_header("Etag", f"W/{document.etag(schedule)}")
+        self.set_header("Cache-Control", "no-cache")
         write_json(self, document.document(schedule))
+
+
+def condition(headers: HTTPHeaders) -> Condition:
+    """What the headers of a request expect of a schedule. Raises HTTPError 400."""
+    try:
+        expected = Preconditions.of_headers(headers.get_list("If-Match"), headers.get_list("If-None-Match"))
+    except ValueError as error:
+        raise HTTPError(400, str(error)) from error
+    return lambda found: expected.hold(None if found is None else document.etag(found))
+
+
+def precondition_failed() -> HTTPError:
+    """The answer where that does not hold."""
+    return HTTPError(412, "The schedule is not as If-Match or If-None-Match has it.")
 
 
 def no_such_schedule() -> HTTPError:

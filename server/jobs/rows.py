@@ -123,8 +123,7 @@ def listed(
 ) -> Select[Any]:
     """Up to `limit` jobs without their results and histories, the newest first."""
     # In the order of an index, of which the first rows are enough; the database might sort all of the owner's instead.
-    # Those of a schedule are few among many.
-    index = "tick" if schedule is not None else "PRIMARY" if state is None else "state"
+    index = "schedule" if schedule is not None else "PRIMARY" if state is None else "state"
     found = _select(_LISTED).with_hint(jobs, f"FORCE INDEX ({index})").where(jobs.c.owner == owner)
     if before is not None:
         found = found.where(jobs.c.id < before)

@@ -9,28 +9,27 @@ from nowait.jobs.ids import new_id
 from server.http.body import read_json
 from server.http.context import Context
 from server.http.handler import write_json
+from server.http.jobs import JobHandler
 from server.http.pages import Page
-from server.http.schedules import ScheduleHandler, no_such_schedule
+from server.http.schedules import ScheduleHandler, condition, no_such_schedule, precondition_failed
 from server.jobs.model import NewJob
 from server.jobs.request import BadRequest, parse_key
 from server.parameters import BadParameter
 from server.schedules import document
-from server.schedules.request import ScheduleRequest, check_name
-
-_KEY = "[A-Za-z0-9._-]{1,100}"
+from server.schedules.request import NAME, ScheduleRequest, check_name
 
 
 class SchedulesHandler(ScheduleHandler):
     """GET /schedules?limit=&cursor="""
 
     async def get(self) -> None:
-        page = Page.of_request(self, (), _KEY)
+        page = Page.of_request(self, (), NAME)
         # One more shows whether there are any behind them.
         found = await self.ask(
             lambda timeout: self.context.schedules.list(self.owner, timeout, limit=page.limit + 1, after=page.behind)
         )
         listed, cursor = page.cut(self, found, lambda schedule: schedule.name)
-        write_json(self, {"schedules": [document.document(each, upcoming=1) for each in listed], "next": cursor})
+        write_json(self, {"schedules": [document.summary(each) for each in listed], "next": cursor})
 
 
 class OneScheduleHandler(ScheduleHandler):
@@ -40,33 +39,55 @@ class OneScheduleHandler(ScheduleHandler):
         self.finish_schedule(await self.ask(lambda timeout: self.context.schedules.get(self.owner, name, timeout)))
 
     async def put(self, name: str) -> None:
-        condition, dry_run = self.condition(), self._dry_run()
+        expected, dry_run = condition(self.request.headers), self._dry_run()
         try:
-            check_name(name)
             request = ScheduleRequest.of_body(read_json(self.request), self.context.check_webhook)
             definition = request.definition(await self.kind(request.job.name))
         except (BadRequest, BadParameter) as error:
             raise HTTPError(400, "%s", error) from error
         schedule, created = await self.ask(
-            lambda timeout: self.context.schedules.put(self.owner, name, definition, condition, timeout, dry_run)
+            lambda timeout: self.context.schedules.put(self.owner, name, definition, expected, timeout, dry_run)
         )
+        if dry_run:
+            write_json(self, document.document(schedule))
+            return
         if created:
             self.set_status(201)
             self.set_header("Location", document.path(name))
         self.finish_schedule(schedule)
 
     async def delete(self, name: str) -> None:
-        condition = self.condition()
-        if not await self.ask(lambda timeout: self.context.schedules.delete(self.owner, name, condition, timeout)):
+        expected = condition(self.request.headers)
+        if not await self.ask(lambda timeout: self.context.schedules.delete(self.owner, name, expected, timeout)):
             raise no_such_schedule()
         self.set_status(204)
         self.finish()
 
     def _dry_run(self) -> bool:
+        for name in self.request.query_arguments:
+            if name != "dry_run":
+                raise HTTPError(400, "%s: there is no such parameter; there is dry_run.", name[:100])
         values = self.get_query_arguments("dry_run")
         if values not in ([], ["0"], ["1"]):
             raise HTTPError(400, "dry_run: 0 or 1 is expected.")
         return values == ["1"]
+
+
+class OtherNameHandler(ScheduleHandler):
+    """The same, for what is no name of a schedule: the database may take it for one that differs in blanks."""
+
+    async def get(self, _: str) -> None:
+        raise no_such_schedule()
+
+    async def put(self, name: str) -> None:
+        try:
+            check_name(name)
+        except BadRequest as error:
+            raise HTTPError(400, str(error)) from error
+        raise no_such_schedule()  # a name, but encoded without need
+
+    async def delete(self, _: str) -> None:
+        raise no_such_schedule()
 
 
 class SwitchHandler(ScheduleHandler):
@@ -77,14 +98,14 @@ class SwitchHandler(ScheduleHandler):
         self._enabled = enabled
 
     async def post(self, name: str) -> None:
-        condition = self.condition()
+        expected = condition(self.request.headers)
         switched = await self.ask(
-            lambda timeout: self.context.schedules.switch(self.owner, name, self._enabled, condition, timeout)
+            lambda timeout: self.context.schedules.switch(self.owner, name, self._enabled, expected, timeout)
         )
         self.finish_schedule(switched)
 
 
-class RunHandler(ScheduleHandler):
+class RunHandler(JobHandler):
     """POST /schedules/{name}/run: a job of it, out of turn"""
 
     async def post(self, name: str) -> None:
@@ -92,7 +113,10 @@ class RunHandler(ScheduleHandler):
             key = parse_key(self.request.headers.get_list("Idempotency-Key"))
         except BadRequest as error:
             raise HTTPError(400, str(error)) from error
+        expected = condition(self.request.headers)
         schedule = await self.ask(lambda timeout: self.context.schedules.get(self.owner, name, timeout))
+        if not expected(schedule):
+            raise precondition_failed()
         if schedule is None:
             raise no_such_schedule()
         definition = schedule.definition
@@ -118,8 +142,9 @@ def routes(context: Context) -> list[Any]:
     options = {"context": context}
     return [
         (r"/schedules", SchedulesHandler, options),
-        (r"/schedules/([^/]+)", OneScheduleHandler, options),
-        (r"/schedules/([^/]+)/pause", SwitchHandler, {**options, "enabled": False}),
-        (r"/schedules/([^/]+)/resume", SwitchHandler, {**options, "enabled": True}),
-        (r"/schedules/([^/]+)/run", RunHandler, options),
+        (rf"/schedules/({NAME})", OneScheduleHandler, options),
+        (r"/schedules/([^/]+)", OtherNameHandler, options),
+        (rf"/schedules/({NAME})/pause", SwitchHandler, {**options, "enabled": False}),
+        (rf"/schedules/({NAME})/resume", SwitchHandler, {**options, "enabled": True}),
+        (rf"/schedules/({NAME})/run", RunHandler, options),
     ]

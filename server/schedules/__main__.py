@@ -25,8 +25,8 @@ def main() -> int:
     parser.add_argument("--yes", action="store_true", help="change them without asking; needed without a terminal")
     parser.add_argument("--prune", action="store_true", help="delete those of the server that are not in the file")
     options = parser.parse_args()
-    api = Api(options.server)
     try:
+        api = Api(options.server)
         changes = api.changes(read(options.file), options.prune)
         for change in changes:
             print(change.diff(), end="")

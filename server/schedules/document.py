@@ -10,6 +10,13 @@ from server.schedules.model import Schedule
 _NEXT = 5
 
 
+def summary(schedule: Schedule) -> dict[str, Any]:
+    """The document, with one tick in `next` at most, and without the parameters of its job, which make it long."""
+    made = document(schedule, upcoming=1)
+    del made["job"]["parameters"]
+    return made
+
+
 def document(schedule: Schedule, upcoming: int = _NEXT) -> dict[str, Any]:
     """The document.
 
@@ -29,13 +36,14 @@ def document(schedule: Schedule, upcoming: int = _NEXT) -> dict[str, Any]:
         },
         "cron": definition.cron,
         "every": definition.every,
-        "timezone": definition.timezone,
+        "timezone": None if definition.cron is None else definition.timezone,
         "enabled": definition.enabled,
         "overlap": definition.overlap.value,
         "catch_up": definition.catch_up.value,
         "created": _text(schedule.created),
         "next": [_text(tick) for tick in _upcoming(schedule, upcoming)],
-        "last": None if schedule.last_tick is None else {"tick": _text(schedule.last_tick), "job": schedule.last_job},
+        "last_tick": None if schedule.last_tick is None else _text(schedule.last_tick),
+        "last_job": schedule.last_job,
         "urls": {"self": path(schedule.name), "jobs": f"/jobs?schedule={schedule.name}"},
     }
 

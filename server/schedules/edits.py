@@ -22,7 +22,7 @@ def edited(schedule: Schedule, definition: Definition, now: datetime) -> Schedul
     yet, remains, unless the edit is a pause. Those of a pause are not missed: the next one comes.
     """
     before = schedule.definition
-    # One that a scheduler could not read goes on by the same definition.
+    # One that had no further tick, as its zone was another one then, goes on by the same definition.
     stuck = definition.enabled and schedule.due is None
     if _comparable(definition) == _comparable(before) and not stuck:
         return schedule

@@ -4,7 +4,9 @@ All checks are the server's: each schedule is put as a dry run first, and nothin
 """
 
 import difflib
+import http.client
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -16,6 +18,7 @@ from urllib.parse import quote, urlencode
 import tomli
 
 _TIMEOUT = 30.0  # seconds that a server has for an answer
+_URL = re.compile(r"https?://[!-~]+")
 _DEFINED = ("job", "cron", "every", "timezone", "enabled", "overlap", "catch_up")
 
 
@@ -56,9 +59,13 @@ class Api:
 
     Args:
         url: of the server.
+
+    Raises Refused for what is no URL.
     """
 
     def __init__(self, url: str) -> None:
+        if not _URL.fullmatch(url):
+            raise Refused(f"{url}: the URL of a server is expected, such as http://localhost:8000")
         self._url = url.rstrip("/")
 
     def changes(self, wanted: Mapping[str, Mapping[str, Any]], prune: bool) -> list[Change]:
@@ -105,7 +112,10 @@ class Api:
             document, headers = self._ask("GET", _path(name))
         except _NotThere:
             return None, {"If-None-Match": "*"}
-        return _defined(document), {"If-Match": headers["ETag"]}
+        seen = _defined(document)
+        if headers["ETag"] is None:
+            raise Refused(f"the answer of {self._url} has no ETag: without it, somebody else's edit would be lost")
+        return seen, {"If-Match": headers["ETag"]}
 
     def _names(self) -> Iterator[str]:
         query: dict[str, Any] = {"limit": 100}
@@ -122,8 +132,8 @@ class Api:
         """The document and the headers of an answer. Raises Refused."""
         data = None if body is None else json.dumps(body).encode()
         given = {**(headers or {}), **({} if body is None else {"Content-Type": "application/json"})}
-        request = urllib.request.Request(self._url + path, data, given, method=method)
         try:
+            request = urllib.request.Request(self._url + path, data, given, method=method)
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
                 return json.loads(answer.read() or "null"), answer.headers
         except urllib.error.HTTPError as error:
@@ -131,7 +141,7 @@ class Api:
                 detail = _detail(error.read())
             kind = _NotThere if error.code == 404 and method == "GET" else Refused
             raise kind(f"{error.code}, {detail}") from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise Refused(f"no answer from {self._url}: {error}") from error
 
 
@@ -158,7 +168,10 @@ def _path(name: str) -> str:
 
 
 def _defined(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {member: document[member] for member in _DEFINED}
+    try:
+        return {member: document[member] for member in _DEFINED}
+    except (KeyError, TypeError) as error:
+        raise Refused("the answer is no schedule: is that the server?") from error
 
 
 def _lines(document: Mapping[str, Any] | None) -> list[str]:

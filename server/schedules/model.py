@@ -94,7 +94,7 @@ class ScheduleStore(Protocol):
         """The schedule; None when there is none."""
 
     async def list(self, owner: str, timeout: float, *, limit: int, after: str | None) -> list[Schedule]:
-        """Up to `limit` schedules, by name: those behind the name `after`."""
+        """Up to `limit` schedules, by name: those behind the name `after`, without the parameters of their jobs."""
 
     async def switch(
         self, owner: str, name: str, enabled: bool, condition: Condition, timeout: float

@@ -12,7 +12,8 @@ from server.schedules.model import Definition
 
 _MEMBERS = ("job", "cron", "every", "timezone", "enabled", "overlap", "catch_up")
 _OF_JOB = ("name", "parameters", "queue", "retry", "webhook")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""The pattern of a schedule's name."""
 
 E = TypeVar("E", bound=Enum)
 
@@ -46,6 +47,9 @@ class ScheduleRequest:
         job = _members(given.get("job"), _OF_JOB, "job.", "job: an object with name and parameters is expected.")
         if ("cron" in given) == ("every" in given):
             raise BadRequest("cron: either it or every is expected.")
+        zone = _text("timezone", given.get("timezone"))
+        if zone is not None and "every" in given:
+            raise BadRequest("timezone: it is expected with cron alone.")
         every = given.get("every")
         if isinstance(every, bool) or not isinstance(every, (int, float, type(None))):
             raise BadRequest("every: seconds are expected.")
@@ -62,7 +66,7 @@ class ScheduleRequest:
             queue=_queue(_text("job.queue", job.get("queue"))),
             cron=_text("cron", given.get("cron")),
             every=None if every is None else float(max(-1.0, min(every, 1e18))),
-            timezone=_text("timezone", given.get("timezone")) or "UTC",
+            timezone="UTC" if zone is None else zone,
             enabled=enabled,
             overlap=_choice("overlap", given.get("overlap"), Overlap.ALLOW),
             catch_up=_choice("catch_up", given.get("catch_up"), CatchUp.LATEST),
@@ -87,7 +91,7 @@ class ScheduleRequest:
 
 def check_name(name: str) -> None:
     """Raise BadRequest unless a schedule may have this name."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(NAME, name):
         raise BadRequest("name: 1 to 100 letters and digits, behind the first one . _ - as well, are expected.")
 
 

@@ -13,6 +13,7 @@ from server.schedules.model import Definition, Schedule
 _DEFINITION = [field.name for field in fields(Definition)]
 _OTHERS = [field.name for field in fields(Schedule) if field.name != "definition"]
 _COLUMNS = [schedules.c[name] for name in (*_DEFINITION, *_OTHERS)]
+_LISTED = [column for column in _COLUMNS if column is not schedules.c.parameters]
 
 
 def of_name(owner: str, name: str, lock: bool = False) -> Select[Any]:
@@ -22,8 +23,8 @@ def of_name(owner: str, name: str, lock: bool = False) -> Select[Any]:
 
 
 def listed(owner: str, limit: int, after: str | None) -> Select[Any]:
-    """Up to `limit` schedules, by name."""
-    found = select(*_COLUMNS).where(schedules.c.owner == owner)
+    """Up to `limit` schedules, by name, without the parameters of their jobs."""
+    found = select(*_LISTED).where(schedules.c.owner == owner)
     if after is not None:
         found = found.where(schedules.c.name > after)
     return found.order_by(schedules.c.name).limit(limit)
@@ -52,7 +53,7 @@ def deletion(owner: str, name: str) -> Delete:
 
 def schedule(row: Row[Any]) -> Schedule:
     """The schedule of a row that one of these statements has found."""
-    values = dict(row._mapping)
+    values = {"parameters": {}, **row._mapping}
     defined: dict[str, Any] = {name: values.pop(name) for name in _DEFINITION}
     defined |= {
         "retry": Retry.of_document(row.retry),

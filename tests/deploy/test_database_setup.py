@@ -87,6 +87,9 @@ def test_the_account_of_the_scheduler_is_enough_for_it_and_for_nothing_else(
         for statement in (
             "DELETE FROM jobs",
             "UPDATE jobs SET state = 'failed'",
+            "SELECT parameters FROM jobs",
+            "SELECT result FROM jobs",
+            "INSERT INTO jobs (id, result) VALUES ('x', '1')",
             "DELETE FROM schedules",
             "UPDATE schedules SET parameters = '1'",
             "UPDATE schedules SET enabled = 0",

@@ -69,6 +69,9 @@ OTHERS = {
     ),
     "scheduler": (
         "SELECT * FROM users",
+        "SELECT parameters FROM jobs",
+        "SELECT result FROM jobs",
+        "INSERT INTO jobs (id, result) VALUES ('', '1')",
         "UPDATE jobs SET state = 'cancelled'",
         "DELETE FROM jobs",
         "INSERT INTO schedules (name) VALUES ('')",

@@ -30,8 +30,13 @@ _NEEDED = ("make", "python3")  # all that `make` is given; it installs the rest
 _SHOWN = {"rabbitmq-server": "RabbitMQ", "mariadb-server-core": "MariaDB"}
 # What touches the database, or has an answer of it.
 _DATABASE_TESTS = (
-    "tests/jobs", "tests/tasks", "tests/server", "tests/system", "tests/docs",
-    *(f"tests/faults/jobs/test_{name}.py" for name in ("away", "chaos", "failpoints", "keys", "takeover", "waiting")),
+    "tests/jobs", "tests/tasks", "tests/schedules", "tests/server", "tests/system", "tests/docs",
+    *(
+        f"tests/faults/jobs/test_{name}.py"
+        for name in (
+            "away", "chaos", "failpoints", "keys", "schedules", "schedules_known_bad", "takeover", "waiting",
+        )
+    ),
 )  # fmt: skip
 
 

@@ -6,9 +6,11 @@ from uuid import UUID
 
 import pytest
 
-from nowait.jobs.table import CatchUp, Overlap
+from nowait.jobs.table import CatchUp
+from nowait.schedules import decisions
 from nowait.schedules.decisions import MISSED, DueSchedule, Plan, last_jobs
-from nowait.schedules.protocol import Move
+from nowait.schedules.protocol import Edition, Move
+from nowait.schedules.ticks import Interval
 
 NOON = datetime(2026, 6, 1, 12)
 
@@ -19,9 +21,9 @@ def seconds(number: float) -> timedelta:
 
 def schedule(**values: Any) -> DueSchedule:
     """Each minute, due at noon, but for these values."""
-    usual = dict(
-        owner="me", name="s", cron="* * * * *", every=None, timezone="UTC", overlap=Overlap.ALLOW,
-        catch_up=CatchUp.LATEST, due=NOON, changed=NOON, last_job=None,
+    usual: dict[str, Any] = dict(
+        owner="me", name="s", cron="* * * * *", every=None, timezone="UTC", overlap="allow",
+        catch_up="latest", due=NOON, version=0, changed=NOON, last_job=None,
     )  # fmt: skip
     return DueSchedule(**{**usual, **values})
 
@@ -56,7 +58,7 @@ def test_a_job_has_the_databases_time_in_its_id() -> None:
 
 @pytest.mark.parametrize("catch_up", CatchUp)
 def test_each_tick_that_is_not_late_gets_a_job(catch_up: CatchUp) -> None:
-    move = decided(each(1, catch_up=catch_up), 3.5)
+    move = decided(each(1, catch_up=catch_up.value), 3.5)
     assert ticks(move) == [0, 1, 2, 3]
     assert (move.last, move.due) == (NOON + seconds(3), NOON + seconds(4))
     assert len({tick.job for tick in move.ticks}) == 4
@@ -64,7 +66,7 @@ def test_each_tick_that_is_not_late_gets_a_job(catch_up: CatchUp) -> None:
 
 @pytest.mark.parametrize("catch_up", CatchUp)
 def test_of_more_ticks_those_that_are_late_get_none(catch_up: CatchUp) -> None:
-    move = decided(each(2, catch_up=catch_up), 3600.5)
+    move = decided(each(2, catch_up=catch_up.value), 3600.5)
     assert ticks(move) == [3596, 3598, 3600]
     assert move.due == NOON + seconds(3602)
 
@@ -72,7 +74,7 @@ def test_of_more_ticks_those_that_are_late_get_none(catch_up: CatchUp) -> None:
 def test_the_latest_of_missed_ticks_gets_a_job_or_none_does() -> None:
     for found in (schedule(), each(60)):
         assert ticks(decided(found, 3 * 3600 + 30)) == [3 * 3600]
-    for found in (schedule(catch_up=CatchUp.NONE), each(60, catch_up=CatchUp.NONE)):
+    for found in (schedule(catch_up="none"), each(60, catch_up="none")):
         move = decided(found, 3 * 3600 + 30)
         assert ticks(move) == []
         assert (move.last, move.due) == (NOON + seconds(3 * 3600), NOON + seconds(3 * 3600 + 60))
@@ -80,19 +82,33 @@ def test_the_latest_of_missed_ticks_gets_a_job_or_none_does() -> None:
 
 @pytest.mark.parametrize(("late", "expected"), [(MISSED - 0.001, [0]), (MISSED, [])])
 def test_a_tick_is_missed_from_five_seconds_on(late: float, expected: list[float]) -> None:
-    assert ticks(decided(schedule(catch_up=CatchUp.NONE), late)) == expected
+    assert ticks(decided(schedule(catch_up="none"), late)) == expected
 
 
 def test_where_no_two_may_overlap_a_tick_waits_for_no_job() -> None:
-    skipping = schedule(overlap=Overlap.SKIP, last_job="one")
+    skipping = schedule(overlap="skip", last_job="one")
     move = decided(skipping, 0.3, "one", "another")
     assert (ticks(move), move.last, move.due) == ([], NOON, NOON + seconds(60))
     assert ticks(decided(skipping, 0.3, "another")) == [0]
 
 
 def test_where_no_two_may_overlap_one_of_several_ticks_gets_a_job() -> None:
-    move = decided(each(1, overlap=Overlap.SKIP), 2.5)
+    move = decided(each(1, overlap="skip"), 2.5)
     assert (ticks(move), move.last, move.due) == ([0], NOON + seconds(2), NOON + seconds(3))
+
+
+@pytest.mark.parametrize(("late", "searches"), [(0.3, 1), (4.5, 5), (3600.5, 6)])
+def test_no_tick_is_searched_for_twice(monkeypatch: pytest.MonkeyPatch, late: float, searches: int) -> None:
+    searched: list[datetime] = []
+
+    class Counted(Interval):
+        def after(self, moment: datetime) -> datetime:
+            searched.append(moment)
+            return super().after(moment)
+
+    monkeypatch.setattr(decisions, "ticks_of", lambda *_: Counted(seconds(1), NOON - seconds(1)))
+    assert decided(each(1), late).due == NOON + seconds(int(late) + 1)
+    assert len(searched) == len(set(searched)) == searches
 
 
 def test_a_tick_of_before_an_edit_gets_its_job_and_those_of_the_edit_begin_behind_it() -> None:
@@ -105,22 +121,29 @@ def test_a_tick_of_before_an_edit_gets_its_job_and_those_of_the_edit_begin_behin
 
 def test_only_the_jobs_that_could_overlap_are_looked_up() -> None:
     found = [
-        schedule(overlap=Overlap.SKIP, last_job="one"),
-        schedule(overlap=Overlap.SKIP),
+        schedule(overlap="skip", last_job="one"),
+        schedule(overlap="skip"),
         schedule(last_job="two"),
     ]
     assert last_jobs(found) == ["one"]
 
 
 def test_a_schedule_that_cannot_be_read_stands_in_no_others_way() -> None:
-    found = [schedule(name="zone", timezone="Nowhere"), schedule(name="line", cron="x"), schedule()]
+    found = [
+        schedule(name="zone", timezone="Nowhere"),
+        schedule(name="line", cron="x"),
+        schedule(name="another", overlap="queue"),
+        schedule(name="newer", catch_up="all"),
+        schedule(),
+    ]
     plan = Plan.of(found, [], NOON)
     assert [(move.name, ticks(move), move.due) for move in plan.moves] == [
-        ("zone", [], None),
-        ("line", [], None),
         ("s", [0], NOON + seconds(60)),
     ]
-    assert {name: reason.split(":")[0] for (_, name), reason in plan.unreadable.items()} == {
+    assert {edition.name: reason.split(":")[0] for edition, reason in plan.unreadable.items()} == {
         "zone": "timezone",
         "line": "cron",
+        "another": "'queue' is not a valid Overlap",
+        "newer": "'all' is not a valid CatchUp",
     }
+    assert list(plan.unreadable)[0] == Edition("me", "zone", 0, NOON)

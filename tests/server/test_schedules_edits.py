@@ -9,6 +9,7 @@ import pytest
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import CatchUp, Overlap
 from nowait.schedules.ticks import BadTicks
+from server.schedules.document import document
 from server.schedules.edits import created, edited
 from server.schedules.model import Definition, Schedule
 
@@ -79,9 +80,14 @@ def test_a_pause_leaves_the_beginning_as_it_is() -> None:
     assert (resumed.due, resumed.changed, resumed.version) == (at(180), NOON, 2)
 
 
-def test_one_that_a_scheduler_could_not_read_goes_on() -> None:
+def test_one_that_had_no_further_tick_goes_on() -> None:
     after = edit(replace(made(), due=None), 150)
     assert (after.due, after.changed, after.version) == (at(180), NOON, 1)
+
+
+def test_the_last_tick_and_the_last_job_need_not_belong_together() -> None:
+    shown = document(replace(made(), last_tick=at(120), last_job="of a tick before"))
+    assert (shown["last_tick"], shown["last_job"]) == ("2026-06-01T12:02:00.000000Z", "of a tick before")
 
 
 def test_what_never_comes_is_refused_also_while_it_is_paused() -> None:

@@ -42,9 +42,9 @@ async def site(folder: Path) -> AsyncIterator[tuple[Site, Run]]:
         async def run(text: str, *arguments: str) -> tuple[int | None, str]:
             file = folder / "schedules.toml"
             file.write_text(text)
-            command = [sys.executable, "-m", "server.schedules", str(file), *arguments]
+            command = [sys.executable, "-m", "server.schedules", "--server", f"http://127.0.0.1:{served.port}/"]
             process = await asyncio.create_subprocess_exec(
-                *command, "--server", f"http://127.0.0.1:{served.port}/", cwd=ROOT,
+                *command, str(file), *arguments, cwd=ROOT,
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             )  # fmt: skip
             printed, _ = await process.communicate()
@@ -117,6 +117,41 @@ async def test_nothing_is_changed_unless_all_is_taken(tmp_path: Path) -> None:
 async def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, text: str, says: str) -> None:
     async with site(tmp_path) as (_, run):
         status, printed = await run(text, "--yes")
+        assert status == 2 and says in printed and "Traceback" not in printed
+
+
+@pytest.mark.parametrize("url", ["foo", "http://a b", "ftp://a", "http://"])
+async def test_what_is_no_url_of_a_server_is_one_line(tmp_path: Path, url: str) -> None:
+    async with site(tmp_path) as (_, run):
+        status, printed = await run(FILE, "--server", url)
+        assert (status, printed.count("\n")) == (2, 1)
+        assert printed.startswith(f"{url}: the URL of a server is expected")
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ("HTTP/1.0 200 OK\r\n\r\n{}", "night: the answer is no schedule"),
+        ("HTTP/1.0 200 OK\r\n\r\n%s", "has no ETag"),
+        ("nonsense\r\n", "night: no answer from http://127.0.0.1:"),
+    ],
+)
+async def test_what_answers_otherwise_than_a_server_of_schedules_is_refused(
+    tmp_path: Path, answer: str, says: str
+) -> None:
+    async with site(tmp_path) as (served, run):
+        await run(FILE, "--yes")
+        text = answer.replace("%s", json.dumps(await one(served, "night")))
+
+        async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(text.encode())
+            writer.close()
+
+        server = await asyncio.start_server(other, "127.0.0.1", 0)
+        async with server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            status, printed = await run(FILE, "--server", url)
         assert status == 2 and says in printed and "Traceback" not in printed
 
 

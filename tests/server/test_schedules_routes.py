@@ -12,7 +12,7 @@ from tornado.httpclient import HTTPResponse
 from server.jobs.connections import Connections
 from server.jobs.model import SchemaMissing, Store, StoreUnavailable
 from server.schedules.database import DatabaseScheduleStore
-from server.schedules.model import ScheduleStore
+from server.schedules.model import Schedule, ScheduleStore
 from tests.server.conftest import Serve
 from tests.server.fake_jobs import FakePublisher
 from tests.server.fake_schedules import FakeScheduleStore
@@ -78,10 +78,20 @@ async def test_a_schedule_is_made_and_read(serve: Serve) -> None:
         }  # fmt: skip
         assert (document["name"], document["cron"], document["every"]) == ("close-month.2", "0 * * * *", None)
         assert (document["timezone"], document["enabled"]) == ("Europe/Berlin", True)
-        assert (document["overlap"], document["catch_up"], document["last"]) == ("allow", "latest", None)
+        assert (document["overlap"], document["catch_up"]) == ("allow", "latest")
+        assert (document["last_tick"], document["last_job"]) == (None, None)
         found = await site.fetch("/schedules/close-month.2")
         assert read(found) == document
         assert found.headers["Etag"] == made.headers["Etag"]
+
+
+async def test_a_document_can_be_put_as_it_is(serve: Serve) -> None:
+    async with serve() as site:
+        for body in (HOURLY, {"job": COUNT, "every": 60}):
+            made = read(await put(site, "s", body), 201)
+            defined = ("job", "cron", "every", "timezone", "enabled", "overlap", "catch_up")
+            assert read(await put(site, "s", {member: made[member] for member in defined})) == made
+            await site.fetch("/schedules/s", method="DELETE")
 
 
 async def test_the_next_five_times_are_shown(serve: Serve) -> None:
@@ -153,12 +163,19 @@ async def test_an_edit_that_another_one_was_faster_than_is_412(serve: Serve) -> 
         problem(await put(site, "s", HOURLY, If_Match=tag), 412)
         problem(await post(site, "s/pause", If_Match=tag), 412)
         problem(await site.fetch("/schedules/s", method="DELETE", headers={"If-Match": tag}), 412)
+        problem(await post(site, "s/run", If_Match=tag), 412)
+        problem(await post(site, "s/run", If_None_Match="*"), 412)
+        problem(await post(site, "t/run", If_Match="*"), 412)
+        problem(await post(site, "s/run", If_Match="nonsense"), 400)
+        read(await post(site, "s/run", If_Match=edited.headers["Etag"]), 202)
         problem(await put(site, "s", HOURLY, If_None_Match="*"), 412)
         problem(await put(site, "t", HOURLY, If_Match="*"), 412)
         problem(await put(site, "s", HOURLY, If_Match="nonsense"), 400)
         assert read(await site.fetch("/schedules/s"))["overlap"] == "skip"
-        weak = f'"other", W/{edited.headers["Etag"]}'
-        assert read(await put(site, "s", HOURLY, If_Match=weak))["overlap"] == "allow"
+        weak = edited.headers["Etag"]
+        assert weak.startswith('W/"') and edited.headers["Cache-Control"] == "no-cache"
+        among_others = f'"other", {weak.removeprefix("W/")}'
+        assert read(await put(site, "s", HOURLY, If_Match=among_others))["overlap"] == "allow"
         read(await put(site, "t", HOURLY, If_None_Match="*"), 201)
 
 
@@ -173,13 +190,17 @@ async def test_the_tag_of_one_that_was_deleted_is_not_that_of_the_next(serve: Se
 
 async def test_what_would_be_made_can_be_asked_for(serve: Serve) -> None:
     async with serve() as site:
-        document = read(await put(site, "s", HOURLY, "?dry_run=1"), 201)
+        answer = await put(site, "s", HOURLY, "?dry_run=1")
+        document = read(answer, 200)
+        assert "Location" not in answer.headers and "Etag" not in answer.headers
         assert document["job"]["queue"] == "queries.jobs" and len(document["next"]) == 5
         problem(await site.fetch("/schedules/s"), 404)
         made = await put(site, "s", HOURLY, "?dry_run=0")
         assert read(await put(site, "s", {**HOURLY, "overlap": "skip"}, "?dry_run=1"))["overlap"] == "skip"
         assert read(await site.fetch("/schedules/s")) == read(made, 201)
-        problem(await put(site, "s", HOURLY, "?dry_run=2"), 400)
+        for wrong in ("?dry_run=2", "?dry_run=", "?dryrun=1", "?dry-run=1&dry_run=1"):
+            problem(await put(site, "t", HOURLY, wrong), 400)
+        problem(await site.fetch("/schedules/t"), 404)
 
 
 async def test_schedules_are_listed_by_name_in_pages(serve: Serve) -> None:
@@ -190,6 +211,7 @@ async def test_schedules_are_listed_by_name_in_pages(serve: Serve) -> None:
         page = read(first)
         assert [each["name"] for each in page["schedules"]] == ["a", "b"]
         assert [len(each["next"]) for each in page["schedules"]] == [1, 1]
+        assert all("parameters" not in each["job"] for each in page["schedules"])
         assert first.headers["Link"] == f'</schedules?limit=2&cursor={page["next"]}>; rel="next"'
         last = read(await site.fetch(f"/schedules?cursor={page['next']}"))
         assert ([each["name"] for each in last["schedules"]], last["next"]) == (["c"], None)
@@ -243,6 +265,8 @@ async def test_a_job_out_of_turn(serve: Serve, publisher: FakePublisher) -> None
         ({**HOURLY, "cron": "0 0 */31 2 1#5"}, 422, "cron: there is no such day"),
         ({**HOURLY, "cron": "0 0 */31 2 1#5", "enabled": False}, 422, "cron: there is no such day"),
         ({**HOURLY, "timezone": "Nowhere"}, 422, "timezone: a name"),
+        ({**HOURLY, "timezone": ""}, 422, "timezone: a name"),
+        ({"job": COUNT, "every": 60, "timezone": "UTC"}, 400, "timezone: it is expected with cron"),
         ({"job": COUNT, "every": 0.5}, 422, "every: seconds from 1"),
         (json.dumps({"job": COUNT, "every": 5}).replace("5", "-1" + "0" * 400), 422, "every: seconds from 1"),
     ],
@@ -260,6 +284,35 @@ async def test_a_name_is_of_letters_and_digits(serve: Serve, name: str) -> None:
     async with serve() as site:
         assert (await put(site, name, HOURLY)).code in (400, 404)
         assert read(await site.fetch("/schedules"))["schedules"] == []
+
+
+async def test_a_name_with_blanks_behind_it_is_no_other_name_of_the_schedule(serve: Serve) -> None:
+    async with serve() as site:
+        await put(site, "s", HOURLY)
+        assert problem(await put(site, "s%20", HOURLY), 400)["detail"].startswith("name: 1 to 100")
+        problem(await site.fetch("/schedules/s%20"), 404)
+        problem(await site.fetch("/schedules/s%20", method="DELETE"), 404)
+        for what in ("pause", "resume", "run"):
+            problem(await post(site, f"s%20/{what}"), 404)
+        assert read(await site.fetch("/schedules/s"))["enabled"] is True
+
+
+async def test_a_request_has_the_time_that_its_client_prefers(
+    serve: Serve, schedule_store: ScheduleStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    async def late(owner: str, name: str, timeout: float) -> Schedule | None:
+        given.append(timeout)
+        return None
+
+    monkeypatch.setattr(schedule_store, "get", late)
+    async with serve() as site:
+        for headers in ({}, {"Prefer": "wait=0.5"}):
+            answer = await site.fetch("/schedules/s", headers=headers)
+            problem(answer, 404)
+        assert answer.headers["Preference-Applied"] == "wait=0.5"
+    assert given[1] <= 0.5 < given[0]
 
 
 async def test_what_is_not_there_is_404(serve: Serve) -> None:

@@ -7,11 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.dialects import mysql
 
 from deploy.local.database import Database
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import CatchUp, Overlap
+from server.jobs.database import DatabaseStore
 from server.jobs.model import StoreUnavailable
+from server.jobs.rows import listed
 from server.schedules.database import DatabaseScheduleStore
 from server.schedules.model import Definition, PreconditionFailed, Schedule
 from tests.bridge.conftest import until
@@ -160,3 +163,17 @@ async def test_a_frozen_database_is_away_within_the_time_of_a_call(
         finally:
             private_database.process.signal(signal.SIGCONT)
         assert await store.get("me", "s", T) is not None
+
+
+async def test_the_newest_jobs_of_a_schedule_are_found_without_looking_at_the_others(
+    database_url: str, rows: Rows
+) -> None:
+    for number in range(200):
+        rows.add(schedule="s" if number % 2 else "t")
+    async with connections(database_url) as opened:
+        found = await DatabaseStore(opened, 1000).list("", T, limit=5, before=None, state=None, name=None, schedule="s")
+    assert len(found) == 5
+    literal: Any = {"dialect": mysql.dialect(), "compile_kwargs": {"literal_binds": True}}
+    compiled = listed("", 5, None, None, None, "s").compile(**literal)
+    (jobs, *_) = rows.run(f"EXPLAIN {compiled}")
+    assert jobs["key"] == "schedule" and "filesort" not in jobs["Extra"] and "temporary" not in jobs["Extra"]

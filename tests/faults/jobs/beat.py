@@ -1,6 +1,7 @@
 """Celery's beat with the scheduler of the fault tests: it ends itself at failpoints, and is started again.
 
-NOWAIT_TEST_CLOCK are seconds by which the clock of its host is wrong.
+NOWAIT_TEST_CLOCK are seconds by which the clock of its host is wrong; NOWAIT_TEST_PAUSE are those after which one that
+has stopped itself goes on.
 """
 
 import datetime
@@ -56,6 +57,7 @@ class FailingPlan(Plan):
     @classmethod
     def of(cls, schedules: Iterable[DueSchedule], unfinished: Collection[str], now: datetime.datetime) -> Plan:
         points.hit(_LOCKED)
+        points.freeze(failpoints.FROZEN_BEAT)
         return super().of(schedules, unfinished, now)
 
 
@@ -88,7 +90,7 @@ def main() -> int:
     setattr(protocol, "move", failing_move)
     setattr(scheduler, "_pass", failing_pass)
     setattr(scheduler.DatabaseScheduler, "tick", failing_tick)
-    return respawn(_celery, 1.0)
+    return respawn(_celery, float(os.environ.get("NOWAIT_TEST_PAUSE", "1")))
 
 
 def _celery() -> int:

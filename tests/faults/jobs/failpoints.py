@@ -33,6 +33,7 @@ BEAT = (
     "beat, before COMMIT",
     "beat, after COMMIT",
 )
+FROZEN_BEAT = "beat, stopped after the lock"
 DELIVERED = "server, after the answer to a webhook before its note"
 ZOMBIE = "worker, without heartbeats until another has the job"
 FROZEN = "worker, stopped for two leases"
@@ -103,7 +104,7 @@ class Failpoints:
 
     def _draw(self) -> float:
         if self._random is None:  # each process begins anew, and draws other numbers
-            self._random = random.Random(f"{self._seed} {sum(map(self.bites, (*ALL, *BEAT, DELIVERED)))}")
+            self._random = random.Random(f"{self._seed} {sum(map(self.bites, (*ALL, *BEAT, FROZEN_BEAT, DELIVERED)))}")
         return self._random.random()
 
     def _count(self, name: str) -> Path:

@@ -1,9 +1,10 @@
 """What a database notes of its schedules, and whether their ticks got the jobs that they had to get."""
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -15,13 +16,14 @@ from nowait.database_url import DatabaseUrl
 from nowait.jobs.table import INIT_COMMAND
 
 _NOTE = """\
-INSERT INTO editions (name, cron, every, enabled, catch_up, changed, at)
-SELECT NEW.name, NEW.cron, NEW.every, NEW.enabled, NEW.catch_up, NEW.changed, UTC_TIMESTAMP(6) FROM DUAL"""
+INSERT INTO editions (name, cron, every, enabled, overlap, catch_up, parameters, changed, at)
+SELECT NEW.name, NEW.cron, NEW.every, NEW.enabled, NEW.overlap, NEW.catch_up, NEW.parameters, NEW.changed,
+    UTC_TIMESTAMP(6) FROM DUAL"""
 _SQL = (
     """CREATE TABLE IF NOT EXISTS editions (
         number BIGINT PRIMARY KEY AUTO_INCREMENT, name VARCHAR(100) NOT NULL, cron VARCHAR(255) NULL,
-        every DOUBLE NULL, enabled BOOLEAN NOT NULL, catch_up VARCHAR(10) NOT NULL, changed DATETIME(6) NOT NULL,
-        at DATETIME(6) NOT NULL
+        every DOUBLE NULL, enabled BOOLEAN NOT NULL, overlap VARCHAR(10) NOT NULL, catch_up VARCHAR(10) NOT NULL,
+        parameters JSON NOT NULL, changed DATETIME(6) NOT NULL, at DATETIME(6) NOT NULL
     ) ENGINE=InnoDB""",
     "DROP TRIGGER IF EXISTS schedules_inserted",
     "DROP TRIGGER IF EXISTS schedules_updated",
@@ -49,7 +51,9 @@ class Edition:
     cron: str | None
     every: float | None
     enabled: bool
+    overlap: str
     catch_up: str
+    parameters: Any
     changed: datetime
     at: datetime
 
@@ -67,11 +71,13 @@ class Edition:
 
 @dataclass(frozen=True)
 class Made:
-    """A job of a tick; `created` is when."""
+    """A job of a tick; `created` is when, and `finished` None for one that has not ended."""
 
     schedule: str
     tick: datetime
+    parameters: Any
     created: datetime
+    finished: datetime | None
 
 
 @dataclass(frozen=True)
@@ -112,15 +118,32 @@ class TickJournal:
     def read(self) -> tuple[list[Edition], list[Made]]:
         """All that is there."""
         with self._cursor() as cursor:
-            cursor.execute("SELECT name, cron, every, enabled, catch_up, changed, at FROM editions ORDER BY number")
-            editions = [Edition(**{**row, "enabled": bool(row["enabled"])}) for row in cursor.fetchall()]
-            cursor.execute("SELECT schedule, tick, created FROM jobs WHERE tick IS NOT NULL")
-            return editions, [Made(**row) for row in cursor.fetchall()]
+            cursor.execute(f"SELECT {_names(Edition)} FROM editions ORDER BY number")
+            editions = [Edition(**{**_read(row), "enabled": bool(row["enabled"])}) for row in cursor.fetchall()]
+            cursor.execute(f"SELECT {_names(Made)} FROM jobs WHERE tick IS NOT NULL")
+            return editions, [Made(**_read(row)) for row in cursor.fetchall()]
+
+    def end_jobs(self, schedule: str) -> None:
+        """As if a worker had ended the jobs of a schedule."""
+        with self._cursor() as cursor:
+            cursor.execute(
+                "UPDATE jobs SET state = 'succeeded', finished = UTC_TIMESTAMP(6)"
+                " WHERE schedule = %s AND state = 'queued'",
+                [schedule],
+            )
 
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
         with pymysql.connect(**self._options, cursorclass=DictCursor) as connection, connection.cursor() as cursor:
             yield cursor
+
+
+def _names(kind: type[Edition] | type[Made]) -> str:
+    return ", ".join(field.name for field in fields(kind))
+
+
+def _read(row: dict[str, Any]) -> dict[str, Any]:
+    return {**row, "parameters": json.loads(row["parameters"])}
 
 
 def lateness(made: Made, outages: Sequence[Outage]) -> timedelta:
@@ -154,6 +177,7 @@ def broken(
             found.append(f"{each.schedule}: a job before its tick {each.tick}")
         if lateness(each, outages) > in_time:
             found.append(f"{each.schedule}: the tick {each.tick} was {lateness(each, outages)} late")
+    found += [*_of_other_editions(editions, made), *_overlapping(editions, made)]
     last = {edition.name: edition for edition in editions}
     times = Counter(edition.name for edition in editions)
     for name, ticks in needed.items():
@@ -175,6 +199,24 @@ def broken(
     return found
 
 
+def _of_other_editions(editions: Sequence[Edition], made: Sequence[Made]) -> Iterator[str]:
+    """Jobs whose parameters were not those of their schedules."""
+    for each in made:
+        # Both have noted their moments while they had the schedule locked.
+        before = [edition for edition in editions if edition.name == each.schedule and edition.at <= each.created]
+        if before and each.parameters != before[-1].parameters:
+            yield f"{each.schedule}: the job of the tick {each.tick} has {each.parameters}, not {before[-1].parameters}"
+
+
+def _overlapping(editions: Sequence[Edition], made: Sequence[Made]) -> Iterator[str]:
+    """Jobs that were made while the one before had not ended, although that was to be awaited."""
+    for name in {edition.name for edition in editions if edition.overlap == "skip"}:
+        ordered = sorted((each for each in made if each.schedule == name), key=lambda each: each.tick)
+        for one, other in pairwise(ordered):
+            if one.finished is None or other.created < one.finished:
+                yield f"{name}: a job of the tick {other.tick}, while that of {one.tick} had not ended"
+
+
 def _expected(
     editions: Sequence[Edition], end: datetime
 ) -> tuple[dict[str, set[datetime]], dict[str, set[datetime]]]:
@@ -192,5 +234,7 @@ def _expected(
             allowed[name] |= set(edition.ticks(edition.at - _EDIT, until + longer))
             # A pause is good at once.
             margin = _IN_TIME if following is not None and not following.enabled else _EDIT
+            if edition.overlap == "skip":
+                continue
             needed[name] |= set(edition.ticks(edition.at + _EDIT, until - margin))
     return needed, allowed

@@ -19,7 +19,8 @@ ALTER TABLE jobs
     ADD COLUMN webhook VARCHAR(2048) CHARACTER SET ascii COLLATE ascii_bin NULL,
     ADD COLUMN reopened INTEGER UNSIGNED NOT NULL DEFAULT 0,
     ADD COLUMN history JSON NULL,
-    ADD UNIQUE KEY tick (owner, schedule, tick)"""
+    ADD UNIQUE KEY tick (owner, schedule, tick),
+    ADD KEY schedule (owner, schedule)"""
     )
 
 
@@ -32,6 +33,7 @@ def downgrade() -> None:
         """\
 ALTER TABLE jobs
     DROP KEY tick,
+    DROP KEY schedule,
     DROP COLUMN schedule,
     DROP COLUMN tick,
     DROP COLUMN webhook,
