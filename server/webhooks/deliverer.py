@@ -15,7 +15,7 @@ from server.jobs.model import StoreUnavailable
 from server.webhooks import deliveries
 from server.webhooks.deliveries import LEASE, Attempt
 from server.webhooks.message import body, message_id
-from server.webhooks.outcome import Outcome
+from server.webhooks.outcome import ERROR, Outcome
 from server.webhooks.sender import Sender
 from server.webhooks.slots import Slot, Slots
 from server.webhooks.url import host_and_port
@@ -111,15 +111,23 @@ class Deliverer:
         return _Look(begun, min(shares.postpone, default=_INTERVAL), len(found) == limit)
 
     async def _deliver(self, attempt: Attempt, slot: Slot) -> None:
-        job, good = attempt.job, False
+        outcome = Outcome(ERROR)
         try:
-            outcome = await self._sender.send(attempt.url, message_id(job), body(job, self._once(job.name)))
-            good = outcome.good
+            outcome = await self._send(attempt)
         finally:
-            self._slots.end(slot, good, _now())
+            self._slots.end(slot, outcome.good, _now())
             if self._full:
                 self._looks.hurry()
         await self._note(attempt, outcome)
+
+    async def _send(self, attempt: Attempt) -> Outcome:
+        job = attempt.job
+        try:
+            return await self._sender.send(attempt.url, message_id(job), body(job, self._once(job.name)))
+        except Exception:
+            # Without an outcome it were sent again and again, off its schedule.
+            log.exception("job %s: its end could not be sent", job.id)
+            return Outcome(ERROR)
 
     async def _note(self, attempt: Attempt, outcome: Outcome) -> None:
         """Note what has come of an attempt, as long as it has its lease."""

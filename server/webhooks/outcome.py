@@ -69,7 +69,7 @@ def _seconds(header: str, now: datetime) -> float | None:
         return min(float(header[:9]), _LONGEST)
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)

@@ -159,6 +159,23 @@ async def test_a_delivery_is_sent_again_once_its_time_has_come_and_given_up_at_l
     assert len({headers["webhook-id"] for _, headers, _ in each.receivers.got["500.test"]}) == 1
 
 
+async def test_a_defect_is_an_outcome_and_the_schedule_goes_on(
+    database_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outcome, "PAUSES", (0.1,))
+
+    async def fails(*_: Any) -> Any:
+        raise LookupError("a defect")
+
+    async with scene(database_url) as each:
+        monkeypatch.setattr(each.deliverer._sender, "send", fails)
+        job_id = await each.ended("good0.test")
+        await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE state = 'failed'")))
+        webhook = await each.webhook(job_id)
+    assert (webhook.attempts, webhook.outcome) == (2, "error")
+    assert caplog.text.count("LookupError: a defect") == 2
+
+
 async def test_what_nobody_has_noted_is_sent_again_under_the_same_id(
     database_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_no_answer_is_tried_again_as_well() -> None:
         (503, "Wed, 25 Nov 2026 05:00:00 GMT", 0.0),
         (503, "Wed, 25 Nov 2099 05:00:00 GMT", 86400.0),
         (503, "soon", None),
+        (503, "Mon, 20 Nov 99999999999999999999 19:12:08 GMT", None),
         (503, "-5", None),
         (500, "120", None),
         (503, None, None),
