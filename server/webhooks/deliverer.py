@@ -15,9 +15,9 @@ from server.jobs.model import StoreUnavailable
 from server.webhooks import deliveries
 from server.webhooks.deliveries import LEASE, Attempt
 from server.webhooks.message import body, message_id
-from server.webhooks.outcome import ERROR, Outcome
+from server.webhooks.outcome import ERROR, Outcome, is_answer
 from server.webhooks.sender import Sender
-from server.webhooks.slots import Slot, Slots
+from server.webhooks.slots import MOST, Slot, Slots
 from server.webhooks.url import host_and_port
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ _INTERVAL = 0.5  # seconds between two looks
 _TIMEOUT = 5.0  # seconds that the database gets for one transaction
 _NOTE_PAUSE = 1.0  # seconds between two tries to note an outcome
 _LAST = 2.0  # seconds that what is under way gets at the end
-_MORE = 3  # deliveries that are looked at for each free slot: not all find theirs
+_BATCH = 200  # deliveries that are looked at in one transaction
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Deliverer:
         self._connections = connections
         self._sender = sender
         self._once = once
-        self._slots = Slots()
+        self._slots: Slots[Attempt] = Slots()
         self._full = False  # the last look did not see all that was due
         self._under_way: set[asyncio.Task[None]] = set()
         self._looks = Looks(self._look, "webhook")
@@ -72,8 +72,10 @@ class Deliverer:
 
     async def close(self) -> None:
         """Give what is under way a moment to end. What does not is sent again, once its lease is over."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=_LAST)
+        ends = _now() + _LAST
+        while self._under_way and (left := ends - _now()) > 0:
+            # What waits for a slot gets one meanwhile.
+            await asyncio.wait(self._under_way, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -81,25 +83,31 @@ class Deliverer:
 
     async def _look(self) -> float:
         """Look at the deliveries that are due. Returns seconds until the next time. Raises StoreUnavailable."""
-        if not self._slots.free:
+        if self._slots.room <= 0:
             self._full = True
             return _INTERVAL
-        look = await self._connections.transaction(partial(self._begin, _MORE * self._slots.free), _TIMEOUT)
+        look = await self._connections.transaction(partial(self._begin, _BATCH), _TIMEOUT)
         for attempt in look.begun:
-            slot = self._slots.begin(host_and_port(attempt.url)[0], _now())
+            self._slots.wait(host_and_port(attempt.url)[0], attempt, _now())
+        self._send()
+        self._full = look.full
+        return 0.0 if look.full and self._slots.room > 0 else min(_INTERVAL, look.pause)
+
+    def _send(self) -> None:
+        """Send all that has a slot now."""
+        for attempt, slot in self._slots.take(_now()):
             task = asyncio.create_task(self._deliver(attempt, slot))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
-        self._full = look.full
-        return 0.0 if look.full and self._slots.free else min(_INTERVAL, look.pause)
 
     async def _begin(self, limit: int, connection: AsyncConnection) -> _Look:
-        """Begin what there are slots for, and postpone the rest."""
+        """Begin what there is room for, and postpone the rest."""
         found = list(map(deliveries.due_delivery, await connection.execute(deliveries.due(limit))))
         if not found:
             return _Look([], _INTERVAL, False)
         hosts = {each.job_id: host_and_port(each.url)[0] for each in found if each.url is not None}
-        shares = self._slots.share(hosts, _now())
+        unanswered = {each.job_id for each in found if each.outcome is not None and not is_answer(each.outcome)}
+        shares = self._slots.share(hosts, _now(), unanswered)
         for pause, job_ids in shares.postpone.items():
             await connection.execute(deliveries.postpone(job_ids, pause))
         if orphans := [each.job_id for each in found if each.url is None]:
@@ -113,14 +121,15 @@ class Deliverer:
     async def _deliver(self, attempt: Attempt, slot: Slot) -> None:
         outcome = Outcome(ERROR)
         try:
-            outcome = await self._send(attempt)
+            outcome = await self._sent(attempt)
         finally:
-            self._slots.end(slot, outcome.good, _now())
-            if self._full:
-                self._looks.hurry()
+            self._slots.end(slot, is_answer(outcome.kind), _now())
+        self._send()
+        if self._full and self._slots.room >= MOST // 2:
+            self._looks.hurry()
         await self._note(attempt, outcome)
 
-    async def _send(self, attempt: Attempt) -> Outcome:
+    async def _sent(self, attempt: Attempt) -> Outcome:
         job = attempt.job
         try:
             return await self._sender.send(attempt.url, message_id(job), body(job, self._once(job.name)))

@@ -30,10 +30,12 @@ class DueDelivery:
     Attributes:
         job_id: of its job.
         url: that it goes to; None when somebody has deleted the job.
+        outcome: of its last attempt that has ended; None for none.
     """
 
     job_id: str
     url: str | None
+    outcome: str | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def due(limit: int) -> Select[Any]:
     url = select(jobs.c.webhook).where(jobs.c.id == deliveries.c.job_id).scalar_subquery().label("url")
     # Without the index's name the database scans the table, and locks what it sees of it.
     return (
-        select(deliveries.c.job_id, url)
+        select(deliveries.c.job_id, deliveries.c.outcome, url)
         .with_hint(deliveries, "FORCE INDEX (due)")
         .where(deliveries.c.due <= NOW)
         .order_by(deliveries.c.due)
@@ -69,7 +71,7 @@ def due(limit: int) -> Select[Any]:
 
 def due_delivery(row: Row[Any]) -> DueDelivery:
     """Of a row of due()."""
-    return DueDelivery(row.job_id, row.url)
+    return DueDelivery(row.job_id, row.url, row.outcome)
 
 
 def begin(job_ids: Collection[str]) -> Update:

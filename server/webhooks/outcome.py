@@ -22,6 +22,14 @@ BROKEN = "broken-answer"  # cut off, larger than it may be, or no HTTP
 ERROR = "error"  # here
 
 
+_ANSWER = "http-"
+
+
+def is_answer(kind: str) -> bool:
+    """True for that of an attempt that was answered, in whatever way."""
+    return kind.startswith(_ANSWER)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Of one attempt.
@@ -46,7 +54,7 @@ class Outcome:
             now: with a time zone, for a header that has a date.
         """
         wait = None if retry_after is None or status not in (_TOO_MANY, _UNAVAILABLE) else _seconds(retry_after, now)
-        return cls(f"http-{status}", status, wait)
+        return cls(f"{_ANSWER}{status}", status, wait)
 
     @property
     def good(self) -> bool:

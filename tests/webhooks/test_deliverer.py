@@ -27,6 +27,7 @@ from server.webhooks.deliverer import Deliverer
 from server.webhooks.resolver import AddressRefused, GuardedResolver
 from server.webhooks.sender import Sender
 from server.webhooks.signing import Signer, new_secret
+from server.webhooks.slots import Standing
 from tests.bridge.conftest import until
 from tests.faults.receivers import INNER, METADATA, PUBLIC, Connects, Names, Receivers
 from tests.server.conftest import Rows, connections, new_job, rows
@@ -264,6 +265,27 @@ async def test_a_receiver_that_hangs_holds_up_no_other(database_url: str, rows: 
         assert len(each.receivers.got["hang.test"]) == 2 and time.monotonic() - began < sender._TIMEOUT
         begun = [webhook.attempts for webhook in [await each.webhook(job_id) for job_id in hanging]]
         assert sorted(begun) == [0] * 48 + [1] * 2  # to be postponed counts as no attempt
+
+
+async def test_any_answer_in_time_is_that_of_a_host_that_gets_the_next_ones(database_url: str, rows: Rows) -> None:
+    async with scene(database_url) as each:
+        await each.ended("500.test")
+        await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE outcome = 'http-500'")))
+    assert each.deliverer._slots._hosts["500.test"].standing is Standing.GOOD
+
+
+async def test_a_server_that_has_just_begun_takes_a_host_for_what_the_last_attempts_found(
+    database_url: str, rows: Rows
+) -> None:
+    async with scene(database_url, running=False) as each:
+        for name, kind in (("hang.test", "timeout"), ("good0.test", "http-500")):
+            for _ in range(5):
+                values = (await each.ended(name), kind)
+                rows.run("INSERT INTO deliveries (job_id, state, due, attempt, outcome) VALUES (%s, 'pending', "
+                         "UTC_TIMESTAMP(6), 1, %s)", *values)  # fmt: skip
+        await each.deliverer._look()
+        begun = rows.run("SELECT outcome FROM deliveries WHERE attempt = 2 ORDER BY outcome")
+    assert [row["outcome"] for row in begun] == ["http-500"] * 2 + ["timeout"]
 
 
 async def test_rows_that_are_locked_hold_up_neither_side(database_url: str, rows: Rows) -> None:
