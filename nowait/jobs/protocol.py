@@ -151,9 +151,9 @@ def redeliver(job_id: str, owner: str) -> Update:
 
 
 def deliver_again(job_id: str) -> Update:
-    """Have a delivery, of a job that is locked, attempted now."""
+    """Have a delivery, of a job that is locked, attempted now, whatever comes of an attempt that is under way."""
     again = update(deliveries).where(deliveries.c.job_id == job_id)
-    return again.values(state=Delivery.PENDING.value, due=NOW)
+    return again.values(state=Delivery.PENDING.value, due=NOW, attempted=None)
 
 
 @cache

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -219,6 +220,20 @@ async def test_a_webhook_is_sent_again_when_a_client_wants_it(database_url: str,
         assert job is not None and job.webhook is not None and job.webhook.state is Delivery.PENDING
         await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE state = 'delivered' AND attempt = 2")))
     assert [headers["webhook-id"] for _, headers, _ in each.receivers.got["good0.test"]] == [f"job_{job_id}"] * 2
+
+
+async def test_one_that_is_wanted_again_is_sent_again_whatever_comes_of_an_attempt_under_way(
+    database_url: str, rows: Rows
+) -> None:
+    async with scene(database_url, running=False) as each:
+        job_id = await each.ended("good0.test")
+        rows.run("INSERT INTO deliveries (job_id, state, due) VALUES (%s, 'pending', UTC_TIMESTAMP(6))", job_id)
+        under_way = (await each.deliverer._connections.transaction(partial(each.deliverer._begin, 10), T)).begun
+        await each.store.redeliver(job_id, "", T)
+        await each.deliverer._note(under_way[0], outcome.Outcome("http-204", 204))
+        await each.deliverer._look()
+        await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE state = 'delivered' AND attempt = 2")))
+    assert len(each.receivers.got["good0.test"]) == 1
 
 
 async def test_a_job_that_is_tried_again_has_another_end_to_be_delivered(database_url: str, rows: Rows) -> None:
