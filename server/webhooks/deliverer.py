@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,7 +16,7 @@ from server.jobs.model import StoreUnavailable
 from server.webhooks import deliveries
 from server.webhooks.deliveries import LEASE, Attempt
 from server.webhooks.message import body, message_id
-from server.webhooks.outcome import ERROR, Outcome, is_answer
+from server.webhooks.outcome import ADDRESS_REFUSED, ERROR, Outcome, is_answer
 from server.webhooks.sender import Sender
 from server.webhooks.slots import MOST, Slot, Slots
 from server.webhooks.url import host_and_port
@@ -51,12 +52,20 @@ class Deliverer:
         connections: to the database.
         sender: sends.
         once: of the kind of a job, by its name; None when that is not known.
+        check: raises ValueError for a URL that nothing is sent to.
     """
 
-    def __init__(self, connections: Connections, sender: Sender, once: Callable[[str], bool | None]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        sender: Sender,
+        once: Callable[[str], bool | None],
+        check: Callable[[str], object],
+    ) -> None:
         self._connections = connections
         self._sender = sender
         self._once = once
+        self._check = check
         self._slots: Slots[Attempt] = Slots()
         self._full = False  # the last look did not see all that was due
         self._under_way: set[asyncio.Task[None]] = set()
@@ -88,7 +97,11 @@ class Deliverer:
             return _INTERVAL
         look = await self._connections.transaction(partial(self._begin, _BATCH), _TIMEOUT)
         for attempt in look.begun:
-            self._slots.wait(host_and_port(attempt.url)[0], attempt, _now())
+            host = self._host(attempt.url)
+            if host is None:
+                self._go_on(self._note(attempt, Outcome(ADDRESS_REFUSED)))
+            else:
+                self._slots.wait(host, attempt, _now())
         self._send()
         self._full = look.full
         return 0.0 if look.full and self._slots.room > 0 else min(_INTERVAL, look.pause)
@@ -96,16 +109,28 @@ class Deliverer:
     def _send(self) -> None:
         """Send all that has a slot now."""
         for attempt, slot in self._slots.take(_now()):
-            task = asyncio.create_task(self._deliver(attempt, slot))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._go_on(self._deliver(attempt, slot))
+
+    def _go_on(self, steps: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(steps)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def _host(self, url: str) -> str | None:
+        """Of a URL; None when nothing may be sent there, as what is allowed has changed, or somebody the row."""
+        try:
+            self._check(url)
+        except ValueError:
+            return None
+        return host_and_port(url)[0]
 
     async def _begin(self, limit: int, connection: AsyncConnection) -> _Look:
         """Begin what there is room for, and postpone the rest."""
         found = list(map(deliveries.due_delivery, await connection.execute(deliveries.due(limit))))
         if not found:
             return _Look([], _INTERVAL, False)
-        hosts = {each.job_id: host_and_port(each.url)[0] for each in found if each.url is not None}
+        all_hosts = {each.job_id: self._host(each.url) for each in found if each.url is not None}
+        hosts = {job_id: host for job_id, host in all_hosts.items() if host is not None}
         unanswered = {each.job_id for each in found if each.outcome is not None and not is_answer(each.outcome)}
         shares = self._slots.share(hosts, _now(), unanswered)
         for pause, job_ids in shares.postpone.items():
@@ -113,9 +138,9 @@ class Deliverer:
         if orphans := [each.job_id for each in found if each.url is None]:
             await connection.execute(protocol.withdraw(orphans))
         begun = []
-        if shares.begin:
-            await connection.execute(deliveries.begin(shares.begin))
-            begun = list(map(deliveries.attempt, await connection.execute(deliveries.begun(shares.begin))))
+        if beginning := [*shares.begin, *(all_hosts.keys() - hosts.keys())]:
+            await connection.execute(deliveries.begin(beginning))
+            begun = list(map(deliveries.attempt, await connection.execute(deliveries.begun(beginning))))
         return _Look(begun, min(shares.postpone, default=_INTERVAL), len(found) == limit)
 
     async def _deliver(self, attempt: Attempt, slot: Slot) -> None:

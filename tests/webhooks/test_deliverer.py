@@ -29,6 +29,7 @@ from server.webhooks.resolver import AddressRefused, GuardedResolver
 from server.webhooks.sender import Sender
 from server.webhooks.signing import Signer, new_secret
 from server.webhooks.slots import Standing
+from server.webhooks.url import check
 from tests.bridge.conftest import until
 from tests.faults.receivers import INNER, METADATA, PUBLIC, Connects, Names, Receivers
 from tests.server.conftest import Rows, connections, new_job, rows
@@ -59,8 +60,9 @@ class Scene:
         self.receivers = receivers
         tls = ssl.create_default_context()
         receivers.ca.configure_trust(tls)
-        guarded = GuardedResolver(AllowList.parse(receivers.allowed), Names(receivers.addresses))
-        self.deliverer = Deliverer(opened, Sender(guarded, Signer([SECRET]), tls), lambda name: True)
+        allowed = AllowList.parse(receivers.allowed)
+        each = Sender(GuardedResolver(allowed, Names(receivers.addresses)), Signer([SECRET]), tls)
+        self.deliverer = Deliverer(opened, each, lambda name: True, partial(check, allowed=allowed))
         publisher = TaskPublisher(FakeBridge({}, queues=["queries.jobs"]))
         self.relay = Relay(opened, publisher, Settings().retention, self.deliverer.hurry)
         self.store = DatabaseStore(opened, 10_000)
@@ -301,6 +303,20 @@ async def test_a_server_that_has_just_begun_takes_a_host_for_what_the_last_attem
         await each.deliverer._look()
         begun = rows.run("SELECT outcome FROM deliveries WHERE attempt = 2 ORDER BY outcome")
     assert [row["outcome"] for row in begun] == ["http-500"] * 2 + ["timeout"]
+
+
+@pytest.mark.parametrize("url", ["https://a[2606:4700::1]/", "http://a.example/", "https://a:x/", "https:///", ""])
+async def test_a_url_that_is_allowed_no_more_is_refused_and_stops_no_other(
+    database_url: str, rows: Rows, connected: list[str], url: str
+) -> None:
+    async with scene(database_url) as each:
+        job, _ = await each.store.add(new_job(countdown=3600, webhook=url), T)
+        await each.store.cancel(job.id, "", T)
+        await each.ended("good0.test")
+        await until(lambda: len(rows.run("SELECT 1 FROM deliveries WHERE outcome IS NOT NULL")) == 2)
+        assert (await each.webhook(job.id)).outcome == "address-refused"
+    assert len(each.receivers.got["good0.test"]) == 1
+    assert [address for address in connected if address.endswith(":443") or address.endswith(":80")] == []
 
 
 async def test_rows_that_are_locked_hold_up_neither_side(database_url: str, rows: Rows) -> None:
