@@ -106,15 +106,17 @@ def note(attempt: Attempt, state: Delivery, pause: float, outcome: str) -> Updat
         outcome: in a word.
     """
     values = {
+        jobs.c.version: jobs.c.version + 1,
         deliveries.c.state: state.value,
         deliveries.c.due: later(pause) if state is Delivery.PENDING else None,
         deliveries.c.outcome: outcome,
-        jobs.c.version: jobs.c.version + 1,
     }
     held = (
-        deliveries.c.job_id == attempt.job.id,
+        jobs.c.id == attempt.job.id,
+        deliveries.c.job_id == jobs.c.id,
         deliveries.c.attempt == attempt.number,
         deliveries.c.attempted == attempt.began,
         deliveries.c.state == Delivery.PENDING.value,
     )
-    return update(deliveries).where(*held, jobs.c.id == deliveries.c.job_id).values(values)
+    # The job's row is locked first, as by all who change both.
+    return update(jobs).where(*held).values(values)

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy.dialects import mysql
 from standardwebhooks import Webhook
 
 from nowait.jobs import protocol
@@ -335,6 +336,25 @@ async def test_rows_that_are_locked_hold_up_neither_side(database_url: str, rows
 
         await each.deliverer._connections.transaction(delivering, T)
         await each.deliverer._connections.transaction(relaying, T)
+
+
+async def test_a_note_locks_the_job_before_its_delivery(database_url: str, rows: Rows) -> None:
+    async with scene(database_url, running=False) as each:
+        job_id = await each.ended("good0.test")
+        rows.run("INSERT INTO deliveries (job_id, state, due) VALUES (%s, 'pending', UTC_TIMESTAMP(6))", job_id)
+        (attempt,) = (await each.deliverer._connections.transaction(partial(each.deliverer._begin, 10), T)).begun
+        note = deliveries.note(attempt, Delivery.DELIVERED, 0.0, "http-204")
+        dialect = mysql.dialect()  # type: ignore[no-untyped-call]
+        assert str(note.compile(dialect=dialect)).startswith("UPDATE jobs, deliveries SET ")
+        rows.run("BEGIN")
+        rows.run("SELECT id FROM jobs WHERE id = %s FOR UPDATE", job_id)
+        noting = asyncio.create_task(each.deliverer._note(attempt, outcome.Outcome("http-204", 204)))
+        waiting = "SELECT 1 FROM information_schema.processlist WHERE info LIKE 'UPDATE jobs, deliveries%'"
+        await until(lambda: bool(rows.run(waiting)))
+        rows.run("SELECT job_id FROM deliveries WHERE job_id = %s FOR UPDATE NOWAIT", job_id)
+        rows.run("COMMIT")
+        await noting
+        assert (await each.webhook(job_id)).state is Delivery.DELIVERED
 
 
 async def test_a_name_that_is_slow_to_look_up_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
