@@ -148,7 +148,8 @@ deliveries = Table(
     Column("state", _enum(Delivery), nullable=False),
     Column("due", _moment),  # the next attempt; NULL for none
     Column("attempt", _count, nullable=False, server_default="0"),  # that was begun last; the fencing token
-    Column("attempted", _moment),  # when that was; of a later end of the job it is another moment
+    Column("attempted", _moment),  # when that was, another moment for each end of the job; NULL fences it at once
+    Column("failures", _count, nullable=False, server_default="0"),  # attempts that were noted as no success
     Column("outcome", String(100)),  # of the last one that has ended
     Index("due", "due"),
     **_options,

@@ -165,7 +165,7 @@ class Deliverer:
 
     async def _note(self, attempt: Attempt, outcome: Outcome) -> None:
         """Note what has come of an attempt, as long as it has its lease."""
-        state, pause = outcome.verdict(attempt.number)
+        state, pause = outcome.verdict(attempt.failures + 1)
         log.debug("job %s: attempt %d to deliver its end: %s", attempt.job.id, attempt.number, outcome.kind)
         note = deliveries.note(attempt, state, pause, outcome.kind)
 

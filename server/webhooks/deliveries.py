@@ -46,12 +46,14 @@ class Attempt:
         job: whose end is delivered; without its result where that is larger than MAX_RESULT.
         url: that it goes to.
         number: 1 or more, and the fencing token together with `began`.
+        failures: of the attempts before, those that were noted: some were sent by nobody, as their server was lost.
         began: by the database's clock.
     """
 
     job: Job
     url: str
     number: int
+    failures: int
     began: datetime
 
 
@@ -82,13 +84,13 @@ def begin(job_ids: Collection[str]) -> Update:
 
 def begun(job_ids: Collection[str]) -> Select[Any]:
     """What begin() has begun, in the same transaction."""
-    found = select(*_BEGUN, deliveries.c.attempted).select_from(rows.WITH_DELIVERIES)
+    found = select(*_BEGUN, deliveries.c.attempted, deliveries.c.failures.label("failed")).select_from(rows.WITH_DELIVERIES)
     return found.where(jobs.c.id.in_(job_ids))
 
 
 def attempt(row: Row[Any]) -> Attempt:
     """Of a row of begun()."""
-    return Attempt(rows.job(row), row.webhook, row.deliveries, row.attempted)
+    return Attempt(rows.job(row), row.webhook, row.deliveries, row.failed, row.attempted)
 
 
 def postpone(job_ids: Collection[str], seconds: float) -> Update:
@@ -110,6 +112,7 @@ def note(attempt: Attempt, state: Delivery, pause: float, outcome: str) -> Updat
         deliveries.c.state: state.value,
         deliveries.c.due: later(pause) if state is Delivery.PENDING else None,
         deliveries.c.outcome: outcome,
+        deliveries.c.failures: deliveries.c.failures + (0 if state is Delivery.DELIVERED else 1),
     }
     held = (
         jobs.c.id == attempt.job.id,

@@ -61,13 +61,17 @@ class Outcome:
         """True when the receiver has the message."""
         return self.status is not None and 200 <= self.status < 300
 
-    def verdict(self, attempt: int) -> tuple[Delivery, float]:
-        """The state of the delivery behind this attempt, 1 or more, and seconds until the next; 0 for none."""
+    def verdict(self, noted: int) -> tuple[Delivery, float]:
+        """The state of the delivery behind this attempt, and seconds until the next; 0 for none.
+
+        Args:
+            noted: attempts whose outcome is known, with this one.
+        """
         if self.good:
             return Delivery.DELIVERED, 0.0
-        if self.status == _GONE or attempt > len(PAUSES):
+        if self.status == _GONE or noted > len(PAUSES):
             return Delivery.FAILED, 0.0
-        pause = PAUSES[attempt - 1] * random.uniform(1 - _JITTER, 1 + _JITTER)
+        pause = PAUSES[noted - 1] * random.uniform(1 - _JITTER, 1 + _JITTER)
         return Delivery.PENDING, max(pause, self.retry_after or 0.0)
 
 

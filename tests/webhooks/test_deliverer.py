@@ -181,6 +181,23 @@ async def test_a_defect_is_an_outcome_and_the_schedule_goes_on(
     assert caplog.text.count("LookupError: a defect") == 2
 
 
+async def test_attempts_that_nobody_has_noted_use_up_nothing_of_the_schedule(
+    database_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcome, "PAUSES", (0.1, 0.1))
+    async with scene(database_url, running=False) as each:
+        job_id = await each.ended("500.test")
+        delivery = "(job_id, state, due, attempt) VALUES (%s, 'pending', UTC_TIMESTAMP(6), 9)"
+        rows.run(f"INSERT INTO deliveries {delivery}", job_id)
+        for state in ("pending", "pending", "failed"):
+            await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE due <= UTC_TIMESTAMP(6)")))
+            failures = rows.run("SELECT failures FROM deliveries")[0]["failures"]
+            await each.deliverer._look()
+            await until(lambda: rows.run("SELECT failures FROM deliveries")[0]["failures"] == failures + 1)
+            assert (await each.webhook(job_id)).state.value == state
+        assert (await each.webhook(job_id)).attempts == 12
+
+
 async def test_what_nobody_has_noted_is_sent_again_under_the_same_id(
     database_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
