@@ -46,7 +46,7 @@ class Attempt:
         job: whose end is delivered; without its result where that is larger than MAX_RESULT.
         url: that it goes to.
         number: 1 or more, and the fencing token together with `began`.
-        failures: of the attempts before, those that were noted: some were sent by nobody, as their server was lost.
+        failures: of the attempts before, those that were noted; others were lost with their server.
         began: by the database's clock.
     """
 
@@ -84,8 +84,8 @@ def begin(job_ids: Collection[str]) -> Update:
 
 def begun(job_ids: Collection[str]) -> Select[Any]:
     """What begin() has begun, in the same transaction."""
-    found = select(*_BEGUN, deliveries.c.attempted, deliveries.c.failures.label("failed")).select_from(rows.WITH_DELIVERIES)
-    return found.where(jobs.c.id.in_(job_ids))
+    columns = (*_BEGUN, deliveries.c.attempted, deliveries.c.failures.label("failed"))
+    return select(*columns).select_from(rows.WITH_DELIVERIES).where(jobs.c.id.in_(job_ids))
 
 
 def attempt(row: Row[Any]) -> Attempt:

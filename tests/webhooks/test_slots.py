@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from server.webhooks import slots
-from server.webhooks.slots import IN_TIME, MOST, TOTAL, Shares, Slot, Slots
+from server.webhooks.slots import IN_TIME, MOST, Shares, Slot, Slots
 
 
 def begin(each: Slots[str], hosts: list[str], now: float = 1.0) -> list[Slot]:
