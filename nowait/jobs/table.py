@@ -88,7 +88,8 @@ jobs = Table(
     Column("state", _enum(State), nullable=False),
     Column("due", _moment, nullable=False),  # publish | the lease ends | deliver | delete
     Column("attempt", _count, nullable=False, server_default="0"),  # the fencing token: one more with each claim
-    Column("failures", _count, nullable=False, server_default="0"),  # attempts that raised, or are forgiven
+    Column("failures", _count, nullable=False, server_default="0"),  # attempts that raised
+    Column("forgiven", _count, nullable=False, server_default="0"),  # lost ones, before a client had it tried again
     Column("version", _count, nullable=False, server_default="0"),  # one more with each change that a client sees
     Column("progress", _json),
     Column("result", mysql.LONGTEXT),  # JSON
@@ -112,8 +113,8 @@ jobs = Table(
     Index("state", "state", "id"),
     **_options,
 )
-"""All moments are UTC, by the database's clock. `attempt` - `failures` are the attempts whose worker was lost, and the
-one that runs."""
+"""All moments are UTC, by the database's clock. `attempt` - `failures` - `forgiven` are the attempts whose worker was
+lost, and the one that runs."""
 
 schedules = Table(
     "schedules",
