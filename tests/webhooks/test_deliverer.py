@@ -263,13 +263,23 @@ async def test_a_job_that_is_tried_again_has_another_end_to_be_delivered(databas
         await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE state = 'delivered'")))
         job = await each.store.retry(job_id, "", T)
         assert job is not None and job.webhook is not None
-        assert (job.state.value, job.attempt, job.failures, job.error, job.finished) == ("queued", 6, 6, None, None)
+        assert (job.state.value, job.attempt, job.failures, job.error, job.finished) == ("queued", 6, 1, None, None)
         assert (job.webhook.state, job.webhook.attempts) == (Delivery.PENDING, 0)
         assert await each.store.retry(job_id, "", T) == job
         await each.store.cancel(job_id, "", T)
         await until(lambda: len(each.receivers.got["good0.test"]) == 2)
     ids = [headers["webhook-id"] for _, headers, _ in each.receivers.got["good0.test"]]
     assert ids == [f"job_{job_id}", f"job_{job_id}_1"]
+
+
+async def test_a_job_that_has_a_delivery_keeps_it(database_url: str, rows: Rows) -> None:
+    async with scene(database_url, running=False) as each:
+        job_id = await each.ended("good0.test")
+        rows.run("INSERT INTO deliveries (job_id, state, attempt) VALUES (%s, 'delivered', 3)", job_id)
+        deliver = protocol.deliver([job_id])
+        await each.deliverer._connections.transaction(lambda connection: connection.execute(deliver), T)
+        webhook = await each.webhook(job_id)
+    assert (webhook.state, webhook.attempts, webhook.next) == (Delivery.DELIVERED, 3, None)
 
 
 async def test_a_large_result_is_left_out(database_url: str, rows: Rows) -> None:
@@ -404,6 +414,21 @@ async def test_a_name_that_is_slow_to_look_up_holds_up_nobody(monkeypatch: pytes
 async def test_no_spelling_of_an_inner_address_gets_through(host: str) -> None:
     with pytest.raises(AddressRefused):
         await GuardedResolver(AllowList()).resolve(host, 443)
+
+
+async def test_a_name_with_a_dot_is_looked_up_in_no_other_domain_and_has_eight_addresses() -> None:
+    looked_up: list[str] = []
+
+    def lookup(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        looked_up.append(host)
+        return [(2, 1, 6, "", (f"8.8.8.{n}", port)) for n in range(20)]
+
+    each = GuardedResolver(AllowList.parse("hooks.internal"), lookup)
+    for host in ("a.example", "a.example.", "hooks.internal", "localhost", "127.1", "2606:4700::1", "::ffff:8.8.8.8"):
+        assert len(await each.resolve(host, 443)) == 8
+    assert looked_up == [
+        "a.example.", "a.example.", "hooks.internal", "localhost", "127.1", "2606:4700::1", "::ffff:8.8.8.8",
+    ]  # fmt: skip
 
 
 async def test_of_several_addresses_only_those_that_are_allowed_are_used() -> None:
