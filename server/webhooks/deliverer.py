@@ -92,7 +92,7 @@ class Deliverer:
 
     async def _look(self) -> float:
         """Look at the deliveries that are due. Returns seconds until the next time. Raises StoreUnavailable."""
-        if self._slots.room <= 0:
+        if self._slots.room <= 0 or len(self._under_way) >= MOST:
             self._full = True
             return _INTERVAL
         look = await self._connections.transaction(partial(self._begin, _BATCH), _TIMEOUT)
@@ -104,7 +104,7 @@ class Deliverer:
                 self._slots.wait(host, attempt, _now())
         self._send()
         self._full = look.full
-        return 0.0 if look.full and self._slots.room > 0 else min(_INTERVAL, look.pause)
+        return 0.0 if look.full and self._slots.room > 0 and len(self._under_way) < MOST else min(_INTERVAL, look.pause)
 
     def _send(self) -> None:
         """Send all that has a slot now."""
@@ -150,9 +150,10 @@ class Deliverer:
         finally:
             self._slots.end(slot, is_answer(outcome.kind), _now())
         self._send()
-        if self._full and self._slots.room >= MOST // 2:
-            self._looks.hurry()
         await self._note(attempt, outcome)
+        # Not before: where receivers are faster than notes, leases would end with what nobody has noted yet.
+        if self._full and self._slots.room >= MOST // 2 and len(self._under_way) <= MOST // 2:
+            self._looks.hurry()
 
     async def _sent(self, attempt: Attempt) -> Outcome:
         job = attempt.job

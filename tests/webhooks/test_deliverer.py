@@ -136,7 +136,7 @@ async def test_no_other_receiver_gets_more_than_it_should(
         await until(lambda: bool(rows.run(refused)))
         assert [(await each.webhook(job_id)).state for job_id in good] == [Delivery.DELIVERED] * 20
     assert sum(len(each.receivers.got[name]) for name in each.receivers.good) == 20
-    assert each.receivers.flooded < 2**24
+    assert 0 < each.receivers.flooded < len(each.receivers.got["flood.test"]) * 2**21
     assert connected.count(f"{PUBLIC}:443") == 1 and f"{INNER}:443" not in connected
     assert not [address for address in connected if address.startswith(METADATA)]
 
@@ -304,12 +304,11 @@ async def test_a_receiver_that_hangs_holds_up_no_other(database_url: str, rows: 
     async with scene(database_url, good=1) as each:
         hanging = [await each.ended("hang.test") for _ in range(50)]
         await until(lambda: len(each.receivers.got["hang.test"]) == 2)
-        began = time.monotonic()
         good = [await each.ended("good0.test") for _ in range(20)]
         await until(lambda: len(each.receivers.got["good0.test"]) == len(good), 14.0)
-        assert len(each.receivers.got["hang.test"]) == 2 and time.monotonic() - began < sender._TIMEOUT
-        begun = [webhook.attempts for webhook in [await each.webhook(job_id) for job_id in hanging]]
-        assert sorted(begun) == [0] * 48 + [1] * 2  # to be postponed counts as no attempt
+        found = [await each.webhook(job_id) for job_id in hanging]
+        assert {webhook.outcome for webhook in found} == {None}  # none of these is over
+        assert sorted(webhook.attempts for webhook in found) == [0] * 48 + [1] * 2  # to be postponed is no attempt
 
 
 async def test_any_answer_in_time_is_that_of_a_host_that_gets_the_next_ones(database_url: str, rows: Rows) -> None:
