@@ -105,10 +105,11 @@ def make_app(
     sender = TaskPublisher(tasks)
     allowed = settings.webhook_allow or AllowList()
     kinds = Catalogue("jobs", JobKind.of_document, fetch("task.list_jobs"))
+    check_webhook = partial(url.check, allowed=allowed)
     deliverer = None
     if settings.webhook_secrets is not None:
         webhooks = Sender(GuardedResolver(allowed), Signer(settings.webhook_secrets))
-        deliverer = Deliverer(connections, webhooks, partial(_once, kinds))
+        deliverer = Deliverer(connections, webhooks, partial(_once, kinds), check_webhook)
     relay = Relay(connections, sender, settings.retention, deliverer.hurry if deliverer else _nobody)
     kept = store or DatabaseStore(connections, settings.max_jobs)
     context = Context(
@@ -119,7 +120,7 @@ def make_app(
         publisher=publisher or sender,
         schedules=schedule_store or DatabaseScheduleStore(connections),
         watcher=Watcher(kept, settings.max_watchers),
-        check_webhook=None if deliverer is None else partial(url.check, allowed=allowed),
+        check_webhook=None if deliverer is None else check_webhook,
         in_flight=InFlightRequests(),
         timeout=settings.timeout,
         stream_timeout=settings.stream_timeout,

@@ -68,10 +68,19 @@ def _moment(text: str) -> datetime:
 
 
 def _archive(file: Path, before: datetime, states: list[State]) -> None:
+    shown = False  # a line that has no end yet
+
     def progress(moved: int) -> None:
+        nonlocal shown
+        shown = True
         print(f"\r{moved} jobs moved", end="", file=sys.stderr, flush=True)
 
-    moved = archive(DatabaseSettings.load().database_url, file, before, states, progress)
+    try:
+        moved = archive(DatabaseSettings.load().database_url, file, before, states, progress)
+    except ArchiveError:
+        if shown:
+            print(file=sys.stderr)
+        raise
     print(f"\r{moved} jobs are in {file} now, and not in the database any more", file=sys.stderr)
 
 

@@ -1,5 +1,6 @@
 """Moves jobs that have ended from the database to a file: one line of JSON each."""
 
+import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,7 @@ from nowait.jobs.table import INIT_COMMAND, ISOLATION_LEVEL, Delivery, State, de
 
 BATCH = 50  # jobs that are deleted at once; each may have a result of 4 MiB
 _CONNECT_TIMEOUT = 10  # seconds
+_BEGINNING = b'{"id":"'  # of a line
 _COLUMNS = [column for column in jobs.c if column not in (jobs.c.result, jobs.c.fingerprint)]
 _DELIVERY = [column.label(f"delivery_{column.name}") for column in deliveries.c if column is not deliveries.c.job_id]
 
@@ -98,27 +100,52 @@ def _moment(value: Any) -> str:
 
 @contextmanager
 def _append(file: Path) -> Iterator[tuple[BinaryIO, set[str]]]:
-    """The file, to be written at its end, and the ids of the jobs in its last lines."""
+    """The file, to be written at its end by one run at a time, and the ids of the jobs in its last lines."""
     try:
         with file.open("a+b") as lines:
-            yield lines, _tail(lines)
+            try:
+                fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ArchiveError(f"{file} is being written by another run") from None
+            written = _tail(file, lines)
+            _sync_folder(file)
+            yield lines, written
     except OSError as error:
         raise ArchiveError(f"{file} cannot be written: {error.strerror}") from error
 
 
-def _tail(lines: BinaryIO) -> set[str]:
-    """The ids in the last lines: whoever was killed may not have deleted as many. A line that has no end goes."""
+def _sync_folder(file: Path) -> None:
+    """Have the name of a file, which may be a new one, on the disk."""
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _tail(file: Path, lines: BinaryIO) -> set[str]:
+    """The ids in the last lines: whoever was killed may not have deleted as many. A line that has no end goes.
+
+    Raises ArchiveError for what is no archive, which is left as it is.
+    """
     lines.seek(0)
     last: list[bytes] = []
-    whole = 0
+    whole, rest = 0, b""
     for line in lines:
         if not line.endswith(b"\n"):
+            rest = line
             break
         whole += len(line)
         last = [*last[-BATCH + 1 :], line]
+    try:
+        written = {json.loads(line)["id"] for line in last}
+    except (ValueError, TypeError, KeyError):
+        raise ArchiveError(f"{file} is no archive of jobs") from None
+    if not rest.startswith(_BEGINNING[: len(rest)]):
+        raise ArchiveError(f"{file} is no archive of jobs")
     lines.truncate(whole)
     lines.seek(0, os.SEEK_END)
-    return {json.loads(line)["id"] for line in last}
+    return written
 
 
 @contextmanager

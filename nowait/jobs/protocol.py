@@ -28,11 +28,11 @@ from sqlalchemy import (
     case,
     delete,
     func,
-    insert,
     select,
     text,
     update,
 )
+from sqlalchemy.dialects import mysql
 from sqlalchemy.sql.dml import Delete
 
 from nowait.jobs.table import Delivery, State, deliveries, jobs
@@ -133,7 +133,7 @@ def reopen(job_id: str, owner: str) -> Update:
     return _step(jobs.c.id == job_id, jobs.c.owner == owner, jobs.c.state == State.FAILED.value).values(
         state=State.QUEUED.value,
         due=later(UNCONFIRMED),
-        failures=jobs.c.attempt,
+        forgiven=jobs.c.attempt - jobs.c.failures,
         reopened=jobs.c.reopened + 1,
         progress=None,
         error=None,
@@ -151,9 +151,9 @@ def redeliver(job_id: str, owner: str) -> Update:
 
 
 def deliver_again(job_id: str) -> Update:
-    """Have a delivery, of a job that is locked, attempted now."""
+    """Have a delivery, of a job that is locked, attempted now, whatever comes of an attempt that is under way."""
     again = update(deliveries).where(deliveries.c.job_id == job_id)
-    return again.values(state=Delivery.PENDING.value, due=NOW)
+    return again.values(state=Delivery.PENDING.value, due=NOW, attempted=None)
 
 
 @cache
@@ -164,7 +164,7 @@ def due(limit: int, publishing: bool = True) -> Select[Any]:
         limit: how many, the longest due first.
         publishing: False leaves out those that only wait for a message.
     """
-    columns = [jobs.c[name] for name in ("id", "queue", "state", "attempt", "failures")]
+    columns = [jobs.c[name] for name in ("id", "queue", "state", "attempt", "failures", "forgiven")]
     expired = jobs.c.expires <= NOW
     webhook = jobs.c.webhook.is_not(None).label("webhook")
     # Read, and not locked: whoever changes it has the job's row.
@@ -205,10 +205,9 @@ def give_up(job_id: str, error: dict[str, Any]) -> Update:
 
 
 def deliver(job_ids: Collection[str]) -> Insert:
-    """Have the end of jobs, which are locked, delivered."""
-    return insert(deliveries).values(
-        [{"job_id": job_id, "state": Delivery.PENDING.value, "due": NOW} for job_id in job_ids]
-    )
+    """Have the end of jobs, which are locked, delivered; one that has a delivery keeps it as it is."""
+    rows = [{"job_id": job_id, "state": Delivery.PENDING.value, "due": NOW} for job_id in job_ids]
+    return mysql.insert(deliveries).values(rows).on_duplicate_key_update(job_id=deliveries.c.job_id)
 
 
 def keep(job_ids: Collection[str], seconds: float) -> Update:

@@ -88,7 +88,8 @@ jobs = Table(
     Column("state", _enum(State), nullable=False),
     Column("due", _moment, nullable=False),  # publish | the lease ends | deliver | delete
     Column("attempt", _count, nullable=False, server_default="0"),  # the fencing token: one more with each claim
-    Column("failures", _count, nullable=False, server_default="0"),  # attempts that raised, or are forgiven
+    Column("failures", _count, nullable=False, server_default="0"),  # attempts that raised
+    Column("forgiven", _count, nullable=False, server_default="0"),  # lost ones, before a client had it tried again
     Column("version", _count, nullable=False, server_default="0"),  # one more with each change that a client sees
     Column("progress", _json),
     Column("result", mysql.LONGTEXT),  # JSON
@@ -113,8 +114,8 @@ jobs = Table(
     Index("state", "state", "id"),
     **_options,
 )
-"""All moments are UTC, by the database's clock. `attempt` - `failures` are the attempts whose worker was lost, and the
-one that runs."""
+"""All moments are UTC, by the database's clock. `attempt` - `failures` - `forgiven` are the attempts whose worker was
+lost, and the one that runs."""
 
 schedules = Table(
     "schedules",
@@ -149,7 +150,8 @@ deliveries = Table(
     Column("state", _enum(Delivery), nullable=False),
     Column("due", _moment),  # the next attempt; NULL for none
     Column("attempt", _count, nullable=False, server_default="0"),  # that was begun last; the fencing token
-    Column("attempted", _moment),  # when that was; of a later end of the job it is another moment
+    Column("attempted", _moment),  # when that was, another moment for each end of the job; NULL fences it at once
+    Column("failures", _count, nullable=False, server_default="0"),  # attempts that were noted as no success
     Column("outcome", String(100)),  # of the last one that has ended
     Index("due", "due"),
     **_options,

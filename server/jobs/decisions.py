@@ -40,6 +40,7 @@ class DueJob:
     state: State
     attempt: int
     failures: int
+    forgiven: int
     expired: bool
     webhook: bool = False
     delivery: Delivery | None = None
@@ -122,7 +123,7 @@ class Plan:
     def _add(self, job: DueJob) -> None:
         if job.state == State.RUNNING:
             # The lease is over.
-            lost = job.attempt - job.failures
+            lost = job.attempt - job.failures - job.forgiven
             if lost > MAX_LOST:
                 self.give_up.append(job.id)
             else:
@@ -154,6 +155,6 @@ def due_job(row: Any) -> DueJob:
     """Of a row of protocol.due()."""
     delivery = None if row.delivery is None else Delivery(row.delivery)
     return DueJob(
-        row.id, row.queue, State(row.state), row.attempt, row.failures, bool(row.expired), bool(row.webhook), delivery,
-        None if row.age is None else row.age / 1e6,
+        row.id, row.queue, State(row.state), row.attempt, row.failures, row.forgiven, bool(row.expired),
+        bool(row.webhook), delivery, None if row.age is None else row.age / 1e6,
     )  # fmt: skip

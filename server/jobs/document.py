@@ -22,23 +22,19 @@ def summary(job: Job, once: bool | None) -> dict[str, Any]:
     return document
 
 
-def without_result(job: Job, once: bool | None) -> bytes:
-    """The document as JSON, without the result alone.
-
-    Args: as those of summary().
-    """
-    return _bytes(_encode({**_before_result(job), **_after_result(job, once)}))
-
-
 def parts(job: Job, once: bool | None) -> tuple[bytes, bytes, bytes]:
     """The document as JSON on one line, in three: the result is large at times, and passed on as it is.
 
     Args: as those of summary().
     """
-    # Between the values of JSON lines may end, and within them none does; an event's data has no other line.
-    result = "null" if job.result is None else job.result.replace("\r", " ").replace("\n", " ")
     start, end = _bytes(_encode(_before_result(job))), _bytes(_encode(_after_result(job, once)))
-    return start[:-1] + b',"result":', _bytes(result), b"," + end[1:]
+    return start[:-1] + b',"result":', result(job), b"," + end[1:]
+
+
+def result(job: Job) -> bytes:
+    """The result as JSON on one line; null where there is none."""
+    # Between the values of JSON lines may end, and within them none does; an event's data has no other line.
+    return b"null" if job.result is None else _bytes(job.result.replace("\r", " ").replace("\n", " "))
 
 
 def etag(job: Job) -> str:

@@ -104,6 +104,10 @@ class AllowList:
             for entry in self.entries
         )
 
+    def names(self, host: str) -> bool:
+        """Is there an entry with the name of this host?"""
+        return any(entry.host == host for entry in self.entries)
+
     def permits_port(self, host: str, port: int) -> bool:
         """Is there an address that this host could have, and that it would be permitted with?"""
         return port in PORTS or any(

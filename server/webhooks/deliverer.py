@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,9 +16,9 @@ from server.jobs.model import StoreUnavailable
 from server.webhooks import deliveries
 from server.webhooks.deliveries import LEASE, Attempt
 from server.webhooks.message import body, message_id
-from server.webhooks.outcome import Outcome
+from server.webhooks.outcome import ADDRESS_REFUSED, ERROR, Outcome, is_answer
 from server.webhooks.sender import Sender
-from server.webhooks.slots import Slot, Slots
+from server.webhooks.slots import MOST, Slot, Slots
 from server.webhooks.url import host_and_port
 
 log = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ _INTERVAL = 0.5  # seconds between two looks
 _TIMEOUT = 5.0  # seconds that the database gets for one transaction
 _NOTE_PAUSE = 1.0  # seconds between two tries to note an outcome
 _LAST = 2.0  # seconds that what is under way gets at the end
-_MORE = 3  # deliveries that are looked at for each free slot: not all find theirs
+_BATCH = 200  # deliveries that are looked at in one transaction
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,21 @@ class Deliverer:
         connections: to the database.
         sender: sends.
         once: of the kind of a job, by its name; None when that is not known.
+        check: raises ValueError for a URL that nothing is sent to.
     """
 
-    def __init__(self, connections: Connections, sender: Sender, once: Callable[[str], bool | None]) -> None:
+    def __init__(
+        self,
+        connections: Connections,
+        sender: Sender,
+        once: Callable[[str], bool | None],
+        check: Callable[[str], object],
+    ) -> None:
         self._connections = connections
         self._sender = sender
         self._once = once
-        self._slots = Slots()
+        self._check = check
+        self._slots: Slots[Attempt] = Slots()
         self._full = False  # the last look did not see all that was due
         self._under_way: set[asyncio.Task[None]] = set()
         self._looks = Looks(self._look, "webhook")
@@ -72,8 +81,10 @@ class Deliverer:
 
     async def close(self) -> None:
         """Give what is under way a moment to end. What does not is sent again, once its lease is over."""
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=_LAST)
+        ends = _now() + _LAST
+        while self._under_way and (left := ends - _now()) > 0:
+            # What waits for a slot gets one meanwhile.
+            await asyncio.wait(self._under_way, timeout=left, return_when=asyncio.FIRST_COMPLETED)
         for task in self._under_way:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -81,49 +92,81 @@ class Deliverer:
 
     async def _look(self) -> float:
         """Look at the deliveries that are due. Returns seconds until the next time. Raises StoreUnavailable."""
-        if not self._slots.free:
+        if self._slots.room <= 0 or len(self._under_way) >= MOST:
             self._full = True
             return _INTERVAL
-        look = await self._connections.transaction(partial(self._begin, _MORE * self._slots.free), _TIMEOUT)
+        look = await self._connections.transaction(partial(self._begin, _BATCH), _TIMEOUT)
         for attempt in look.begun:
-            slot = self._slots.begin(host_and_port(attempt.url)[0], _now())
-            task = asyncio.create_task(self._deliver(attempt, slot))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            host = self._host(attempt.url)
+            if host is None:
+                self._go_on(self._note(attempt, Outcome(ADDRESS_REFUSED)))
+            else:
+                self._slots.wait(host, attempt, _now())
+        self._send()
         self._full = look.full
-        return 0.0 if look.full and self._slots.free else min(_INTERVAL, look.pause)
+        return 0.0 if look.full and self._slots.room > 0 and len(self._under_way) < MOST else min(_INTERVAL, look.pause)
+
+    def _send(self) -> None:
+        """Send all that has a slot now."""
+        for attempt, slot in self._slots.take(_now()):
+            self._go_on(self._deliver(attempt, slot))
+
+    def _go_on(self, steps: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(steps)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def _host(self, url: str) -> str | None:
+        """Of a URL; None when nothing may be sent there, as what is allowed has changed, or somebody the row."""
+        try:
+            self._check(url)
+        except ValueError:
+            return None
+        return host_and_port(url)[0]
 
     async def _begin(self, limit: int, connection: AsyncConnection) -> _Look:
-        """Begin what there are slots for, and postpone the rest."""
+        """Begin what there is room for, and postpone the rest."""
         found = list(map(deliveries.due_delivery, await connection.execute(deliveries.due(limit))))
         if not found:
             return _Look([], _INTERVAL, False)
-        hosts = {each.job_id: host_and_port(each.url)[0] for each in found if each.url is not None}
-        shares = self._slots.share(hosts, _now())
+        all_hosts = {each.job_id: self._host(each.url) for each in found if each.url is not None}
+        hosts = {job_id: host for job_id, host in all_hosts.items() if host is not None}
+        unanswered = {each.job_id for each in found if each.outcome is not None and not is_answer(each.outcome)}
+        shares = self._slots.share(hosts, _now(), unanswered)
         for pause, job_ids in shares.postpone.items():
             await connection.execute(deliveries.postpone(job_ids, pause))
         if orphans := [each.job_id for each in found if each.url is None]:
             await connection.execute(protocol.withdraw(orphans))
         begun = []
-        if shares.begin:
-            await connection.execute(deliveries.begin(shares.begin))
-            begun = list(map(deliveries.attempt, await connection.execute(deliveries.begun(shares.begin))))
+        if beginning := [*shares.begin, *(all_hosts.keys() - hosts.keys())]:
+            await connection.execute(deliveries.begin(beginning))
+            begun = list(map(deliveries.attempt, await connection.execute(deliveries.begun(beginning))))
         return _Look(begun, min(shares.postpone, default=_INTERVAL), len(found) == limit)
 
     async def _deliver(self, attempt: Attempt, slot: Slot) -> None:
-        job, good = attempt.job, False
+        outcome = Outcome(ERROR)
         try:
-            outcome = await self._sender.send(attempt.url, message_id(job), body(job, self._once(job.name)))
-            good = outcome.good
+            outcome = await self._sent(attempt)
         finally:
-            self._slots.end(slot, good, _now())
-            if self._full:
-                self._looks.hurry()
+            self._slots.end(slot, is_answer(outcome.kind), _now())
+        self._send()
         await self._note(attempt, outcome)
+        # Not before: where receivers are faster than notes, leases would end with what nobody has noted yet.
+        if self._full and self._slots.room >= MOST // 2 and len(self._under_way) <= MOST // 2:
+            self._looks.hurry()
+
+    async def _sent(self, attempt: Attempt) -> Outcome:
+        job = attempt.job
+        try:
+            return await self._sender.send(attempt.url, message_id(job), body(job, self._once(job.name)))
+        except Exception:
+            # Without an outcome it were sent again and again, off its schedule.
+            log.exception("job %s: its end could not be sent", job.id)
+            return Outcome(ERROR)
 
     async def _note(self, attempt: Attempt, outcome: Outcome) -> None:
         """Note what has come of an attempt, as long as it has its lease."""
-        state, pause = outcome.verdict(attempt.number)
+        state, pause = outcome.verdict(attempt.failures + 1)
         log.debug("job %s: attempt %d to deliver its end: %s", attempt.job.id, attempt.number, outcome.kind)
         note = deliveries.note(attempt, state, pause, outcome.kind)
 

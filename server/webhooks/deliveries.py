@@ -30,10 +30,12 @@ class DueDelivery:
     Attributes:
         job_id: of its job.
         url: that it goes to; None when somebody has deleted the job.
+        outcome: of its last attempt that has ended; None for none.
     """
 
     job_id: str
     url: str | None
+    outcome: str | None
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Attempt:
         job: whose end is delivered; without its result where that is larger than MAX_RESULT.
         url: that it goes to.
         number: 1 or more, and the fencing token together with `began`.
+        failures: of the attempts before, those that were noted; others were lost with their server.
         began: by the database's clock.
     """
 
     job: Job
     url: str
     number: int
+    failures: int
     began: datetime
 
 
@@ -58,7 +62,7 @@ def due(limit: int) -> Select[Any]:
     url = select(jobs.c.webhook).where(jobs.c.id == deliveries.c.job_id).scalar_subquery().label("url")
     # Without the index's name the database scans the table, and locks what it sees of it.
     return (
-        select(deliveries.c.job_id, url)
+        select(deliveries.c.job_id, deliveries.c.outcome, url)
         .with_hint(deliveries, "FORCE INDEX (due)")
         .where(deliveries.c.due <= NOW)
         .order_by(deliveries.c.due)
@@ -69,7 +73,7 @@ def due(limit: int) -> Select[Any]:
 
 def due_delivery(row: Row[Any]) -> DueDelivery:
     """Of a row of due()."""
-    return DueDelivery(row.job_id, row.url)
+    return DueDelivery(row.job_id, row.url, row.outcome)
 
 
 def begin(job_ids: Collection[str]) -> Update:
@@ -80,13 +84,13 @@ def begin(job_ids: Collection[str]) -> Update:
 
 def begun(job_ids: Collection[str]) -> Select[Any]:
     """What begin() has begun, in the same transaction."""
-    found = select(*_BEGUN, deliveries.c.attempted).select_from(rows.WITH_DELIVERIES)
-    return found.where(jobs.c.id.in_(job_ids))
+    columns = (*_BEGUN, deliveries.c.attempted, deliveries.c.failures.label("failed"))
+    return select(*columns).select_from(rows.WITH_DELIVERIES).where(jobs.c.id.in_(job_ids))
 
 
 def attempt(row: Row[Any]) -> Attempt:
     """Of a row of begun()."""
-    return Attempt(rows.job(row), row.webhook, row.deliveries, row.attempted)
+    return Attempt(rows.job(row), row.webhook, row.deliveries, row.failed, row.attempted)
 
 
 def postpone(job_ids: Collection[str], seconds: float) -> Update:
@@ -104,15 +108,18 @@ def note(attempt: Attempt, state: Delivery, pause: float, outcome: str) -> Updat
         outcome: in a word.
     """
     values = {
+        jobs.c.version: jobs.c.version + 1,
         deliveries.c.state: state.value,
         deliveries.c.due: later(pause) if state is Delivery.PENDING else None,
         deliveries.c.outcome: outcome,
-        jobs.c.version: jobs.c.version + 1,
+        deliveries.c.failures: deliveries.c.failures + (0 if state is Delivery.DELIVERED else 1),
     }
     held = (
-        deliveries.c.job_id == attempt.job.id,
+        jobs.c.id == attempt.job.id,
+        deliveries.c.job_id == jobs.c.id,
         deliveries.c.attempt == attempt.number,
         deliveries.c.attempted == attempt.began,
         deliveries.c.state == Delivery.PENDING.value,
     )
-    return update(deliveries).where(*held, jobs.c.id == deliveries.c.job_id).values(values)
+    # The job's row is locked first, as by all who change both.
+    return update(jobs).where(*held).values(values)

@@ -24,6 +24,9 @@ def body(job: Job, once: bool | None) -> bytes:
         once: as that of its kind; None when that is not known.
     """
     head = _encode({"type": f"job.{job.state.value}", "timestamp": document.text(job.finished)})
+    # A receiver may be somebody else's: which hosts work here is none of its business.
+    data = document.summary(job, once)
+    del data["worker"]
     left_out = job.state is State.SUCCEEDED and job.result is None
-    data = document.without_result(job, once) if left_out else b"".join(document.parts(job, once))
-    return head[:-1].encode() + b',"data":' + data + b"}"
+    result = b"" if left_out else b',"result":' + document.result(job)
+    return head[:-1].encode() + b',"data":' + _encode(data)[:-1].encode() + result + b"}}"

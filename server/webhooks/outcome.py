@@ -22,6 +22,14 @@ BROKEN = "broken-answer"  # cut off, larger than it may be, or no HTTP
 ERROR = "error"  # here
 
 
+_ANSWER = "http-"
+
+
+def is_answer(kind: str) -> bool:
+    """True for that of an attempt that was answered, in whatever way."""
+    return kind.startswith(_ANSWER)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Of one attempt.
@@ -46,20 +54,24 @@ class Outcome:
             now: with a time zone, for a header that has a date.
         """
         wait = None if retry_after is None or status not in (_TOO_MANY, _UNAVAILABLE) else _seconds(retry_after, now)
-        return cls(f"http-{status}", status, wait)
+        return cls(f"{_ANSWER}{status}", status, wait)
 
     @property
     def good(self) -> bool:
         """True when the receiver has the message."""
         return self.status is not None and 200 <= self.status < 300
 
-    def verdict(self, attempt: int) -> tuple[Delivery, float]:
-        """The state of the delivery behind this attempt, 1 or more, and seconds until the next; 0 for none."""
+    def verdict(self, noted: int) -> tuple[Delivery, float]:
+        """The state of the delivery behind this attempt, and seconds until the next; 0 for none.
+
+        Args:
+            noted: attempts whose outcome is known, with this one.
+        """
         if self.good:
             return Delivery.DELIVERED, 0.0
-        if self.status == _GONE or attempt > len(PAUSES):
+        if self.status == _GONE or noted > len(PAUSES):
             return Delivery.FAILED, 0.0
-        pause = PAUSES[attempt - 1] * random.uniform(1 - _JITTER, 1 + _JITTER)
+        pause = PAUSES[noted - 1] * random.uniform(1 - _JITTER, 1 + _JITTER)
         return Delivery.PENDING, max(pause, self.retry_after or 0.0)
 
 
@@ -69,7 +81,7 @@ def _seconds(header: str, now: datetime) -> float | None:
         return min(float(header[:9]), _LONGEST)
     try:
         moment = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=timezone.utc)

@@ -12,6 +12,8 @@ from server.webhooks.addresses import AllowList, parse_address
 
 MAX_LOOKUPS = 100  # that may be under way: the system gives up on one after half a minute, those who wait long before
 
+_MAX_ADDRESSES = 8  # of a name, for one attempt
+
 Lookup = Callable[..., list[tuple[Any, ...]]]
 """As socket.getaddrinfo: may block."""
 
@@ -39,6 +41,8 @@ class GuardedResolver(Resolver):
         """As `Resolver.resolve`. Raises AddressRefused, and OSError when there are none, or too many lookups hang."""
         found = await self._look_up(host, port)
         allowed = [(each[0], each[4]) for each in found if self._is_allowed(host.lower(), each[4][0], port)]
+        # Each may hold up the attempt, and Tornado tries all of them.
+        allowed = allowed[:_MAX_ADDRESSES]
         if not allowed:
             raise AddressRefused("the host has no address that is allowed")
         return allowed
@@ -61,6 +65,8 @@ class GuardedResolver(Resolver):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
         self._under_way[host, port] = answer
+        # What the operator names may be in this machine's own list, which knows no absolute names.
+        name = host if self._allowed.names(host.lower()) else _absolute(host)
 
         def end(found: Any, error: Exception | None) -> None:
             del self._under_way[host, port]
@@ -73,7 +79,7 @@ class GuardedResolver(Resolver):
         def run() -> None:
             found, error = None, None
             try:
-                found = self._lookup(host, port, type=socket.SOCK_STREAM)
+                found = self._lookup(name, port, type=socket.SOCK_STREAM)
             except Exception as raised:  # of a name that cannot be encoded, too
                 error = raised
             try:
@@ -84,3 +90,11 @@ class GuardedResolver(Resolver):
         # No pool: the process does not wait for a daemon's end.
         threading.Thread(target=run, name=f"lookup of {host}"[:40], daemon=True).start()
         return answer
+
+
+def _absolute(host: str) -> str:
+    """The name as it is looked up: behind one with a dot, the system would try its own domains."""
+    labels = host.removesuffix(".").split(".")
+    # An address has no such form, and its last label a digit in front, also in the spellings that the system takes.
+    is_address = parse_address(host) is not None or labels[-1][:1].isdigit()
+    return host if len(labels) < 2 or is_address else ".".join(labels) + "."

@@ -45,7 +45,7 @@ class Sender:
         )
 
     async def send(self, url: str, message_id: str, body: bytes) -> Outcome:
-        """Send a message once; never raises."""
+        """Send a message once. What becomes of it raises nothing."""
         request = HTTPRequest(
             url,
             "POST",

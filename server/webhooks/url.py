@@ -30,7 +30,7 @@ def check(url: Any, allowed: AllowList) -> str:
         raise BadUrl(f"a URL of up to {MAX_URL} printable ASCII characters is expected.")
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port or {"https": 443, "http": 80}.get(parts.scheme, 0)
+        host, given = parts.hostname or "", parts.port
     except ValueError:  # a port that is no number, a broken IPv6 address
         raise BadUrl("a URL is expected.") from None
     if "@" in parts.netloc or "#" in url or "\\" in url:
@@ -38,6 +38,11 @@ def check(url: Any, allowed: AllowList) -> str:
     address = parse_address(host)
     if address is None and not is_name(host):
         raise BadUrl("a URL with the name of a host is expected.")
+    # Whoever connects splits it in another way: there must be no other one.
+    written = f"[{host}]" if ":" in host else host
+    if "%" in host or parts.netloc.lower() != (written if given is None else f"{written}:{given}"):
+        raise BadUrl("a URL with a host, and a port or none, is expected.")
+    port = {"https": 443, "http": 80}.get(parts.scheme, 0) if given is None else given
     if parts.scheme != "https" and not (parts.scheme == "http" and allowed.permits_http(host, port)):
         raise BadUrl("a URL that begins with https:// is expected.")
     if not allowed.permits_port(host, port):

@@ -168,6 +168,7 @@ class Names:
         self._rebound = False
 
     def __call__(self, host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        host = host.removesuffix(".")
         address = self._addresses.get(host)
         if host == "rebinding.test":
             # Another one each time: whoever looks twice sends to the inner one.

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import stat
 import subprocess
 import sys
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from nowait.jobs import archive as archive_module
+from nowait.jobs.__main__ import main
 from nowait.jobs.archive import archive
 from nowait.jobs.table import State
 from tests.conftest import ROOT
@@ -83,9 +85,49 @@ def test_who_was_killed_before_the_commit_goes_on_without_a_second_line(
             archive(database_url, tmp_path / "a", BEFORE, FINAL)
     assert left(rows) == ids and len(lines(tmp_path / "a")) == 50
     with (tmp_path / "a").open("ab") as file:
-        file.write(b'{"id": "cut o')
+        file.write(b'{"id":"cut o')
     assert archive(database_url, tmp_path / "a", BEFORE, FINAL) == 70
     assert sorted(line["id"] for line in lines(tmp_path / "a")) == sorted(ids)
+
+
+@pytest.mark.parametrize(
+    "text", ["a letter\n", "a letter", '{"name": "x"}\n', "[1]\n", "1\n", '{"id":"a"}\nhalf', "\n", "\xff\n"]
+)
+def test_a_file_that_is_no_archive_is_left_as_it_is(database_url: str, rows: Rows, tmp_path: Path, text: str) -> None:
+    job_id = rows.add(state="failed", finished=OLD)
+    (tmp_path / "a").write_text(text, "latin-1")
+    with pytest.raises(archive_module.ArchiveError, match="/a is no archive of jobs$"):
+        archive(database_url, tmp_path / "a", BEFORE, FINAL)
+    assert (tmp_path / "a").read_text("latin-1") == text and job_id in left(rows)
+
+
+def test_a_second_run_with_the_same_file_does_nothing(database_url: str, rows: Rows, tmp_path: Path) -> None:
+    ids = {rows.add(state="failed", finished=OLD) for _ in range(60)}
+    refused = []
+
+    def progress(moved: int) -> None:
+        with pytest.raises(archive_module.ArchiveError, match="is being written by another run$"):
+            archive(database_url, tmp_path / "a", BEFORE, FINAL)
+        refused.append(moved)
+
+    assert archive(database_url, tmp_path / "a", BEFORE, FINAL, progress) == 60
+    assert refused == [50, 60] and {line["id"] for line in lines(tmp_path / "a")} == ids
+
+
+def test_the_name_of_a_new_file_is_on_the_disk_before_anything_is_deleted(
+    database_url: str, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[bool, int]] = []
+    fsync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), len(left(rows))))
+        fsync(descriptor)
+
+    rows.add(state="failed", finished=OLD)
+    monkeypatch.setattr(os, "fsync", noting)
+    archive(database_url, tmp_path / "a", BEFORE, FINAL)
+    assert synced == [(True, 1), (False, 1)]
 
 
 def test_nothing_is_deleted_whose_line_is_not_on_the_disk(
@@ -128,3 +170,21 @@ def test_a_database_that_is_away_is_one_line(tmp_path: Path) -> None:
     done = command("--before", "2026-06-01", str(tmp_path / "a"), url="mysql://u:secret@127.0.0.1:1/n")
     assert done.returncode == 1 and done.stderr.startswith("the database 127.0.0.1:1 cannot be used: ")
     assert done.stderr.count("\n") == 1 and "secret" not in done.stderr
+
+
+def test_an_error_has_a_line_of_its_own_behind_that_of_the_progress(
+    database_url: str, rows: Rows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(job_ids: list[str]) -> Any:
+        if len(job_ids) < archive_module.BATCH:
+            raise archive_module.ArchiveError("an error")
+        return prune(job_ids)
+
+    prune = archive_module.protocol.prune
+    for _ in range(60):
+        rows.add(state="failed", finished=OLD)
+    monkeypatch.setattr(archive_module.protocol, "prune", fails)
+    monkeypatch.setenv("NOWAIT_DATABASE_URL", database_url)
+    monkeypatch.setattr(sys, "argv", ["archive", "archive", "--before", "2026-06-01", str(tmp_path / "a")])
+    assert main() == 1
+    assert capsys.readouterr().err == "\r50 jobs moved\nan error\n"

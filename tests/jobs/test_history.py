@@ -68,4 +68,4 @@ def test_lost_workers_are_forgotten_once_it_is_tried_again(run: Any, rows: Rows)
     job_id = rows.add(state="failed", attempt=6, failures=0)
     run(protocol.reopen(job_id, ""))
     row = rows[job_id]
-    assert (row["attempt"], row["failures"], row["reopened"], row["state"]) == (6, 6, 1, "queued")
+    assert (row["attempt"], row["failures"], row["forgiven"], row["reopened"]) == (6, 0, 6, 1)

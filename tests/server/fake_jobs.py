@@ -114,7 +114,7 @@ class FakeStore(Store):
         if job.state is not State.FAILED:
             raise AlreadyEnded(job)
         return self.change(
-            job_id, state=State.QUEUED, failures=job.attempt, reopened=job.reopened + 1, progress=None, error=None,
+            job_id, state=State.QUEUED, reopened=job.reopened + 1, progress=None, error=None,
             eta=None, expires=None, finished=None, webhook=job.webhook and Webhook(job.webhook.url),
         )  # fmt: skip
 

@@ -60,9 +60,7 @@ def test_only_what_waits_has_a_next_attempt() -> None:
 
 def test_a_summary_is_the_document_without_result_and_history() -> None:
     whole = json.loads(b"".join(document.parts(JOB, False)))
-    del whole["result"]
-    assert json.loads(document.without_result(JOB, False)) == whole
-    del whole["history"]
+    del whole["result"], whole["history"]
     assert document.summary(JOB, False) == whole
 
 

@@ -43,8 +43,8 @@ LONG_AGO = datetime(2026, 1, 1)
 RETENTION = {State.SUCCEEDED: 100.0, State.FAILED: 200.0, State.CANCELLED: inf, State.EXPIRED: 100.0}  # seconds
 
 
-def due(state: State, attempt: int = 0, failures: int = 0, expired: bool = False, **final: Any) -> DueJob:
-    return DueJob("1", QUEUE, state, attempt, failures, expired, **final)
+def due(state: State, attempt: int = 0, failures: int = 0, expired: bool = False, **others: Any) -> DueJob:
+    return DueJob("1", QUEUE, state, attempt, failures, others.pop("forgiven", 0), expired, **others)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,8 @@ def due(state: State, attempt: int = 0, failures: int = 0, expired: bool = False
         (due(State.RUNNING, attempt=9, failures=8), Plan(recall=[("1", 0.0)])),
         (due(State.RUNNING, attempt=6), Plan(give_up=["1"])),
         (due(State.RUNNING, attempt=9, failures=3), Plan(give_up=["1"])),
+        (due(State.RUNNING, attempt=9, failures=3, forgiven=5), Plan(recall=[("1", 0.0)])),
+        (due(State.RUNNING, attempt=14, failures=3, forgiven=5), Plan(give_up=["1"])),
         (due(State.SUCCEEDED, age=99.9), Plan(keep={100.0: ["1"]})),
         (due(State.SUCCEEDED, age=100.0), Plan(prune=["1"])),
         (due(State.FAILED, age=150.0), Plan(keep={200.0: ["1"]})),

@@ -12,6 +12,7 @@ from typing import Any
 import pymysql
 import pytest
 from sqlalchemy import text
+from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
 from nowait.jobs import protocol
@@ -168,6 +169,18 @@ def test_a_job_that_raises_waits_for_its_next_attempt_as_long_as_there_is_one(ta
         table.execute(f"UPDATE jobs SET eta = NULL WHERE id = '{job_id}'")
     assert table.run(job_id, function, 3) is State.FAILED
     assert (table.row(job_id).state, table.row(job_id).failures) == ("failed", 3)
+
+
+def test_lost_workers_are_none_of_the_retries_of_a_job_that_is_tried_again(table: Table) -> None:
+    def function(job: Job) -> None:
+        raise ValueError
+
+    job_id = table.add(retry=Retry(max_retries=1, backoff=100.0))
+    table.execute(f"UPDATE jobs SET state = 'failed', attempt = 6 WHERE id = '{job_id}'")
+    again = str(protocol.reopen(job_id, "").compile(dialect=mysql.dialect(), compile_kwargs={"literal_binds": True}))
+    table.execute(again)
+    assert table.run(job_id, function, 7) is State.QUEUED
+    assert table.row(job_id).failures == 1
 
 
 @pytest.mark.parametrize(("value", "kind"), [("x" * 5_000_000, "result-too-large"), (object(), "no-result")])

@@ -104,7 +104,14 @@ def test_a_url_of_the_right_form_is_taken_as_it_is(url: str, host: str, port: in
         ("https://127.0.0.1/", "public"),
         ("https://[::1]/", "public"),
         ("https://[::ffff:169.254.169.254]/", "public"),
-        ("https://[fe80::1%25eth0]/", "public"),
+        ("https://[fe80::1%25eth0]/", "a host, and a port"),
+        ("https://a[2606:4700::1]/", "a .* is expected"),
+        ("https://[2606:4700::1]a/", "a .* is expected"),
+        ("https://[2606:4700::1%25lo]/", "a host, and a port"),
+        ("https://[v1.x]/", "a .* is expected"),
+        ("https://example.com:/", "a host, and a port"),
+        ("https://example.com:0/", "the ports"),
+        ("https://example.com:0443/", "a host, and a port"),
     ],
 )
 def test_any_other_url_is_not(url: object, expected: str) -> None:

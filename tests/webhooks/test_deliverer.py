@@ -7,9 +7,11 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy.dialects import mysql
 from standardwebhooks import Webhook
 
 from nowait.jobs import protocol
@@ -27,6 +29,8 @@ from server.webhooks.deliverer import Deliverer
 from server.webhooks.resolver import AddressRefused, GuardedResolver
 from server.webhooks.sender import Sender
 from server.webhooks.signing import Signer, new_secret
+from server.webhooks.slots import Standing
+from server.webhooks.url import check
 from tests.bridge.conftest import until
 from tests.faults.receivers import INNER, METADATA, PUBLIC, Connects, Names, Receivers
 from tests.server.conftest import Rows, connections, new_job, rows
@@ -57,8 +61,9 @@ class Scene:
         self.receivers = receivers
         tls = ssl.create_default_context()
         receivers.ca.configure_trust(tls)
-        guarded = GuardedResolver(AllowList.parse(receivers.allowed), Names(receivers.addresses))
-        self.deliverer = Deliverer(opened, Sender(guarded, Signer([SECRET]), tls), lambda name: True)
+        allowed = AllowList.parse(receivers.allowed)
+        each = Sender(GuardedResolver(allowed, Names(receivers.addresses)), Signer([SECRET]), tls)
+        self.deliverer = Deliverer(opened, each, lambda name: True, partial(check, allowed=allowed))
         publisher = TaskPublisher(FakeBridge({}, queues=["queries.jobs"]))
         self.relay = Relay(opened, publisher, Settings().retention, self.deliverer.hurry)
         self.store = DatabaseStore(opened, 10_000)
@@ -131,7 +136,7 @@ async def test_no_other_receiver_gets_more_than_it_should(
         await until(lambda: bool(rows.run(refused)))
         assert [(await each.webhook(job_id)).state for job_id in good] == [Delivery.DELIVERED] * 20
     assert sum(len(each.receivers.got[name]) for name in each.receivers.good) == 20
-    assert each.receivers.flooded < 2**24
+    assert 0 < each.receivers.flooded < len(each.receivers.got["flood.test"]) * 2**21
     assert connected.count(f"{PUBLIC}:443") == 1 and f"{INNER}:443" not in connected
     assert not [address for address in connected if address.startswith(METADATA)]
 
@@ -157,6 +162,40 @@ async def test_a_delivery_is_sent_again_once_its_time_has_come_and_given_up_at_l
     moments = [moment for moment, _, _ in each.receivers.got["500.test"]]
     assert moments[1] - moments[0] >= 0.27 and moments[2] - moments[1] >= 0.54
     assert len({headers["webhook-id"] for _, headers, _ in each.receivers.got["500.test"]}) == 1
+
+
+async def test_a_defect_is_an_outcome_and_the_schedule_goes_on(
+    database_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(outcome, "PAUSES", (0.1,))
+
+    async def fails(*_: Any) -> Any:
+        raise LookupError("a defect")
+
+    async with scene(database_url) as each:
+        monkeypatch.setattr(each.deliverer._sender, "send", fails)
+        job_id = await each.ended("good0.test")
+        await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE state = 'failed'")))
+        webhook = await each.webhook(job_id)
+    assert (webhook.attempts, webhook.outcome) == (2, "error")
+    assert caplog.text.count("LookupError: a defect") == 2
+
+
+async def test_attempts_that_nobody_has_noted_use_up_nothing_of_the_schedule(
+    database_url: str, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcome, "PAUSES", (0.1, 0.1))
+    async with scene(database_url, running=False) as each:
+        job_id = await each.ended("500.test")
+        delivery = "(job_id, state, due, attempt) VALUES (%s, 'pending', UTC_TIMESTAMP(6), 9)"
+        rows.run(f"INSERT INTO deliveries {delivery}", job_id)
+        for state in ("pending", "pending", "failed"):
+            await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE due <= UTC_TIMESTAMP(6)")))
+            failures = rows.run("SELECT failures FROM deliveries")[0]["failures"]
+            await each.deliverer._look()
+            await until(lambda: rows.run("SELECT failures FROM deliveries")[0]["failures"] == failures + 1)
+            assert (await each.webhook(job_id)).state.value == state
+        assert (await each.webhook(job_id)).attempts == 12
 
 
 async def test_what_nobody_has_noted_is_sent_again_under_the_same_id(
@@ -203,6 +242,20 @@ async def test_a_webhook_is_sent_again_when_a_client_wants_it(database_url: str,
     assert [headers["webhook-id"] for _, headers, _ in each.receivers.got["good0.test"]] == [f"job_{job_id}"] * 2
 
 
+async def test_one_that_is_wanted_again_is_sent_again_whatever_comes_of_an_attempt_under_way(
+    database_url: str, rows: Rows
+) -> None:
+    async with scene(database_url, running=False) as each:
+        job_id = await each.ended("good0.test")
+        rows.run("INSERT INTO deliveries (job_id, state, due) VALUES (%s, 'pending', UTC_TIMESTAMP(6))", job_id)
+        under_way = (await each.deliverer._connections.transaction(partial(each.deliverer._begin, 10), T)).begun
+        await each.store.redeliver(job_id, "", T)
+        await each.deliverer._note(under_way[0], outcome.Outcome("http-204", 204))
+        await each.deliverer._look()
+        await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE state = 'delivered' AND attempt = 2")))
+    assert len(each.receivers.got["good0.test"]) == 1
+
+
 async def test_a_job_that_is_tried_again_has_another_end_to_be_delivered(database_url: str, rows: Rows) -> None:
     async with scene(database_url) as each:
         job_id = await each.ended("good0.test")
@@ -210,13 +263,23 @@ async def test_a_job_that_is_tried_again_has_another_end_to_be_delivered(databas
         await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE state = 'delivered'")))
         job = await each.store.retry(job_id, "", T)
         assert job is not None and job.webhook is not None
-        assert (job.state.value, job.attempt, job.failures, job.error, job.finished) == ("queued", 6, 6, None, None)
+        assert (job.state.value, job.attempt, job.failures, job.error, job.finished) == ("queued", 6, 1, None, None)
         assert (job.webhook.state, job.webhook.attempts) == (Delivery.PENDING, 0)
         assert await each.store.retry(job_id, "", T) == job
         await each.store.cancel(job_id, "", T)
         await until(lambda: len(each.receivers.got["good0.test"]) == 2)
     ids = [headers["webhook-id"] for _, headers, _ in each.receivers.got["good0.test"]]
     assert ids == [f"job_{job_id}", f"job_{job_id}_1"]
+
+
+async def test_a_job_that_has_a_delivery_keeps_it(database_url: str, rows: Rows) -> None:
+    async with scene(database_url, running=False) as each:
+        job_id = await each.ended("good0.test")
+        rows.run("INSERT INTO deliveries (job_id, state, attempt) VALUES (%s, 'delivered', 3)", job_id)
+        deliver = protocol.deliver([job_id])
+        await each.deliverer._connections.transaction(lambda connection: connection.execute(deliver), T)
+        webhook = await each.webhook(job_id)
+    assert (webhook.state, webhook.attempts, webhook.next) == (Delivery.DELIVERED, 3, None)
 
 
 async def test_a_large_result_is_left_out(database_url: str, rows: Rows) -> None:
@@ -241,12 +304,46 @@ async def test_a_receiver_that_hangs_holds_up_no_other(database_url: str, rows: 
     async with scene(database_url, good=1) as each:
         hanging = [await each.ended("hang.test") for _ in range(50)]
         await until(lambda: len(each.receivers.got["hang.test"]) == 2)
-        began = time.monotonic()
         good = [await each.ended("good0.test") for _ in range(20)]
         await until(lambda: len(each.receivers.got["good0.test"]) == len(good), 14.0)
-        assert len(each.receivers.got["hang.test"]) == 2 and time.monotonic() - began < sender._TIMEOUT
-        begun = [webhook.attempts for webhook in [await each.webhook(job_id) for job_id in hanging]]
-        assert sorted(begun) == [0] * 48 + [1] * 2  # to be postponed counts as no attempt
+        found = [await each.webhook(job_id) for job_id in hanging]
+        assert {webhook.outcome for webhook in found} == {None}  # none of these is over
+        assert sorted(webhook.attempts for webhook in found) == [0] * 48 + [1] * 2  # to be postponed is no attempt
+
+
+async def test_any_answer_in_time_is_that_of_a_host_that_gets_the_next_ones(database_url: str, rows: Rows) -> None:
+    async with scene(database_url) as each:
+        await each.ended("500.test")
+        await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE outcome = 'http-500'")))
+    assert each.deliverer._slots._hosts["500.test"].standing is Standing.GOOD
+
+
+async def test_a_server_that_has_just_begun_takes_a_host_for_what_the_last_attempts_found(
+    database_url: str, rows: Rows
+) -> None:
+    async with scene(database_url, running=False) as each:
+        for name, kind in (("hang.test", "timeout"), ("good0.test", "http-500")):
+            for _ in range(5):
+                values = (await each.ended(name), kind)
+                rows.run("INSERT INTO deliveries (job_id, state, due, attempt, outcome) VALUES (%s, 'pending', "
+                         "UTC_TIMESTAMP(6), 1, %s)", *values)  # fmt: skip
+        await each.deliverer._look()
+        begun = rows.run("SELECT outcome FROM deliveries WHERE attempt = 2 ORDER BY outcome")
+    assert [row["outcome"] for row in begun] == ["http-500"] * 2 + ["timeout"]
+
+
+@pytest.mark.parametrize("url", ["https://a[2606:4700::1]/", "http://a.example/", "https://a:x/", "https:///", ""])
+async def test_a_url_that_is_allowed_no_more_is_refused_and_stops_no_other(
+    database_url: str, rows: Rows, connected: list[str], url: str
+) -> None:
+    async with scene(database_url) as each:
+        job, _ = await each.store.add(new_job(countdown=3600, webhook=url), T)
+        await each.store.cancel(job.id, "", T)
+        await each.ended("good0.test")
+        await until(lambda: len(rows.run("SELECT 1 FROM deliveries WHERE outcome IS NOT NULL")) == 2)
+        assert (await each.webhook(job.id)).outcome == "address-refused"
+    assert len(each.receivers.got["good0.test"]) == 1
+    assert [address for address in connected if address.endswith(":443") or address.endswith(":80")] == []
 
 
 async def test_rows_that_are_locked_hold_up_neither_side(database_url: str, rows: Rows) -> None:
@@ -265,6 +362,25 @@ async def test_rows_that_are_locked_hold_up_neither_side(database_url: str, rows
 
         await each.deliverer._connections.transaction(delivering, T)
         await each.deliverer._connections.transaction(relaying, T)
+
+
+async def test_a_note_locks_the_job_before_its_delivery(database_url: str, rows: Rows) -> None:
+    async with scene(database_url, running=False) as each:
+        job_id = await each.ended("good0.test")
+        rows.run("INSERT INTO deliveries (job_id, state, due) VALUES (%s, 'pending', UTC_TIMESTAMP(6))", job_id)
+        (attempt,) = (await each.deliverer._connections.transaction(partial(each.deliverer._begin, 10), T)).begun
+        note = deliveries.note(attempt, Delivery.DELIVERED, 0.0, "http-204")
+        dialect = mysql.dialect()  # type: ignore[no-untyped-call]
+        assert str(note.compile(dialect=dialect)).startswith("UPDATE jobs, deliveries SET ")
+        rows.run("BEGIN")
+        rows.run("SELECT id FROM jobs WHERE id = %s FOR UPDATE", job_id)
+        noting = asyncio.create_task(each.deliverer._note(attempt, outcome.Outcome("http-204", 204)))
+        waiting = "SELECT 1 FROM information_schema.processlist WHERE info LIKE 'UPDATE jobs, deliveries%'"
+        await until(lambda: bool(rows.run(waiting)))
+        rows.run("SELECT job_id FROM deliveries WHERE job_id = %s FOR UPDATE NOWAIT", job_id)
+        rows.run("COMMIT")
+        await noting
+        assert (await each.webhook(job_id)).state is Delivery.DELIVERED
 
 
 async def test_a_name_that_is_slow_to_look_up_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,6 +413,21 @@ async def test_a_name_that_is_slow_to_look_up_holds_up_nobody(monkeypatch: pytes
 async def test_no_spelling_of_an_inner_address_gets_through(host: str) -> None:
     with pytest.raises(AddressRefused):
         await GuardedResolver(AllowList()).resolve(host, 443)
+
+
+async def test_a_name_with_a_dot_is_looked_up_in_no_other_domain_and_has_eight_addresses() -> None:
+    looked_up: list[str] = []
+
+    def lookup(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        looked_up.append(host)
+        return [(2, 1, 6, "", (f"8.8.8.{n}", port)) for n in range(20)]
+
+    each = GuardedResolver(AllowList.parse("hooks.internal"), lookup)
+    for host in ("a.example", "a.example.", "hooks.internal", "localhost", "127.1", "2606:4700::1", "::ffff:8.8.8.8"):
+        assert len(await each.resolve(host, 443)) == 8
+    assert looked_up == [
+        "a.example.", "a.example.", "hooks.internal", "localhost", "127.1", "2606:4700::1", "::ffff:8.8.8.8",
+    ]  # fmt: skip
 
 
 async def test_of_several_addresses_only_those_that_are_allowed_are_used() -> None:

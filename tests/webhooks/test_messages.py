@@ -30,6 +30,7 @@ JOB = Job(
 def test_the_message_has_the_end_of_the_job_and_its_document() -> None:
     message = json.loads(body(JOB, True))
     document = json.loads(b"".join(parts(JOB, True)))
+    del document["worker"], document["history"]
     assert message == {"type": "job.succeeded", "timestamp": "2026-11-25T06:00:01.000000Z", "data": document}
     assert b'"result":{"a": 1.50}' in body(JOB, True)
 
@@ -38,6 +39,11 @@ def test_a_result_that_is_not_read_is_left_out_and_that_of_a_failed_job_is_null(
     assert "result" not in json.loads(body(replace(JOB, result=None), True))["data"]
     failed = json.loads(body(replace(JOB, state=State.FAILED, result=None), True))
     assert failed["type"] == "job.failed" and failed["data"]["result"] is None
+
+
+def test_no_name_of_a_worker_is_in_a_message() -> None:
+    lost = {"attempt": 1, "worker": "w@host", "started": None, "ended": None, "reason": "lost"}
+    assert b"w@host" not in body(replace(JOB, state=State.FAILED, worker="w@host", history=[lost]), True)
 
 
 def test_another_end_of_a_job_is_another_message() -> None:
@@ -114,6 +120,7 @@ def test_no_answer_is_tried_again_as_well() -> None:
         (503, "Wed, 25 Nov 2026 05:00:00 GMT", 0.0),
         (503, "Wed, 25 Nov 2099 05:00:00 GMT", 86400.0),
         (503, "soon", None),
+        (503, "Mon, 20 Nov 99999999999999999999 19:12:08 GMT", None),
         (503, "-5", None),
         (500, "120", None),
         (503, None, None),

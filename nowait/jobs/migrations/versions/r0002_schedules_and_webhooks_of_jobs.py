@@ -18,6 +18,7 @@ ALTER TABLE jobs
     ADD COLUMN tick DATETIME(6) NULL,
     ADD COLUMN webhook VARCHAR(2048) CHARACTER SET ascii COLLATE ascii_bin NULL,
     ADD COLUMN reopened INTEGER UNSIGNED NOT NULL DEFAULT 0,
+    ADD COLUMN forgiven INTEGER UNSIGNED NOT NULL DEFAULT 0,
     ADD COLUMN history JSON NULL,
     ADD UNIQUE KEY tick (owner, schedule, tick),
     ADD KEY schedule (owner, schedule)"""
@@ -38,5 +39,6 @@ ALTER TABLE jobs
     DROP COLUMN tick,
     DROP COLUMN webhook,
     DROP COLUMN reopened,
+    DROP COLUMN forgiven,
     DROP COLUMN history"""
     )
