@@ -1,5 +1,6 @@
 """Celery's beat with our scheduler, as processes."""
 
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -92,8 +93,8 @@ def test_a_tick_becomes_a_job_that_the_relay_finds(schedules: Schedules, beat: C
     schedules.until(lambda: bool(schedules.jobs("s")))
     (job,) = schedules.jobs("s")
     assert (job["owner"], job["name"], job["queue"], job["tick"]) == ("me", "count", "queries.night", due)
-    assert (job["parameters"], job["webhook"]) == ('{"n": 1}', "https://example.com/")
-    assert job["retry"] == '{"max_retries": 2, "backoff": 1, "backoff_max": 600}'
+    assert (json.loads(job["parameters"]), job["webhook"]) == ({"n": 1}, "https://example.com/")
+    assert json.loads(job["retry"]) == {"max_retries": 2, "backoff": 1, "backoff_max": 600}
     assert (job["state"], job["attempt"], job["eta"], job["idempotency_key"]) == ("queued", 0, None, None)
     assert job["due"] == job["created"]
     row = schedules.schedule("s")
