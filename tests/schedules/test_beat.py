@@ -210,6 +210,7 @@ def test_it_waits_for_a_schema_in_one_line(schedules: Schedules, beat: Callable[
         schedules.run("UPDATE nowait_migrations SET version_num = '0004'")
     schedules.add("s")
     schedules.until(lambda: bool(schedules.jobs("s")))
+    process.wait_until(lambda: "looked after again" in printed(process), 60)
     said = [line for line in printed(process).splitlines() if "looked after" in line]
     assert len(said) == 2
     assert "no schedule is looked after: the schema of jobs is 0001, 0004 is needed: run `make migrate`" in said[0]
