@@ -13,22 +13,29 @@ OWN = ("nowait", "server", "tasks", "deploy", "tests")
 
 # Standard library apart, these are all imports of each module.
 ALLOWED: dict[str, set[str]] = {
-    "nowait": {"nowait.bridge", "nowait.errors", "nowait.messages.encoded"},
+    "nowait": {"nowait.bridge", "nowait.errors", "nowait.messages.encoded", "nowait.messages.stream"},
     "nowait.amqp": set(),
     "nowait.amqp.frames": set(),
     "nowait.amqp.methods": {"nowait.amqp.frames", "nowait.amqp.properties", "nowait.budget"},
     "nowait.amqp.properties": set(),
-    "nowait.bridge": {"nowait.bridge.bridge", "nowait.bridge.call"},
+    "nowait.bridge": {"nowait.bridge.bridge", "nowait.bridge.call", "nowait.bridge.consumer"},
     "nowait.bridge.bridge": {
         "celery", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
-        "nowait.bridge.reply_queue", "nowait.bridge.streams", "nowait.budget", "nowait.errors", "nowait.link.link",
-        "nowait.link.opener", "nowait.link.supervisor", "nowait.messages.encoder", "nowait.messages.limits",
-        "nowait.messages.outbound", "nowait.messages.reply", "nowait.topology",
+        "nowait.bridge.consumer", "nowait.bridge.consumers", "nowait.bridge.reply_queue", "nowait.bridge.streams",
+        "nowait.bridge.subscription", "nowait.budget", "nowait.errors", "nowait.link.link", "nowait.link.opener",
+        "nowait.link.supervisor", "nowait.messages.encoder", "nowait.messages.limits", "nowait.messages.outbound",
+        "nowait.messages.reply", "nowait.messages.stream", "nowait.topology",
     },
-    "nowait.bridge.call": {"nowait.messages.encoder"},
+    "nowait.bridge.call": {"nowait.messages.outbound"},
     "nowait.bridge.calls": {
         "nowait.amqp.methods", "nowait.bridge.probe", "nowait.budget", "nowait.errors", "nowait.messages.limits",
         "nowait.messages.reply",
+    },
+    "nowait.bridge.channels": {"nowait.errors"},
+    "nowait.bridge.consumer": {"nowait.amqp", "nowait.amqp.methods", "nowait.errors"},
+    "nowait.bridge.consumers": {
+        "nowait.amqp", "nowait.bridge.channels", "nowait.bridge.consumer", "nowait.budget", "nowait.errors",
+        "nowait.link.connection", "nowait.link.opener",
     },
     "nowait.bridge.parts": {"nowait.amqp.methods", "nowait.errors", "nowait.messages.part"},
     "nowait.bridge.probe": set(),
@@ -37,6 +44,7 @@ ALLOWED: dict[str, set[str]] = {
         "amqp", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.parts", "nowait.errors",
         "nowait.link.link", "nowait.link.opener", "nowait.messages.part", "nowait.topology",
     },
+    "nowait.bridge.subscription": {"nowait.bridge.consumers", "nowait.errors", "nowait.messages.stream"},
     "nowait.budget": set(),
     "nowait.database_url": set(),
     "nowait.deadline": {"celery"},
@@ -83,6 +91,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.messages.reply": {
         "nowait.amqp.methods", "nowait.errors", "nowait.messages.encoded", "nowait.messages.headers",
     },
+    "nowait.messages.stream": {"nowait.amqp.methods", "nowait.amqp.properties", "nowait.messages.headers"},
     "nowait.messages.template": {"amqp", "nowait.amqp.properties", "nowait.messages.outbound"},
     "nowait.messages.validation": {"celery", "nowait.deadline", "nowait.messages.limits"},
     "nowait.rows": {"msgspec"},
@@ -94,8 +103,14 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.schedules.ticks": {"cronsim"},
     "nowait.settings": {"nowait.database_url"},
     "nowait.systemd": set(),
-    "nowait.testing": {
-        "nowait.bridge.call", "nowait.bridge.calls", "nowait.errors", "nowait.messages.encoded", "nowait.messages.part",
+    "nowait.testing": {"nowait.testing.bridge"},
+    "nowait.testing.bridge": {
+        "nowait.bridge.call", "nowait.bridge.calls", "nowait.bridge.consumer", "nowait.errors",
+        "nowait.messages.encoded", "nowait.messages.part", "nowait.messages.stream", "nowait.testing.queues",
+    },
+    "nowait.testing.queues": {
+        "nowait.amqp.methods", "nowait.amqp.properties", "nowait.bridge.consumer", "nowait.errors",
+        "nowait.messages.stream",
     },
     "nowait.tls": {"kombu"},
     "nowait.topology": {"kombu"},
@@ -368,6 +383,7 @@ PURE = (
     "nowait.amqp.methods",
     "nowait.amqp.properties",
     "nowait.bridge.calls",
+    "nowait.bridge.channels",
     "nowait.bridge.probe",
     "nowait.errors",
     "nowait.jobs.protocol",
