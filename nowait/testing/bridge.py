@@ -225,6 +225,15 @@ class FakeBridge:
         """How many messages wait in one of the queues of messages."""
         return len(self._broker.queues[queue])
 
+    def truncate_stream(self, stream: str, offset: int) -> None:
+        """Have the messages before an offset gone, as a broker drops what is old."""
+        self._broker.streams[stream].truncate(offset)
+
+    def replace_stream(self, stream: str) -> None:
+        """Put an empty stream in its place, as a broker that has lost its data has one."""
+        self._broker.streams.pop(stream).fail(Disconnected("the broker was replaced"))
+        self._broker.declare(stream, {"x-queue-type": "stream"})
+
     def end_consumers(self, error: BridgeError) -> None:
         """End all subscriptions and consumers, as a lost connection does."""
         self._broker.fail(error)

@@ -21,13 +21,19 @@ class MemoryStream:
 
     def __init__(self) -> None:
         self._messages: list[StreamMessage] = []
+        self._first = 0  # the offset of the first one
         self._readers: set[asyncio.Event] = set()
         self._error: BridgeError | None = None
 
     def put(self, message: StreamMessage) -> None:
         """Append a message."""
-        self._messages.append(replace(message, offset=len(self._messages)))
+        self._messages.append(replace(message, offset=self._first + len(self._messages)))
         self._wake()
+
+    def truncate(self, offset: int) -> None:
+        """What is before an offset is gone."""
+        del self._messages[: offset - self._first]
+        self._first = offset
 
     def fail(self, error: BridgeError) -> None:
         """End those that read now."""
@@ -38,22 +44,22 @@ class MemoryStream:
     async def read(self, offset: Offset) -> AsyncGenerator[StreamMessage, None]:
         """As Bridge.subscribe(); an offset in time is the first message."""
         offset_argument(offset)
-        end = len(self._messages)
+        end = self._first + len(self._messages)
         if isinstance(offset, timedelta) or offset == "first":
             at = 0
         else:
-            at = offset if isinstance(offset, int) else end if offset == "next" else max(0, end - 1)
+            at = offset if isinstance(offset, int) else end if offset == "next" else end - 1
         news = asyncio.Event()
         self._readers.add(news)
         try:
             while True:
-                while at < len(self._messages):
-                    yield self._messages[at]
+                while (at := max(at, self._first)) < self._first + len(self._messages):
+                    yield self._messages[at - self._first]
                     at += 1
                 if news not in self._readers and self._error is not None:
                     raise self._error
                 news.clear()
-                if at >= len(self._messages) and news in self._readers:
+                if news in self._readers:
                     await news.wait()
         finally:
             self._readers.discard(news)
