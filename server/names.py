@@ -1,6 +1,7 @@
 """The names of topics and queues, as the settings have them. No I/O."""
 
 import re
+from collections.abc import Iterator, Mapping
 
 _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
 _BOUNDED = re.compile("([A-Za-z0-9_-]{1,64}):([1-9][0-9]{0,6})")
@@ -22,8 +23,23 @@ class Names(frozenset[str]):
         return cls(names)
 
 
-class Bounds(dict[str, int]):
-    """How many messages may wait in each queue, by the queues' names."""
+class Bounds(Mapping[str, int]):
+    """How many messages may wait in each queue, by the queues' names; never changed."""
+
+    def __init__(self, bounds: Mapping[str, int]) -> None:
+        self._bounds = dict(bounds)
+
+    def __getitem__(self, name: str) -> int:
+        return self._bounds[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._bounds)
+
+    def __len__(self) -> int:
+        return len(self._bounds)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._bounds.items()))
 
     def __str__(self) -> str:
         return ",".join(f"{name}:{bound}" for name, bound in sorted(self.items())) or _NONE

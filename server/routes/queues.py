@@ -56,14 +56,17 @@ class ConsumerHandler(SocketHandler):
         prefetch = self._number("prefetch", 1, _MAX_PREFETCH)
         self._session = Session(self._number("lease", _LEASE, _MAX_LEASE))
         self.check_upgrade()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         async with contextlib.AsyncExitStack() as stack:
             consuming = self.context.queues.consume(name, prefetch, self._stop)
             try:
                 self._consumer: Consumer = await self.wait_for(stack.enter_async_context(consuming))
             except TooManyConsumers as error:
                 raise ProblemError(TOO_MANY_CONSUMERS) from error
-            # Until the connection is closed.
-            await WebSocketHandler.get(self)
+            talking = asyncio.ensure_future(WebSocketHandler.get(self))
+            # A client that does not answer is closed in seconds; what it holds goes back at once.
+            await asyncio.wait([talking, self._ended], return_when=asyncio.FIRST_COMPLETED)
+        await talking
 
     def open(self, *_args: str) -> None:
         self._lease: asyncio.TimerHandle | None = None
@@ -73,7 +76,7 @@ class ConsumerHandler(SocketHandler):
         try:
             command = self._session.settled(message)
         except BadCommand as error:
-            self.close(BAD_COMMAND, str(error))
+            self._end_with(BAD_COMMAND, str(error))
             return
         if command.acknowledges:
             self._consumer.acknowledge(command.tag)
@@ -95,7 +98,7 @@ class ConsumerHandler(SocketHandler):
                 await self.write_message(self._session.delivered(delivery, loop.time()))
                 self._watch_lease()
         except BridgeError:
-            self.close(TRY_AGAIN, "the queue was lost")
+            self._end_with(TRY_AGAIN, "the queue was lost")
         except WebSocketClosedError:
             pass
 
@@ -108,12 +111,17 @@ class ConsumerHandler(SocketHandler):
             self._lease = asyncio.get_running_loop().call_at(self._session.due, self._over)
 
     def _over(self) -> None:
-        self.close(LEASE_OVER, "a message was held for longer than its lease")
+        self._end_with(LEASE_OVER, "a message was held for longer than its lease")
 
     def _stop(self) -> None:
         """The server stops."""
-        if self.ws_connection is not None:
-            self.close(GOING_AWAY, "the server is stopping")
+        self._end_with(GOING_AWAY, "the server is stopping")
+
+    def _end_with(self, code: int, reason: str) -> None:
+        """Close the connection, and have all that is held go back."""
+        if not self._ended.done():
+            self._ended.set_result(None)
+        self.close(code, reason)
 
     def _number(self, name: str, default: int, largest: int) -> int:
         text = self.get_query_argument(name, str(default))

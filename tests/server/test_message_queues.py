@@ -15,7 +15,7 @@ from nowait.errors import Disconnected
 from nowait.testing import FakeBridge
 from server.names import Bounds
 from server.queues.session import BadCommand, Command, Session
-from tests.bridge.conftest import running
+from tests.bridge.conftest import running, until
 from tests.server.topics_site import TopicsSite, topics_site
 
 Serve = Callable[..., AbstractAsyncContextManager[TopicsSite]]
@@ -88,7 +88,7 @@ async def test_a_message_goes_to_one_consumer_and_is_gone_once_acknowledged(serv
 
 @pytest.mark.gen_test
 async def test_a_full_queue_is_503_and_takes_again_once_there_is_room(serve: Serve) -> None:
-    async with serve(queues=Bounds(parcels=3)) as site:
+    async with serve(queues=Bounds({"parcels": 3})) as site:
         assert await put(site, 1, 2, 3) == [202] * 3
         refused = await site.fetch(PATH, 4)
         assert (refused.code, refused.headers["Retry-After"]) == (503, "1")
@@ -100,7 +100,7 @@ async def test_a_full_queue_is_503_and_takes_again_once_there_is_room(serve: Ser
 
 @pytest.mark.gen_test
 async def test_a_producer_may_wait_for_room(serve: Serve) -> None:
-    async with serve(queues=Bounds(parcels=1)) as site:
+    async with serve(queues=Bounds({"parcels": 1})) as site:
         await put(site, 1)
         short = await site.fetch(PATH, 2, headers={"Prefer": "wait=0.1"})
         assert (short.code, short.headers["Preference-Applied"]) == (503, "wait=0.1")
@@ -162,7 +162,7 @@ async def test_a_server_that_stops_ends_its_consumers(serve: Serve) -> None:
             await message(socket)
             site.app.stop_waiting()
             assert await closed(socket) == 1001
-        assert len(site.app.queues) == 0
+        await until(lambda: len(site.app.queues) == 0)
         with pytest.raises(HTTPClientError) as refused:
             async with consuming(site):
                 pass
@@ -191,8 +191,7 @@ async def test_consumers_are_bounded() -> None:
                 async with consuming(site):
                     pass
             assert refused.value.code == 503
-        while len(site.app.queues):
-            await asyncio.sleep(0.01)
+        await until(lambda: len(site.app.queues) == 0)
         async with consuming(site) as socket:
             await message(socket)
     await bridge.stop()
