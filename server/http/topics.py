@@ -35,7 +35,9 @@ class TopicHandler(EventStream):
         if after is not None and not re.fullmatch("[0-9]{1,18}", after):
             raise HTTPError(400, "Last-Event-ID: the id of an event is expected.")
         try:
-            with self.context.topics.subscribe(topics, None if after is None else int(after)) as feed:
+            offset = None if after is None else int(after)
+            # Its client does not read: what is under way to it is not waited for.
+            with self.context.topics.subscribe(topics, offset, self._close) as feed:
                 if not await self.begin_events(_RETRY):
                     return
                 while (items := await self.wait_for(feed.take(COMMENT_INTERVAL))) is not None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Callable
 
 from server.topics.event import Event, Gap, Item, Position, Reset
 
@@ -21,13 +22,15 @@ class Feed:
 
     Args:
         topics: whose events it gets.
+        on_overflow: is called when it is closed as too many wait.
 
     Attributes:
         closed: nothing more is to come.
     """
 
-    def __init__(self, topics: frozenset[str]) -> None:
+    def __init__(self, topics: frozenset[str], on_overflow: Callable[[], None]) -> None:
         self._topics = topics
+        self._on_overflow = on_overflow
         self._items: deque[Item] = deque()
         self._after = -1  # the offset of the last event that was put
         self.closed = False
@@ -92,6 +95,7 @@ class Feed:
             return
         if len(self._items) >= _BOUND:
             self.close()
+            self._on_overflow()
             return
         self._items.append(item)
         self._news.set()

@@ -77,16 +77,19 @@ class TopicLog:
         return await self._declared(lambda: self._publish(topic, body, deadline))
 
     @contextmanager
-    def subscribe(self, topics: frozenset[str], after: int | None) -> Iterator[Feed]:
+    def subscribe(
+        self, topics: frozenset[str], after: int | None, on_overflow: Callable[[], None]
+    ) -> Iterator[Feed]:
         """Subscribe for as long as the block lasts. Raises TooManySubscribers.
 
         Args:
             topics: to these.
             after: behind this offset; None for what is published from now on.
+            on_overflow: is called when the subscriber takes too little, and gets nothing more.
         """
         if len(self._feeds) >= self._limit:
             raise TooManySubscribers(f"{self._limit} subscribers")
-        feed = Feed(topics)
+        feed = Feed(topics, on_overflow)
         self._feeds.add(feed)
         if self.closed:
             feed.close()
@@ -141,7 +144,7 @@ class TopicLog:
                     event = event_of(message) if message.routing_key != _END and message.kind != _END else None
                     ring.read(message.offset, event)
                     if event is not None:
-                        for feed in self._attached:
+                        for feed in list(self._attached):
                             feed.put(event)
                 known = None
                 if ring.last >= end:

@@ -20,6 +20,9 @@ NEWS = frozenset({"news"})
 TOPOLOGY = Topology.declared()
 
 
+def ignore() -> None: ...
+
+
 def event(offset: int, topic: str = "news", size: int = 2) -> Event:
     return Event(offset, topic, b"x" * size)
 
@@ -87,7 +90,7 @@ def test_a_message_of_an_exchange_has_its_topic_as_its_routing_key() -> None:
 
 @pytest.mark.gen_test
 async def test_a_feed_gives_each_event_of_its_topics_once() -> None:
-    feed = Feed(NEWS)
+    feed = Feed(NEWS, ignore)
     for each in (event(1), event(2, "other"), event(3), event(3), event(1)):
         feed.put(each)
     assert offsets(await feed.take(1)) == [1, 3]
@@ -100,19 +103,20 @@ async def test_a_feed_gives_each_event_of_its_topics_once() -> None:
 
 @pytest.mark.gen_test
 async def test_a_feed_that_is_not_taken_is_closed() -> None:
-    feed = Feed(NEWS)
+    overflows: list[bool] = []
+    feed = Feed(NEWS, lambda: overflows.append(True))
     for offset in range(256):
         feed.put(event(offset))
     assert not feed.closed
     feed.put(event(256))
-    assert feed.closed and await feed.take(1) is None
+    assert overflows == [True] and feed.closed and await feed.take(1) is None
     with pytest.raises(FeedClosed):
         await feed.room()
 
 
 @pytest.mark.gen_test
 async def test_a_feed_has_room_again_once_a_half_is_taken() -> None:
-    feed = Feed(NEWS)
+    feed = Feed(NEWS, ignore)
     for offset in range(200):
         feed.put(event(offset, size=10_000))
     waiting = asyncio.create_task(feed.room())
@@ -163,10 +167,11 @@ def bodies(items: list[Item]) -> list[bytes]:
 @pytest.mark.gen_test
 async def test_every_subscriber_gets_each_message_from_when_it_came() -> None:
     async with serving(FakeBridge({})) as log:
-        with log.subscribe(NEWS, None) as first:
+        with log.subscribe(NEWS, None, ignore) as first:
             await position(first)
             await publish(log, b"1")
-            with log.subscribe(NEWS, None) as second, log.subscribe(frozenset({"other"}), None) as other:
+            others = frozenset({"other"})
+            with log.subscribe(NEWS, None, ignore) as second, log.subscribe(others, None, ignore) as other:
                 await position(second), await position(other)
                 await publish(log, b"2", b"3")
                 assert bodies(await collect(first, 3)) == [b"1", b"2", b"3"]
@@ -178,23 +183,23 @@ async def test_every_subscriber_gets_each_message_from_when_it_came() -> None:
 @pytest.mark.gen_test
 async def test_who_comes_with_an_id_misses_nothing_even_without_a_message_before() -> None:
     async with serving(FakeBridge({})) as log:
-        with log.subscribe(NEWS, None) as feed:
+        with log.subscribe(NEWS, None, ignore) as feed:
             last = await position(feed)
         await publish(log, *(b"%d" % number for number in range(300)))
-        with log.subscribe(NEWS, last) as feed:
+        with log.subscribe(NEWS, last, ignore) as feed:
             found = await collect(feed, 300)
             assert bodies(found) == [b"%d" % number for number in range(300)]
-        with log.subscribe(NEWS, found[100].offset) as feed:
+        with log.subscribe(NEWS, found[100].offset, ignore) as feed:
             assert bodies(await collect(feed, 199))[0] == b"101"
 
 
 @pytest.mark.gen_test
 async def test_what_is_older_than_the_memory_is_read_from_the_log() -> None:
     async with serving(FakeBridge({})) as log:
-        with log.subscribe(NEWS, None) as feed:
+        with log.subscribe(NEWS, None, ignore) as feed:
             last = await position(feed)
         await publish(log, *(b"%d" % number for number in range(2500)))
-        followers = [log.subscribe(NEWS, last) for _ in range(10)]
+        followers = [log.subscribe(NEWS, last, ignore) for _ in range(10)]
         feeds = [follower.__enter__() for follower in followers]
         live = asyncio.create_task(publish(log, *(b"%d" % number for number in range(2500, 2600))))
         for found in await asyncio.gather(*(collect(feed, 2600) for feed in feeds)):
@@ -208,7 +213,7 @@ async def test_what_is_older_than_the_memory_is_read_from_the_log() -> None:
 async def test_a_lost_connection_leaves_no_hole_and_brings_nothing_twice() -> None:
     bridge = FakeBridge({})
     async with serving(bridge) as log:
-        with log.subscribe(NEWS, None) as feed:
+        with log.subscribe(NEWS, None, ignore) as feed:
             await position(feed)
             await publish(log, b"1")
             assert bodies(await collect(feed, 1)) == [b"1"]
@@ -222,7 +227,7 @@ async def test_a_lost_connection_leaves_no_hole_and_brings_nothing_twice() -> No
 async def test_an_id_of_another_log_is_a_reset() -> None:
     async with serving(FakeBridge({})) as log:
         await publish(log, b"1")
-        with log.subscribe(NEWS, 10**17) as feed:
+        with log.subscribe(NEWS, 10**17, ignore) as feed:
             (reset,) = await collect(feed, 1)
             assert isinstance(reset, Reset)
             await publish(log, b"2")
@@ -233,7 +238,7 @@ async def test_an_id_of_another_log_is_a_reset() -> None:
 async def test_a_log_that_is_replaced_is_a_reset_for_all() -> None:
     bridge = FakeBridge({})
     async with serving(bridge) as log:
-        with log.subscribe(NEWS, None) as feed:
+        with log.subscribe(NEWS, None, ignore) as feed:
             await position(feed)
             await publish(log, *[b"1"] * 20)
             await collect(feed, 20)
@@ -248,12 +253,12 @@ async def test_a_log_that_is_replaced_is_a_reset_for_all() -> None:
 async def test_what_is_gone_is_a_gap() -> None:
     bridge = FakeBridge({})
     async with serving(bridge) as log:
-        with log.subscribe(NEWS, None) as feed:
+        with log.subscribe(NEWS, None, ignore) as feed:
             first = await position(feed)
             await publish(log, *[b"%d" % number for number in range(1100)])
             await until(lambda: f"up to {first + 1100}" in repr(log))
         bridge.truncate_stream(TOPOLOGY.topic_log, first + 50)
-        with log.subscribe(NEWS, first + 10) as feed:
+        with log.subscribe(NEWS, first + 10, ignore) as feed:
             found = await collect(feed, 1 + 1051)
             assert isinstance(found[0], Gap) and found[0].offset == first + 50
             assert bodies(found[1:]) == [b"%d" % number for number in range(49, 1100)]
@@ -262,21 +267,21 @@ async def test_what_is_gone_is_a_gap() -> None:
 @pytest.mark.gen_test
 async def test_subscribers_are_bounded_and_leave_nothing_behind() -> None:
     async with serving(FakeBridge({}), limit=1) as log:
-        with log.subscribe(NEWS, None):
+        with log.subscribe(NEWS, None, ignore):
             with pytest.raises(TooManySubscribers):
-                with log.subscribe(NEWS, None):
+                with log.subscribe(NEWS, None, ignore):
                     pass
-        with log.subscribe(NEWS, None) as feed:
+        with log.subscribe(NEWS, None, ignore) as feed:
             await position(feed)
 
 
 @pytest.mark.gen_test
 async def test_a_log_that_is_closed_ends_all_at_once() -> None:
     async with serving(FakeBridge({})) as log:
-        with log.subscribe(NEWS, None) as feed:
+        with log.subscribe(NEWS, None, ignore) as feed:
             taking = asyncio.create_task(feed.take(60))
             await asyncio.sleep(0)
             log.close()
             assert (await taking or []) == [] and await feed.take(60) is None
-        with log.subscribe(NEWS, None) as feed:
+        with log.subscribe(NEWS, None, ignore) as feed:
             assert await feed.take(60) is None
