@@ -21,7 +21,9 @@ from server.topics.ring import Ring
 
 log = logging.getLogger(__name__)
 
-_RING_COUNT, _RING_BYTES = 1000, 16 * 1024 * 1024
+# Enough for those who come from a server that has stopped: each reader of its own costs as much as the one of all.
+_RING_COUNT, _RING_BYTES = 10_000, 16 * 1024 * 1024
+_CHUNK = 128  # events that are taken from memory at once
 _CATCH_UPS = 4  # readers of the log beside that of all
 _CATCH_UP_TIME = 30.0  # seconds for each, after which another one has its turn, and the subscriber comes again
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 2.0  # seconds between tries to read
@@ -223,13 +225,13 @@ class TopicLog:
             return
         feed.skip(after)
         while after < self._ring.last:
-            events = self._ring.since(after)
+            events = self._ring.since(after, _CHUNK)
             if events is None:
                 async with self._turns:
                     after = await self._catch_up(feed, after)
                 continue
+            await feed.room()
             for event in events:
-                await feed.room()
                 feed.put(event)
             # More may have come while there was no room.
             after = events[-1].offset if events else self._ring.last

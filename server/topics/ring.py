@@ -1,7 +1,6 @@
 """The newest events of the log, in memory. No I/O."""
 
-from collections import deque
-from itertools import dropwhile
+from bisect import bisect_right
 
 from server.topics.event import Event
 
@@ -21,13 +20,14 @@ class Ring:
     def __init__(self, count: int, size: int) -> None:
         self._count = count
         self._size = size
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []  # those before the first are gone, and are cut off now and then
+        self._first = 0
         self._bytes = 0
         self.behind: int | None = None
         self.last = -1
 
     def __len__(self) -> int:
-        return len(self._events)
+        return len(self._events) - self._first
 
     def __repr__(self) -> str:
         return f"<Ring {len(self)} events, {self._bytes} bytes, behind {self.behind} up to {self.last}>"
@@ -41,18 +41,23 @@ class Ring:
             return
         self._events.append(event)
         self._bytes += len(event.document)
-        while len(self._events) > self._count or self._bytes > self._size:
-            gone = self._events.popleft()
+        while len(self) > self._count or self._bytes > self._size:
+            gone = self._events[self._first]
+            self._first += 1
             self._bytes -= len(gone.document)
             self.behind = gone.offset
+        if self._first > len(self):
+            del self._events[: self._first]
+            self._first = 0
 
-    def since(self, offset: int) -> list[Event] | None:
-        """All events behind an offset; None when some of them may not be here."""
+    def since(self, offset: int, limit: int) -> list[Event] | None:
+        """The events behind an offset, the first `limit` of them; None when some of them may not be here."""
         if self.behind is None or offset < self.behind:
             return None
-        return list(dropwhile(lambda event: event.offset <= offset, self._events))
+        at = bisect_right(self._events, offset, lo=self._first, key=lambda event: event.offset)
+        return self._events[at : at + limit]
 
     def clear(self) -> None:
         """Nothing is known any more."""
         self._events.clear()
-        self._bytes, self.behind, self.last = 0, None, -1
+        self._first, self._bytes, self.behind, self.last = 0, 0, None, -1

@@ -40,30 +40,36 @@ def filled(ring: Ring, *read: int) -> Ring:
 def test_a_ring_has_all_behind_an_offset_or_none() -> None:
     ring = filled(Ring(3, 1000), 10, 11, 13, 14)
     assert (ring.behind, ring.last, len(ring)) == (10, 14, 3)
-    assert ring.since(9) is None
-    assert offsets(ring.since(10)) == [11, 13, 14]
-    assert offsets(ring.since(12)) == [13, 14]
-    assert ring.since(14) == []
+    assert ring.since(9, 100) is None
+    assert offsets(ring.since(10, 100)) == [11, 13, 14]
+    assert offsets(ring.since(12, 100)) == [13, 14]
+    assert ring.since(14, 100) == []
+    assert offsets(ring.since(10, 2)) == [11, 13]
 
 
 def test_a_ring_that_has_read_no_event_is_behind_what_it_has_read() -> None:
     ring = Ring(3, 1000)
-    assert ring.since(0) is None
+    assert ring.since(0, 100) is None
     ring.read(7, None)
-    assert (ring.behind, ring.last, ring.since(6)) == (6, 7, [])
+    assert (ring.behind, ring.last, ring.since(6, 100)) == (6, 7, [])
 
 
 def test_a_ring_is_bounded_in_bytes() -> None:
     ring = Ring(100, 10)
     for offset in range(5):
         ring.read(offset, event(offset, size=4))
-    assert offsets(ring.since(2)) == [3, 4] and ring.since(1) is None
+    assert offsets(ring.since(2, 100)) == [3, 4] and ring.since(1, 100) is None
+
+
+def test_a_ring_that_has_turned_often_is_whole() -> None:
+    ring = filled(Ring(3, 1000), *range(100))
+    assert (len(ring), ring.behind, offsets(ring.since(96, 100))) == (3, 96, [97, 98, 99])
 
 
 def test_a_ring_that_is_cleared_knows_nothing() -> None:
     ring = filled(Ring(3, 1000), 10)
     ring.clear()
-    assert (ring.since(10), ring.last) == (None, -1)
+    assert (ring.since(10, 100), ring.last) == (None, -1)
 
 
 @pytest.mark.parametrize(
@@ -127,6 +133,11 @@ async def test_a_feed_has_room_again_once_a_half_is_taken() -> None:
     for _ in range(2):
         await feed.take(1)
     await waiting
+
+
+@pytest.fixture(autouse=True)
+def small_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.topics.log._RING_COUNT", 1000)
 
 
 @asynccontextmanager
