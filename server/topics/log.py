@@ -28,6 +28,7 @@ _CATCH_UPS = 4  # readers of the log beside that of all
 _CATCH_UP_TIME = 30.0  # seconds for each, after which another one has its turn, and the subscriber comes again
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 2.0  # seconds between tries to read
 _END = "nowait.end"  # a topic's name has no dot
+_LAG = 0.2  # seconds in which the reader of this process gets to where another one's is
 _RECENT = timedelta(seconds=5)  # the mark of the end was written since
 _END_TIMEOUT = 10.0  # seconds in which it comes back
 
@@ -57,6 +58,7 @@ class TopicLog:
         self._attached: set[Feed] = set()  # those that get each event as it comes
         self._reading: asyncio.Task[None] | None = None
         self._live = asyncio.Event()  # the log is read up to its end
+        self._marks: dict[str, asyncio.Future[None]] = {}  # that are to be read, by their ids
         self._turns = asyncio.Semaphore(_CATCH_UPS)
         self.closed = False
 
@@ -149,6 +151,8 @@ class TopicLog:
                         for feed in list(self._attached):
                             feed.put(event)
                 known = None
+                if (mark := self._marks.get(message.message_id)) is not None and not mark.done():
+                    mark.set_result(None)
                 if ring.last >= end:
                     self._live.set()
 
@@ -184,9 +188,9 @@ class TopicLog:
                     return message.offset
         raise AssertionError("a subscription has no end")
 
-    async def _publish(self, topic: str, body: bytes, deadline: float) -> str:
+    async def _publish(self, topic: str, body: bytes, deadline: float, message_id: str | None = None) -> str:
         left = deadline - asyncio.get_running_loop().time()
-        exchange, message_id = self._topology.topics, new_id()
+        exchange, message_id = self._topology.topics, message_id or new_id()
         key = topic if exchange else self._topology.topic_log
         await self._messages.publish(
             key, body, exchange=exchange, kind=topic, message_id=message_id, timeout=left
@@ -220,7 +224,7 @@ class TopicLog:
             feed.close()
 
     async def _bring_up(self, feed: Feed, after: int) -> None:
-        if after > self._ring.last and after > await self._end():
+        if after > self._ring.last and not await self._reaches(after):
             feed.begin(Reset(self._ring.last))
             return
         feed.skip(after)
@@ -235,6 +239,25 @@ class TopicLog:
                 feed.put(event)
             # More may have come while there was no room.
             after = events[-1].offset if events else self._ring.last
+
+    async def _reaches(self, offset: int) -> bool:
+        """Has the log that offset? This process may be a little behind the one from which the subscriber comes."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _LAG
+        while self._ring.last < offset and loop.time() < until:
+            await asyncio.sleep(_LAG / 10)
+        if self._ring.last < offset:
+            # What was in the log before the mark has been read when the mark is.
+            mark, passed = new_id(), loop.create_future()
+            self._marks[mark] = passed
+            try:
+                await self._declared(lambda: self._publish(_END, b"{}", loop.time() + _END_TIMEOUT, mark))
+                await asyncio.wait_for(passed, _END_TIMEOUT)
+            except (TimeoutError, asyncio.TimeoutError) as error:
+                raise Disconnected("the end of the topic log was not read in time") from error
+            finally:
+                del self._marks[mark]
+        return self._ring.last >= offset
 
     async def _catch_up(self, feed: Feed, after: int) -> int:
         """Give a subscriber what is not in memory any more; returns the offset up to which it has all."""
