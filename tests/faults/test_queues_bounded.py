@@ -121,7 +121,8 @@ async def test_each_message_is_acknowledged_once_and_the_queue_keeps_its_bound(
             publisher.close()
             assert sorted(acknowledged) == list(range(count))
             assert (left, len(handed_back), publisher.unknown) == (0, 0, [])
-            assert deepest <= BOUND and killed > 0 and len(waits) == killed
+            # The bound is for producers: what the one that is killed has held goes back on top.
+            assert deepest <= BOUND + 1 and killed > 0 and len(waits) == killed
             # It is there once the server has seen its connection end; the next free consumer has it.
             assert max(waits) < 1.0
             for worker in workers:
