@@ -15,6 +15,7 @@ from nowait.errors import (
     MessageTooLarge,
     OutcomeUnknown,
     Overloaded,
+    QueueFull,
     Refused,
     ResultTooLarge,
     Stopped,
@@ -24,14 +25,15 @@ from nowait.errors import (
     Unroutable,
 )
 from nowait.messages.encoded import Encoded
+from nowait.messages.stream import StreamMessage
 
 if TYPE_CHECKING:
     from nowait.bridge import Bridge, Call, Progress, Statistics
 
 __all__ = [
     "Blocked", "Bridge", "BridgeError", "Call", "DeadlineExceeded", "Disconnected", "Encoded", "MessageTooLarge",
-    "OutcomeUnknown", "Overloaded", "Progress", "Refused", "ResultTooLarge", "Statistics", "Stopped", "TaskFailed",
-    "Unavailable", "UnknownTask", "Unroutable",
+    "OutcomeUnknown", "Overloaded", "Progress", "QueueFull", "Refused", "ResultTooLarge", "Statistics", "Stopped",
+    "StreamMessage", "TaskFailed", "Unavailable", "UnknownTask", "Unroutable",
 ]  # fmt: skip
 
 

@@ -8,6 +8,7 @@
     │   ├── Unroutable                no queue of that name
     │   ├── UnknownTask               no task of that name at the worker
     │   ├── Refused                   the broker did not take the message (nack)
+    │   │   └── QueueFull                 its queue has as many as it may have
     │   └── Stopped                   the bridge is stopping, or was not started
     ├── MessageTooLarge          413  more than workers take; not sent, or not run
     ├── ResultTooLarge           422  more than the task may return; it ran, and none of it was sent
@@ -68,6 +69,10 @@ class Refused(Unavailable):
     """The broker answered the message with a nack."""
 
 
+class QueueFull(Refused):
+    """The queue is bounded, and has as many messages as it may have: the broker answered with a nack."""
+
+
 class Stopped(Unavailable):
     """The bridge is stopping, has stopped, or was not started."""
 
@@ -101,8 +106,8 @@ class ResultTooLarge(BridgeError):
 class OutcomeUnknown(BridgeError):
     """The connection was lost, or a confirm did not come, with the message under way; or a worker was lost.
 
-    Whether the task ran is unknown. Tasks that are sent with `idempotent=True` are sent again instead,
-    when the connection is back.
+    Whether the task ran, or the broker has the message, is unknown. What is sent with
+    `idempotent=True` is sent again instead, when the connection is back.
     """
 
     status = 502

@@ -16,6 +16,10 @@ class Topology:
         tasks: the exchange that takes tasks, by the name of their queue; "" for what the application's own routes say.
         replies: the exchange that takes replies, by the name of their queue; "" for the default one.
         streams: the exchange that takes parts of streams, by the name of their queue; "" for the default one.
+        topics: the exchange that takes messages of topics, by the topic's name; "" for the default one, by the name of
+            the log.
+        topic_log: the stream that has the messages of all topics.
+        messages: the exchange that takes messages that are no tasks, by their queue's name; "" for the default one.
         dead_letters: the exchange that takes rejected messages, by the name of their queue; "" for the default one.
         dead_letter_queue: the queue of rejected messages.
         server_user: the broker's user that tasks have to come from, in `user_id`, which the broker
@@ -27,6 +31,9 @@ class Topology:
     tasks: str = ""
     replies: str = ""
     streams: str = ""
+    topics: str = ""
+    topic_log: str = "topics.log"
+    messages: str = ""
     dead_letters: str = ""
     dead_letter_queue: str = "queries.dead"
     server_user: str | None = None
@@ -40,7 +47,8 @@ class Topology:
     @classmethod
     def provisioned(cls) -> "Topology":
         """A broker with the definitions of deploy/broker/definitions.json, and least privilege for both users."""
-        exchanges = {"tasks": "tasks", "replies": "replies", "streams": "streams", "dead_letters": "dead"}
+        names = ("tasks", "replies", "streams", "topics", "messages")
+        exchanges = {**{name: name for name in names}, "dead_letters": "dead"}
         return cls(declares=False, **exchanges, server_user="server", worker_user="worker")
 
     @classmethod
@@ -61,6 +69,21 @@ class Topology:
         others = {name: value for name, value in options.items() if name != "queue"}
         sender = {} if self.server_user is None else {"user_id": self.server_user}
         return {"exchange": self.tasks, "routing_key": queue, **others, **sender}
+
+    @property
+    def topic_log_arguments(self) -> dict[str, Any]:
+        """The arguments of the topic log. What is old goes in whole segments, once a further one is begun."""
+        return {
+            "x-queue-type": "stream",
+            "x-max-age": "7D",
+            "x-max-length-bytes": 1024 * 1024 * 1024,
+            "x-stream-max-segment-size-bytes": 64 * 1024 * 1024,
+        }
+
+    @staticmethod
+    def bounded_arguments(length: int) -> dict[str, Any]:
+        """The arguments of a queue in which so many messages may wait: it refuses what is more."""
+        return {"x-max-length": length, "x-overflow": "reject-publish"}
 
     @property
     def dead_letter_arguments(self) -> dict[str, Any]:

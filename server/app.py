@@ -7,7 +7,8 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
-from server.bridge import Tasks
+from nowait.topology import Topology
+from server.bridge import Broker
 from server.catalogue import Catalogue
 from server.http.access_log import log_request
 from server.http.context import Context
@@ -22,10 +23,14 @@ from server.jobs.publisher import TaskPublisher
 from server.jobs.relay import Relay
 from server.jobs.watcher import Watcher
 from server.query import Query
-from server.routes import health, jobs, queries, schedules, users
+from server.queues.queues import Queues
+from server.routes import health, jobs, queries
+from server.routes import queues as message_queues
+from server.routes import schedules, topics, users
 from server.schedules.database import DatabaseScheduleStore
 from server.schedules.model import ScheduleStore
 from server.settings import Settings
+from server.topics.log import TopicLog
 from server.webhooks import url
 from server.webhooks.addresses import AllowList
 from server.webhooks.deliverer import Deliverer
@@ -44,6 +49,8 @@ class WebApplication(Application):
         relay: looks after the jobs, once it runs.
         deliverer: delivers their ends, once it runs; None where no webhooks are configured.
         watcher: finds out which jobs have changed.
+        topics: the topics.
+        queues: the queues of messages.
     """
 
     def __init__(
@@ -62,6 +69,8 @@ class WebApplication(Application):
         self.relay = relay
         self.deliverer = deliverer
         self.watcher = context.watcher
+        self.topics = context.topics
+        self.queues = context.queues
         self._closes = closes
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
@@ -73,6 +82,8 @@ class WebApplication(Application):
     def stop_waiting(self) -> None:
         """Have all answers that are held back for news given as they are, and streams of events end."""
         self.watcher.close()
+        self.topics.close()
+        self.queues.close()
 
     async def close(self) -> None:
         """Let go of what the handlers hold."""
@@ -81,7 +92,7 @@ class WebApplication(Application):
 
 
 def make_app(
-    tasks: Tasks,
+    tasks: Broker,
     settings: Settings,
     store: Store | None = None,
     publisher: Publisher | None = None,
@@ -101,6 +112,7 @@ def make_app(
         queue = queries.CATALOGUE_QUEUE
         return lambda timeout: tasks.send_task(task, timeout=timeout, idempotent=True, queue=queue)
 
+    topology = Topology.named(settings.topology)
     connections = Connections(settings.database_url)
     sender = TaskPublisher(tasks)
     allowed = settings.webhook_allow or AllowList()
@@ -120,6 +132,9 @@ def make_app(
         publisher=publisher or sender,
         schedules=schedule_store or DatabaseScheduleStore(connections),
         watcher=Watcher(kept, settings.max_watchers),
+        topics=TopicLog(tasks, topology, settings.max_subscribers),
+        topic_names=settings.topics,
+        queues=Queues(tasks, topology, settings.queues, settings.max_consumers),
         check_webhook=None if deliverer is None else check_webhook,
         in_flight=InFlightRequests(),
         timeout=settings.timeout,
@@ -128,7 +143,8 @@ def make_app(
     )
     # Tornado tries them in this order: the busiest come first.
     routes = users.routes(context) + queries.routes(context) + jobs.routes(context)
-    routes += schedules.routes(context) + health.routes(context)
+    routes += schedules.routes(context) + topics.routes(context) + message_queues.routes(context)
+    routes += health.routes(context)
     closes: list[Close] = [connections.close] if deliverer is None else [deliverer.close, connections.close]
     if settings.demo:
         # Imported here alone: a server without the demo needs none of the drivers that it compares.

@@ -10,6 +10,7 @@ from nowait.jobs.table import State
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.settings import PREFIX, SettingsError, setting
 from server.jobs.decisions import Retention
+from server.names import Bounds, Names
 from server.webhooks.addresses import AllowList
 from server.webhooks.signing import parse_secrets
 
@@ -54,6 +55,21 @@ class Settings(fields.ServiceSettings):
     )
     max_watchers: int = setting(
         1000, fields.integer(1, 100_000), "clients that may wait for news of jobs at once, in each process"
+    )
+    topics: Names = setting(
+        Names({"news"}), Names.parse, "the topics, by their names with commas between; none for none"
+    )
+    max_subscribers: int = setting(
+        1000, fields.integer(1, 100_000), "clients that may follow topics at once, in each process"
+    )
+    queues: Bounds = setting(
+        Bounds({"parcels": 100}),
+        Bounds.parse,
+        "the queues of messages with how many may wait in each, name:number with commas between; none for none. Where"
+        " TOPOLOGY is provisioned, the broker's bounds hold",
+    )
+    max_consumers: int = setting(
+        100, fields.integer(1, 2000), "clients that may consume queues at once, in each process"
     )
     retention_succeeded: float = _retention("has succeeded")
     retention_failed: float = _retention("has failed")

@@ -128,11 +128,20 @@ class Closed:
 
 
 @dataclass(frozen=True)
+class ChannelCloseOk:
+    """channel.close-ok: nothing more comes on the channel, and it may be opened again."""
+
+    channel: int
+
+
+@dataclass(frozen=True)
 class CloseOk:
     """connection.close-ok: the broker has read all that was written before."""
 
 
-Event = Delivery | Returned | Confirmed | Blocked | Unblocked | Consuming | Cancelled | Closed | CloseOk
+Event = (
+    Delivery | Returned | Confirmed | Blocked | Unblocked | Consuming | Cancelled | Closed | ChannelCloseOk | CloseOk
+)
 
 
 class PropertiesTooLarge(ValueError):
@@ -188,6 +197,9 @@ class Decoder:
             (code,) = struct.unpack_from(">H", payload, 4)
             self._contents.pop(channel, None)
             return Closed(code, short_string(payload, 6)[0], channel if method == (20, 40) else 0)
+        elif method == (20, 41):
+            self._contents.pop(channel, None)
+            return ChannelCloseOk(channel)
         elif method == (10, 51):
             return CloseOk()
         elif method == (10, 60):
@@ -326,6 +338,11 @@ def reject(channel: int, tag: int, requeue: bool) -> bytes:
 def open_channel(channel: int) -> bytes:
     """channel.open."""
     return frame(METHOD, channel, b"\x00\x14\x00\x0a\x00")
+
+
+def close_channel(channel: int) -> bytes:
+    """channel.close: what was delivered on it and is not acknowledged goes back to its queue."""
+    return frame(METHOD, channel, struct.pack(">HHH", 20, 40, 200) + encode_short_string("") + b"\x00\x00\x00\x00")
 
 
 def confirm_closed(channel: int) -> bytes:

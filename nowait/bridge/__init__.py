@@ -5,5 +5,6 @@ Knows Celery and the broker, nothing of HTTP or Tornado.
 
 from nowait.bridge.bridge import Bridge, Statistics
 from nowait.bridge.call import Call, Progress
+from nowait.bridge.consumer import Consumer
 
-__all__ = ["Bridge", "Call", "Progress", "Statistics"]
+__all__ = ["Bridge", "Call", "Consumer", "Progress", "Statistics"]

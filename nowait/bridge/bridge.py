@@ -4,10 +4,13 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncGenerator, Callable, Iterable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -26,21 +29,26 @@ from nowait.amqp.methods import (
 )
 from nowait.bridge.call import Call, Progress, new_id
 from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
+from nowait.bridge.consumer import Consumer
+from nowait.bridge.consumers import Consumers
 from nowait.bridge.reply_queue import ReplyQueue
 from nowait.bridge.streams import Streams
+from nowait.bridge.subscription import subscribe
 from nowait.budget import Budget
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
 from nowait.link.link import Link
-from nowait.link.opener import HEARTBEAT, STREAMS, TIMEOUT, ConnectionLost, Opener
+from nowait.link.opener import HEARTBEAT, STREAMS, TIMEOUT, ConnectionLost, Opener, SingleOpener
 from nowait.link.supervisor import Source, supervise
 from nowait.messages.encoder import Args, Kwargs, Options, TaskEncoder
 from nowait.messages.limits import MAX_LIFETIME, MAX_RECEIVED_REPLY
 from nowait.messages.outbound import OutboundMessage
 from nowait.messages.reply import MalformedReply, Reply, read_large_reply
+from nowait.messages.stream import Offset, StreamMessage
 from nowait.topology import Topology
 
 log = logging.getLogger(__name__)
 
+_PERSISTENT = 2  # delivery mode
 _CLOSE_TIMEOUT = 1.0  # seconds that the broker gets for its close-ok
 
 
@@ -87,8 +95,8 @@ class Bridge:
         max_in_flight: calls that may wait at once, 1 or more; above, Overloaded.
         max_streams: streams that may be read at once; above, Overloaded. Each one's call counts as in flight, too.
         timeout: seconds that a call may take when it does not say.
-        max_body: bytes that a task's arguments may have once they are serialised, as its workers take
-            them; above, MessageTooLarge. None for what the broker takes.
+        max_body: bytes that a message, a task's serialised arguments or another one, may have, as its receivers take
+            it; above, MessageTooLarge. None for what the broker takes.
         max_reply_bytes: bytes of replies, and of parts of streams, that may be held at once: as they arrive, and as
             the Encoded results of calls until they are released. A reply for which there is no room fails its call with
             Overloaded, or with OutcomeUnknown where the task may not run twice; a part fails its stream. Then, until
@@ -120,6 +128,8 @@ class Bridge:
         self._streams = Streams(max_streams, self._topology, self._check_idle)
         self._encoder = TaskEncoder(app, self._reply_queue.name)
         self._source = source or self._opener(app)
+        # What the broker does not like of a subscription ends the connection of all of them.
+        self._subscriptions, self._consumers = Consumers(self._single(app)), Consumers(self._single(app))
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="bridge-decode")
         self._link: Link | None = None
@@ -135,6 +145,9 @@ class Bridge:
             for connect in (app.connection_for_read, app.connection_for_write)
         )
         return Opener(consumer, publisher, self._reply_queue.declare)
+
+    def _single(self, app: Celery) -> SingleOpener:
+        return SingleOpener(app.connection_for_read(heartbeat=HEARTBEAT, connect_timeout=TIMEOUT))
 
     def __repr__(self) -> str:
         figures = self.statistics()
@@ -184,6 +197,7 @@ class Bridge:
             idle.cancel()
         self._carry_out(self._calls.stop())
         self._streams.stop()
+        await asyncio.gather(self._subscriptions.stop(_CLOSE_TIMEOUT), self._consumers.stop(_CLOSE_TIMEOUT))
         if self._timer is not None:
             self._timer.cancel()
         if self._supervisor is not None:
@@ -247,23 +261,121 @@ class Bridge:
             raise ValueError(f"lifetime: expected seconds, above 0 and at most {MAX_LIFETIME}")
         call = Call(task_id or new_id(), deadline, idempotent, self._abandon)
         call.lifetime = None if lifetime is None else now + lifetime
+        call.expects_reply = not options.get("ignore_result")
+        call.encoded = encoded
+        if on_progress is not None:
+            call.listen(on_progress)
+        return self._send(call, now, partial(self._task, call.id, name, args, kwargs, options))
+
+    def publish(
+        self,
+        routing_key: str,
+        body: bytes,
+        *,
+        exchange: str = "",
+        kind: str | None = None,
+        content_type: str = "application/json",
+        message_id: str | None = None,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        bounded: bool = False,
+    ) -> Call:
+        """Publish a message that is no task, persistent; never blocks.
+
+        Args:
+            routing_key: where to; with the default exchange, the queue's name.
+            body: the message.
+            exchange: "" for the default one. One that is not there costs the link: the broker closes its channel.
+            kind: its property `type`; None for none.
+            content_type: of the body.
+            message_id: its id, which the call has, too; None for a new one.
+            timeout: seconds in which the broker is to confirm it; None for the bridge's own. 0 or less fails at once.
+            idempotent: it may be there twice, under one id: after a lost connection it is sent again when it may be
+                lost. Otherwise the call fails with OutcomeUnknown then.
+            bounded: its queue may be full: a nack is QueueFull, and no sign of a link that is of no use.
+
+        Returns:
+            The call, whose result is None as soon as the broker has the message. It fails with Disconnected, Blocked,
+            Overloaded, Unroutable, Refused, QueueFull, Stopped or MessageTooLarge when the broker does not have it;
+            with OutcomeUnknown and DeadlineExceeded it may.
+
+        Raises ValueError when a name is too long for AMQP, or the id is in flight.
+        """
+        now = asyncio.get_running_loop().time()
+        deadline = now + (self._timeout if timeout is None else timeout)
+        call = Call(message_id or new_id(), deadline, idempotent, self._abandon)
+        call.expects_reply, call.bounded = False, bounded
+        # A message that is returned is known by its correlation id.
+        encoded = properties.encode(
+            {
+                "content_type": content_type,
+                "delivery_mode": _PERSISTENT,
+                "correlation_id": call.id,
+                "message_id": call.id,
+                "timestamp": int(time.time()),
+                "type": kind,
+                "user_id": self._topology.server_user,
+            }
+        )
+        message = OutboundMessage(exchange, routing_key, encoded, body)
+        return self._send(call, now, lambda left: message)
+
+    def subscribe(
+        self, stream: str, *, offset: Offset = "next", prefetch: int = 256
+    ) -> AsyncGenerator[StreamMessage, None]:
+        """Read a RabbitMQ stream: its messages, in order and without an end, on a connection apart from the calls'.
+
+        Args:
+            stream: its name.
+            offset: where to begin, see `nowait.messages.stream.offset_argument`.
+            prefetch: messages that may have come and are not taken yet; the broker keeps all others.
+
+        It raises Disconnected when the connection is lost, or cannot be made: whoever wants to go on subscribes again,
+        with the offset behind that of the last message. Further Stopped, Overloaded, Unroutable when there is no such
+        stream, Refused when it may not be read; ValueError for an offset that is none.
+        """
+        return subscribe(self._subscriptions, stream, offset, prefetch)
+
+    @asynccontextmanager
+    async def consume(self, queue: str, *, prefetch: int = 1) -> AsyncIterator[Consumer]:
+        """Consume a queue for as long as the block lasts, on a connection apart from the calls'.
+
+        Args:
+            queue: its name.
+            prefetch: messages that may be unacknowledged, 1 to 65535.
+
+        What is not acknowledged when the block ends, or the connection is lost, goes back to its queue. Raises
+        Disconnected, Stopped, Overloaded, Unroutable when there is no such queue, Refused when it may not be consumed.
+        """
+        async with self._consumers.consume(queue, prefetch) as consumer:
+            yield consumer
+
+    async def declare(self, queue: str, arguments: Mapping[str, Any]) -> None:
+        """Declare a durable queue with these arguments, on a connection that is closed afterwards.
+
+        Raises Disconnected when there is none, or the broker has another queue of that name.
+        """
+
+        def act(channel: Any) -> None:
+            channel.queue_declare(queue, durable=True, auto_delete=False, arguments=dict(arguments))
+
+        await self._consumers.do(act)
+
+    def _send(self, call: Call, now: float, make: Callable[[float], OutboundMessage]) -> Call:
+        """Publish the message of a call; `make` makes it, for the seconds that it has to live."""
         try:
             link = self._usable_link()
-            self._calls.admit(deadline, now)
-            frames = self._frames(link, call, now, name, args, kwargs, options)
+            self._calls.admit(call.deadline, now)
+            frames = self._frames(link, call, now, make)
         except BridgeError as error:
             call.set_exception(error)
             return call
-        call.expects_reply = not options.get("ignore_result")
-        call.encoded = encoded
-        if idempotent:
-            call.original = (name, args, kwargs, options)
-        if on_progress is not None:
-            call.listen(on_progress)
+        if call.idempotent:
+            call.message = make
         self._calls.add(call)
         link.publish(frames)
         self._calls.published(call, now)
-        if self._timer is None or deadline < self._timer.when():
+        if self._timer is None or call.deadline < self._timer.when():
             self._set_timer()
         return call
 
@@ -296,16 +408,20 @@ class Bridge:
 
         return self._streams.read(self._usable_link, send, self._timeout if timeout is None else timeout)
 
-    def _frames(
-        self, link: Link, call: Call, now: float, name: str, args: Args, kwargs: Kwargs, options: Options
-    ) -> bytes:
-        """The message of a call, for the wire. Raises as send_task(), and MessageTooLarge."""
+    def _task(
+        self, task_id: str, name: str, args: Args, kwargs: Kwargs, options: Options, left: float
+    ) -> OutboundMessage:
+        """The message of a task."""
         if self._topology.tasks:
             options = self._topology.routed(options, self._default_queue)
-        clock, left = datetime.now(timezone.utc), (call.lifetime or call.deadline) - now
-        message = self._encoder.encode(name, args, kwargs, task_id=call.id, timeout=left, now=clock, options=options)
+        clock = datetime.now(timezone.utc)
+        return self._encoder.encode(name, args, kwargs, task_id=task_id, timeout=left, now=clock, options=options)
+
+    def _frames(self, link: Link, call: Call, now: float, make: Callable[[float], OutboundMessage]) -> bytes:
+        """The message of a call, for the wire. Raises as send_task(), and MessageTooLarge."""
+        message = make((call.lifetime or call.deadline) - now)
         if self._max_body is not None and len(message.body) > self._max_body:
-            raise MessageTooLarge(f"{len(message.body)} bytes of arguments, {self._max_body} are allowed")
+            raise MessageTooLarge(f"{len(message.body)} bytes, {self._max_body} are allowed")
         try:
             return link.frames(message)
         except PropertiesTooLarge as error:
@@ -404,10 +520,10 @@ class Bridge:
             reading.add_done_callback(done)
 
     def _resend(self, link: Link, call: Call) -> None:
-        assert call.original is not None  # it is idempotent
+        assert call.message is not None  # it is idempotent
         now = self._loop.time()
         try:
-            frames = self._frames(link, call, now, *call.original)
+            frames = self._frames(link, call, now, call.message)
         except (BridgeError, TypeError, ValueError) as error:
             # Its caller has changed the arguments since, or this broker's frames are smaller.
             self._calls.abandon(call)

@@ -1,4 +1,4 @@
-"""A task that was sent, as its caller sees it."""
+"""A task, or another message, that was sent, as its caller sees it."""
 
 import asyncio
 import os
@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nowait.messages.encoder import Args, Kwargs, Options
+from nowait.messages.outbound import OutboundMessage
 
 
 def new_id() -> str:
@@ -40,12 +40,13 @@ class Call(asyncio.Future[Any]):
         runtime: seconds that the task ran; None when the worker did not say, or not yet.
         deadline, idempotent, expects_reply, confirmed, link: as in `nowait.bridge.calls.PendingCall`.
         lifetime: until when a worker may start the task, by the loop's clock; None for `deadline`.
-        original: name, args, kwargs and options of an idempotent task, to send it again.
+        bounded: it is a message for a queue that may be full.
+        message: makes the message of what may be sent again, for the seconds that are left.
     """
 
     __slots__ = (
-        "id", "runtime", "deadline", "idempotent", "expects_reply", "encoded", "confirmed", "link", "lifetime",
-        "original", "_listeners", "_abandon",
+        "id", "runtime", "deadline", "idempotent", "expects_reply", "encoded", "bounded", "confirmed", "link",
+        "lifetime", "message", "_listeners", "_abandon",
     )  # fmt: skip
 
     def __init__(self, call_id: str, deadline: float, idempotent: bool, abandon: Callable[["Call"], None]) -> None:
@@ -55,11 +56,12 @@ class Call(asyncio.Future[Any]):
         self.idempotent = idempotent
         self.expects_reply = True
         self.encoded = False
+        self.bounded = False
         self.confirmed = False
         self.link = 0
         self.runtime: float | None = None
         self.lifetime: float | None = None
-        self.original: tuple[str, Args, Kwargs, Options] | None = None
+        self.message: Callable[[float], OutboundMessage] | None = None
         self._listeners: tuple[Callable[[Progress], None], ...] = ()
         self._abandon = abandon
 

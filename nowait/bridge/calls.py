@@ -22,6 +22,7 @@ from nowait.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
     Overloaded,
+    QueueFull,
     Refused,
     ResultTooLarge,
     Stopped,
@@ -33,7 +34,8 @@ from nowait.messages.reply import MalformedReply, Reply, read_reply
 _REMEMBERED = 10_000  # ended calls whose late replies are distinguished from unknown ones
 _CONFIRM_TIMEOUT = 5.0  # seconds
 # Seconds that a new link may refuse all that is sent; doubled each time. A channel of RabbitMQ 3 that first publishes
-# to a quorum queue while that elects a leader refuses for good, another channel does not. A queue that is full, too.
+# to a quorum queue while that elects a leader refuses for good, another channel does not. A queue that is full, too:
+# the nack of a message that was to be bounded does not count.
 _FIRST_PATIENCE, _LAST_PATIENCE = 0.5, 60.0
 _MAX_UNACKNOWLEDGED = 1024 * 1024  # bytes of replies that wait for the next probe to be acknowledged
 
@@ -46,6 +48,7 @@ class PendingCall(Protocol):
     idempotent: bool  # the task may run twice
     expects_reply: bool  # False when the broker's confirm is the answer
     encoded: bool  # the result is to be an Encoded
+    bounded: bool  # a nack is that of a full queue
     confirmed: bool  # the broker has the message that was published last
     link: int  # the number of the link that it was published on, or found to be safe on since
 
@@ -187,7 +190,7 @@ class Calls(Generic[C]):
         if self._budget.full:
             raise Overloaded(f"{self._budget.used} bytes of replies are held")
         if deadline <= now:
-            raise DeadlineExceeded("the deadline passed before the task was sent")
+            raise DeadlineExceeded("the deadline passed before the message was sent")
 
     def add(self, call: C) -> None:
         """Enter a call before its message leaves. Raises ValueError when its id is in flight."""
@@ -234,7 +237,7 @@ class Calls(Generic[C]):
                 confirm is sent again, lest the one that was wrong does it again.
         """
         self._probe = None
-        error = f"the connection was lost with the task under way: {reason}"
+        error = f"the connection was lost with the message under way: {reason}"
         lost = [call for call in self if not call.confirmed and (refused or not call.idempotent)]
         return [self._fail(call, OutcomeUnknown(error)) for call in lost]
 
@@ -242,11 +245,13 @@ class Calls(Generic[C]):
         """The broker has messages, or refuses them (nack)."""
         effects: list[Effect[C]] = []
         for call in self._settled(event.tag, event.multiple):
-            self._accepts = event.acked or self._accepts is True
+            if event.acked or not call.bounded:
+                self._accepts = event.acked or self._accepts is True
             if self._waiting.get(call.id) is not call:
                 continue
             if not event.acked:
-                effects.append(self._fail(call, Refused("the broker refused the message")))
+                refusal = QueueFull("the queue is full") if call.bounded else Refused("the broker refused the message")
+                effects.append(self._fail(call, refusal))
                 continue
             call.confirmed = True
             if not call.expects_reply:
@@ -259,7 +264,7 @@ class Calls(Generic[C]):
         if event.correlation_id.startswith(self._probe_ids):
             return [GiveUp("the reply queue is gone")]
         call = self._waiting.get(event.correlation_id)
-        return [] if call is None else [self._fail(call, Unroutable(f"no queue takes the task: {event.reason}"))]
+        return [] if call is None else [self._fail(call, Unroutable(f"no queue takes the message: {event.reason}"))]
 
     def received(self, reply: Delivery, now: float) -> list[Effect[C]]:
         """A message came to the reply queue."""

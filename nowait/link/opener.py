@@ -95,6 +95,37 @@ class Opener:
         return Opened(consumer, publisher)
 
 
+class SingleOpener:
+    """Opens connections, one at a time, each to the next of the broker's URLs where one fails.
+
+    Args:
+        connection: how to connect: as `Celery.connection_for_read` makes it.
+        timeout: as for Opener.
+    """
+
+    def __init__(self, connection: kombu.Connection, timeout: float = SET_UP_TIMEOUT) -> None:
+        self._connection = connection
+        self._timeout = timeout
+
+    def open(self) -> OpenSocket:
+        """Connect. Blocks: to be called in a thread. Raises ConnectionLost; the next try goes to the next URL."""
+        return self._opened(_nothing)
+
+    def do(self, act: Callable[[Any], None]) -> None:
+        """Connect, do something on a channel with kombu's or py-amqp's methods, and close. Blocks; raises as open()."""
+        self._opened(act).sock.close()
+
+    def _opened(self, set_up: Callable[[Any], None]) -> OpenSocket:
+        try:
+            return _open(self._connection, set_up, self._timeout)
+        except ConnectionLost:
+            self._connection.maybe_switch_next()
+            raise
+
+
+def _nothing(_channel: Any) -> None: ...
+
+
 def _open(source: kombu.Connection, set_up: Callable[[amqp.Channel], None], timeout: float) -> OpenSocket:
     """Connect, log in, open a channel and set it up. Raises ConnectionLost; `source` stays usable."""
     connection: amqp.Connection | None = None

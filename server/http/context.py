@@ -10,7 +10,9 @@ from server.jobs.model import Publisher, Store
 from server.jobs.request import CheckWebhook
 from server.jobs.watcher import Watcher
 from server.query import Query
+from server.queues.queues import Queues
 from server.schedules.model import ScheduleStore
+from server.topics.log import TopicLog
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class Context:
         publisher: wakes workers for them.
         watcher: finds out which of them have changed.
         schedules: where schedules are kept.
+        topics: the topics.
+        topic_names: their names.
+        queues: the queues of messages.
         check_webhook: what a job's webhook may be; None where none is configured.
         in_flight: the requests of this server.
         timeout: seconds that a request may take.
@@ -39,6 +44,9 @@ class Context:
     publisher: Publisher
     watcher: Watcher
     schedules: ScheduleStore
+    topics: TopicLog
+    topic_names: frozenset[str]
+    queues: Queues
     check_webhook: CheckWebhook | None
     in_flight: InFlightRequests
     timeout: float

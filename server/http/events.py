@@ -1,5 +1,6 @@
-"""Jobs as server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
+"""Jobs as server-sent events."""
 
+from server.http.event_stream import COMMENT, COMMENT_INTERVAL, EventStream, event
 from server.http.jobs import JobHandler, no_such_job
 from server.http.problem import TOO_MANY_WATCHERS, ProblemError
 from server.jobs import document
@@ -7,10 +8,9 @@ from server.jobs.model import Job
 from server.jobs.watcher import TooManyWatches, Watch
 
 _RETRY = 2000  # milliseconds after which a client whose stream has ended comes again
-_COMMENT_INTERVAL = 15.0  # seconds of silence after which one shows both sides that the other is there
 
 
-class EventsHandler(JobHandler):
+class EventsHandler(EventStream, JobHandler):
     """Base of the routes that send events.
 
     An event is the job as it is, not what has happened to it: nothing has to be kept for those who come again.
@@ -40,14 +40,8 @@ class EventsHandler(JobHandler):
             self.set_status(204)
             self.finish()
             return
-        self.set_header("Content-Type", "text/event-stream")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Accel-Buffering", "no")  # of nginx
-        await self._taken(self.flush())
-        if self.request.method == "HEAD":
-            self.finish()
+        if not await self.begin_events(_RETRY):
             return
-        await self.write_taken(b"retry: %d\n\n" % _RETRY)
         present: Job | None = job
         while present is not None and not self.context.watcher.closed:
             if str(present.version) != sent:
@@ -55,13 +49,13 @@ class EventsHandler(JobHandler):
                 sent = str(present.version)
             if present.state.final:
                 break
-            if await self.wait_for(watch.changed(present.version, _COMMENT_INTERVAL)):
+            if await self.wait_for(watch.changed(present.version, COMMENT_INTERVAL)):
                 present = await self.latest(present)
             else:
-                await self.write_taken(b":\n\n")
+                await self.write_taken(COMMENT)
         self.finish()
 
     def _event(self, job: Job) -> bytes:
         kind = b"done" if job.state.final else b"progress"
         start, result, end = document.parts(job, self.once(job))
-        return b"id: %d\nevent: %s\ndata: %s%s%s\n\n" % (job.version, kind, start, result, end)
+        return event(job.version, kind, b"%s%s%s" % (start, result, end))

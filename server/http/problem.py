@@ -17,17 +17,20 @@ CONTENT_TYPE = "application/problem+json"
 
 _STREAM = "A named query streams any number of rows, with the header Accept: application/x-ndjson."
 
+_UNKNOWN = "Nobody can say whether the task ran, or the broker has the message."
+
 # By error: kind, title, detail.
 _OF_BRIDGE: dict[type[errors.BridgeError], tuple[str, str, str]] = {
     errors.Disconnected: ("broker-unavailable", "Broker unavailable", "There is no connection to the broker."),
     errors.Blocked: ("broker-blocked", "Broker blocked", "The broker takes no messages at the moment."),
-    errors.Overloaded: ("overloaded", "Too many tasks in flight", "Too many tasks are in flight."),
-    errors.Unroutable: ("no-queue", "No queue", "The task's queue does not exist."),
+    errors.Overloaded: ("overloaded", "Too many in flight", "Too many tasks or messages are in flight."),
+    errors.Unroutable: ("no-queue", "No queue", "There is no queue for the message."),
     errors.UnknownTask: ("no-task", "No task", "The workers have no task of that name."),
+    errors.QueueFull: ("queue-full", "Queue full", "The queue has as many messages as it may have."),
     errors.Refused: ("refused", "Message refused", "The broker refused the message."),
     errors.Stopped: ("stopping", "Server stopping", "The server is stopping."),
-    errors.MessageTooLarge: ("message-too-large", "Message too large", "The task's arguments are too large."),
-    errors.OutcomeUnknown: ("outcome-unknown", "Outcome unknown", "Nobody can say whether the task ran."),
+    errors.MessageTooLarge: ("message-too-large", "Message too large", "The message is too large."),
+    errors.OutcomeUnknown: ("outcome-unknown", "Outcome unknown", _UNKNOWN),
     errors.DeadlineExceeded: ("deadline-exceeded", "Deadline exceeded", "There was no answer in time."),
     errors.ResultTooLarge: ("answer-too-large", "Answer too large", f"The answer is larger than it may be. {_STREAM}"),
     errors.TaskFailed: ("task-failed", "Task failed", "The task failed; the log has the reason under the request id."),
@@ -90,6 +93,8 @@ JOBS_SCHEMA = _own(
 )
 TOO_MANY_JOBS = _own(429, "too-many-jobs", "Too many jobs", "Too many jobs are unfinished.", 5)
 TOO_MANY_WATCHERS = _own(503, "overloaded", "Too many streams of events", "Too many clients wait for news of jobs.", 1)
+TOO_MANY_SUBSCRIBERS = _own(503, "overloaded", "Too many subscribers", "Too many clients follow topics.", 1)
+TOO_MANY_CONSUMERS = _own(503, "overloaded", "Too many consumers", "Too many clients consume queues.", 1)
 KEY_REUSED = _own(
     422, "idempotency-key-reused", "Idempotency key reused", "The Idempotency-Key was used with another request."
 )
@@ -100,8 +105,8 @@ JOB_ENDED = _own(409, "job-ended", "Job ended", "The job has ended.")
 JOB_NOT_ENDED = _own(409, "job-not-ended", "Job not ended", "The job has not ended.", 1)
 # Those above.
 OWN = (
-    QUERY_BROKEN, JOBS_UNAVAILABLE, JOBS_SCHEMA, TOO_MANY_JOBS, TOO_MANY_WATCHERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED,
-    JOB_NOT_ENDED,
+    QUERY_BROKEN, JOBS_UNAVAILABLE, JOBS_SCHEMA, TOO_MANY_JOBS, TOO_MANY_WATCHERS, TOO_MANY_SUBSCRIBERS,
+    TOO_MANY_CONSUMERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED, JOB_NOT_ENDED,
 )  # fmt: skip
 
 

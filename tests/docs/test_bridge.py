@@ -17,7 +17,9 @@ from tests.docs.conftest import Launch
 from tests.docs.pages import files, fragments
 
 PAGE = "docs/bridge.md"
-PROGRAM, IDEMPOTENT, ENCODED, LINES, STREAM, NUMBERS, PROGRESS, FAKE = fragments(PAGE)
+(
+    PROGRAM, IDEMPOTENT, ENCODED, LINES, STREAM, NUMBERS, PUBLISH, CONSUME, SUBSCRIBE, PROGRESS, FAKE, FAKE_QUEUE
+) = fragments(PAGE)  # fmt: skip
 
 
 async def run(fragment: str, **names: Any) -> dict[str, Any]:
@@ -84,3 +86,15 @@ async def test_an_answer_in_parts_is_read(
 @pytest.mark.gen_test
 async def test_the_fake_stands_for_broker_and_workers() -> None:
     await run(FAKE)
+    await run(FAKE_QUEUE)
+
+
+@pytest.mark.gen_test
+async def test_other_messages_are_published_consumed_and_followed(
+    vhost: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running(vhost) as bridge:
+        await run(PUBLISH, bridge=bridge)
+        await run(CONSUME, bridge=bridge)
+        assert (await run(SUBSCRIBE, bridge=bridge))["offset"] == 1
+    assert capsys.readouterr().out.splitlines() == ["""b'{"to":"Ada"}' False""", """0 b'{"rain":true}'"""]

@@ -1,6 +1,7 @@
 """Least privilege: whatever a user of the broker or the database does not need is refused."""
 
 import asyncio
+import http.client
 import json
 import os
 import ssl
@@ -150,6 +151,10 @@ FORBIDDEN: dict[str, dict[str, Act]] = {
             lambda channel: channel.queue_bind(STREAM, "tasks", routing_key="queries")
         ),
         "publish a part": publish("streams", STREAM),
+        "delete the topic log": lambda channel: channel.queue_delete("topics.log"),
+        "delete a queue of messages": lambda channel: channel.queue_delete("parcels"),
+        "have tasks in a queue of messages": lambda channel: channel.queue_bind("parcels", "tasks", "queries"),
+        "publish straight to the topic log": publish("", "topics.log"),
         "unbind a task queue": lambda channel: channel.queue_unbind("queries", "tasks", "queries"),
         "publish straight to a queue": publish("", "queries"),
         "publish a dead letter": publish("dead", "queries.dead"),
@@ -160,6 +165,9 @@ FORBIDDEN: dict[str, dict[str, Act]] = {
         "publish a task": publish("tasks", "queries"),
         "publish straight to a queue": publish("", "queries"),
         "get a reply": lambda channel: channel.basic_get(REPLIES),
+        "read the topic log": lambda channel: channel.basic_consume("topics.log"),
+        "publish an event": publish("topics", "news"),
+        "publish a message": publish("messages", "parcels"),
         "get a dead letter": lambda channel: channel.basic_get("queries.dead"),
         "declare a queue": lambda channel: channel.queue_declare("queries.mine", durable=True),
         "declare a reply queue": lambda channel: channel.queue_declare("nowait.replies.mine", durable=True),
@@ -378,3 +386,20 @@ async def test_a_query_is_streamed_with_least_privilege(deployment: Deployment) 
         answer = fetch("http://127.0.0.1/queries/count_users", headers={"Accept": "text/csv"})
     assert (answer.status, answer.headers["content-type"]) == (200, "text/csv; charset=utf-8")
     assert answer.body.startswith(b'"flag","users"\r\n')
+
+
+async def test_topics_and_queues_work_with_least_privilege(deployment: Deployment) -> None:
+    headers = {"Content-Type": "application/json"}
+    with deployment.network.inside("balancer"):
+        for path in ("/topics/news", "/topics/news", "/queues/parcels/messages"):
+            answer = fetch(f"http://127.0.0.1{path}", "POST", headers, b'{"a": 1}')
+            assert answer.status == 202, answer
+        events = http.client.HTTPConnection("127.0.0.1", timeout=30)
+        events.request("GET", "/topics/news/events", headers={"Last-Event-ID": "0"})
+        response = events.getresponse()
+        lines = [response.readline() for _ in range(4)]
+        events.close()
+    assert lines[3].startswith(b'data: {"topic": "news"'), lines
+    with channel(deployment, "worker") as consumer:
+        message = consumer.basic_get("parcels", no_ack=True)
+        assert message is not None and message.properties["user_id"] == "server"

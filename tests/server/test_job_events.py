@@ -106,7 +106,7 @@ async def test_a_reader_that_has_the_present_version_waits_for_the_next(serve: S
 
 @pytest.mark.gen_test
 async def test_silence_has_comments(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_COMMENT_INTERVAL", 0.05)
+    monkeypatch.setattr(events, "COMMENT_INTERVAL", 0.05)
     async with serve() as site:
         stream = await site.events(await site.posted(), Last_Event_ID="0")
         assert [await stream.next() for _ in range(3)] == [RETRY, {":": ""}, {":": ""}]

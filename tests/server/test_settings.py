@@ -31,6 +31,10 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_STREAM_TIMEOUT": "90",
         "NOWAIT_MAX_JOBS": "50",
         "NOWAIT_MAX_WATCHERS": "11",
+        "NOWAIT_TOPICS": "b, a",
+        "NOWAIT_MAX_SUBSCRIBERS": "12",
+        "NOWAIT_QUEUES": "letters:7,parcels:9",
+        "NOWAIT_MAX_CONSUMERS": "13",
         "NOWAIT_RETENTION_SUCCEEDED": "3600",
         "NOWAIT_RETENTION_FAILED": "none",
         "NOWAIT_RETENTION_CANCELLED": "7200.5",
@@ -47,7 +51,7 @@ def test_every_setting_is_read() -> None:
     values = tuple(getattr(settings, field.name) for field in dataclasses.fields(settings))
     assert values == (
         given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
-        "::", 81, 4, 2.5, 7, 40_000_000, 9, 90.0, 50, 11,
+        "::", 81, 4, 2.5, 7, 40_000_000, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
         3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, True, "error",
     )
     assert len(given) == len(dataclasses.fields(Settings))

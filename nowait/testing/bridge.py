@@ -1,16 +1,16 @@
-"""A bridge without broker and workers, for the tests of handlers.
-
-It keeps the promises of `Bridge` that handlers rely on; the same tests run over both.
+"""The fake bridge. It keeps the promises of `Bridge` that its callers rely on; the same tests run over
+both.
 """
 
 import asyncio
 import contextlib
 import inspect
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from nowait.bridge.call import Call, new_id
 from nowait.bridge.calls import Calls
+from nowait.bridge.consumer import Consumer
 from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
@@ -22,6 +22,8 @@ from nowait.errors import (
 )
 from nowait.messages.encoded import Encoded
 from nowait.messages.part import Summary
+from nowait.messages.stream import Offset, StreamMessage
+from nowait.testing.queues import MemoryBroker
 
 
 class FakeBridge:
@@ -31,7 +33,10 @@ class FakeBridge:
         tasks: by name, functions or coroutine functions; for stream(), functions that are asynchronous generators of
             bytes. A BridgeError that one raises is the call's, anything else becomes TaskFailed. A task that is not
             there is never answered.
-        queues: the queues that exist; a task sent to another one fails with Unroutable.
+        queues: the queues of tasks that exist; a task sent to another one fails with Unroutable.
+        bounds: queues of other messages, with as many as may wait in each; None for any number.
+        streams: the streams that exist.
+        routes: exchanges, each with the queue or stream that gets all of its messages.
         max_in_flight: calls that may wait at once; above, Overloaded.
         max_streams: streams that may be read at once; above, Overloaded.
         timeout: seconds that a call may take when it does not say.
@@ -46,7 +51,10 @@ class FakeBridge:
         self,
         tasks: Mapping[str, Callable[..., Any]],
         *,
-        queues: Collection[str],
+        queues: Collection[str] = (),
+        bounds: Mapping[str, int | None] | None = None,
+        streams: Collection[str] = (),
+        routes: Mapping[str, str] | None = None,
         max_in_flight: int = 1000,
         max_streams: int = 100,
         timeout: float = 30.0,
@@ -56,6 +64,7 @@ class FakeBridge:
         self.idempotent: list[bool] = []
         self._tasks = tasks
         self._queues = queues
+        self._broker = MemoryBroker(bounds or {}, list(streams), routes or {})
         self._timeout = timeout
         self._calls: Calls[Call] = Calls(max_in_flight)
         self._running: dict[str, asyncio.Task[None]] = {}  # by the ids of their calls
@@ -78,6 +87,7 @@ class FakeBridge:
     async def stop(self, drain: float = 0.0) -> None:
         """Fail what is in flight and take no more calls; `drain` is not waited for."""
         self.state = "stopped"
+        self.end_consumers(Stopped("the bridge is stopping"))
         for call in self._calls:
             self._complete(call, Stopped("the bridge stopped before an answer came"))
         for task in list(self._running.values()):
@@ -157,6 +167,76 @@ class FakeBridge:
             call.cancel()
             if task_id in self._running:
                 self._running[task_id].cancel()
+
+    def publish(
+        self,
+        routing_key: str,
+        body: bytes,
+        *,
+        exchange: str = "",
+        kind: str | None = None,
+        content_type: str = "application/json",
+        message_id: str | None = None,
+        timeout: float | None = None,
+        idempotent: bool = False,
+        bounded: bool = False,
+    ) -> Call:
+        """As `Bridge.publish`; it is confirmed at once."""
+        now = asyncio.get_running_loop().time()
+        deadline = now + (self._timeout if timeout is None else timeout)
+        call = Call(message_id or new_id(), deadline, idempotent, self._calls.abandon)
+        try:
+            self._check_state()
+            self._calls.admit(deadline, now)
+            named = {"type": kind, "content_type": content_type, "message_id": call.id}
+            self._broker.publish(exchange, routing_key, body, bounded, **named)
+        except BridgeError as error:
+            call.set_exception(error)
+        else:
+            call.set_result(None)
+        return call
+
+    async def subscribe(
+        self, stream: str, *, offset: Offset = "next", prefetch: int = 256
+    ) -> AsyncGenerator[StreamMessage, None]:
+        """As `Bridge.subscribe`."""
+        self._check_state()
+        if stream not in self._broker.streams:
+            raise Unroutable("no such stream")
+        async with contextlib.aclosing(self._broker.streams[stream].read(offset)) as messages:
+            async for message in messages:
+                yield message
+
+    @contextlib.asynccontextmanager
+    async def consume(self, queue: str, *, prefetch: int = 1) -> AsyncIterator[Consumer]:
+        """As `Bridge.consume`."""
+        self._check_state()
+        if queue not in self._broker.queues:
+            raise Unroutable("no such queue")
+        async with self._broker.queues[queue].consume(prefetch) as consumer:
+            yield consumer
+
+    async def declare(self, queue: str, arguments: Mapping[str, Any]) -> None:
+        """As `Bridge.declare`."""
+        self._check_state()
+        self._broker.declare(queue, arguments)
+
+    def waiting(self, queue: str) -> int:
+        """How many messages wait in one of the queues of messages."""
+        return len(self._broker.queues[queue])
+
+    def truncate_stream(self, stream: str, offset: int) -> None:
+        """Have the messages before an offset gone, as a broker drops what is old."""
+        self._broker.streams[stream].truncate(offset)
+
+    def replace_stream(self, stream: str) -> None:
+        """Put an empty stream in its place, as a broker that has lost its data has one."""
+        self._broker.streams.pop(stream).fail(Disconnected("the broker was replaced"))
+        self._broker.declare(stream, {"x-queue-type": "stream"})
+
+    def end_consumers(self, error: BridgeError) -> None:
+        """End all subscriptions and consumers, as a lost connection does."""
+        self._broker.fail(error)
 
     def _check_state(self) -> None:
         if self.state == "stopped":

@@ -1,0 +1,1 @@
+"""Producer and consumer: bounded queues, in which each message is for one consumer."""

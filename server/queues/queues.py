@@ -1,0 +1,119 @@
+"""The queues of one server process: what is put into them, and who consumes them."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from nowait.bridge import Consumer
+from nowait.bridge.call import new_id
+from nowait.errors import QueueFull
+from nowait.topology import Topology
+from server.bridge import Messages
+from server.missing import declaring
+
+_FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.25  # seconds between tries to put a message into a queue that is full
+
+
+class TooManyConsumers(Exception):
+    """As many consume as may."""
+
+
+class Queues:
+    """The queues, by their names.
+
+    Args:
+        messages: the bridge.
+        topology: where messages are published to.
+        bounds: how many may wait in each queue. Where the broker has the queues already, its own bounds hold.
+        limit: of consumers at once.
+
+    Attributes:
+        closed: the server stops: nobody is to consume any more.
+    """
+
+    def __init__(self, messages: Messages, topology: Topology, bounds: Mapping[str, int], limit: int) -> None:
+        self._messages = messages
+        self._topology = topology
+        self._bounds = bounds
+        self._limit = limit
+        self._ends: set[Callable[[], None]] = set()  # of the consumers
+        self.closed = False
+
+    def __len__(self) -> int:
+        """Consumers."""
+        return len(self._ends)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._bounds
+
+    def __repr__(self) -> str:
+        return f"<Queues {', '.join(sorted(self._bounds))}, {len(self)} consumers>"
+
+    async def put(self, name: str, body: bytes, timeout: float, wait: float) -> str:
+        """Put a message into a queue; returns its id once the broker has it.
+
+        Args:
+            name: of the queue.
+            body: the message.
+            timeout: seconds that it may take.
+            wait: seconds of them in which a queue that is full is tried again.
+
+        Raises QueueFull, and any other BridgeError; OutcomeUnknown and DeadlineExceeded when it may have been put.
+        """
+        loop = asyncio.get_running_loop()
+        deadline, until, pause = loop.time() + timeout, loop.time() + wait, _FIRST_PAUSE
+        message_id = new_id()
+
+        async def publish() -> None:
+            left = deadline - loop.time()
+            exchange = self._topology.messages
+            await self._messages.publish(
+                name, body, exchange=exchange, message_id=message_id, timeout=left, bounded=True
+            )
+
+        while True:
+            try:
+                await declaring(self._messages, name, self._arguments(name), publish)
+                return message_id
+            except QueueFull:
+                # What was refused is not there: trying again puts nothing twice.
+                left = until - loop.time()
+                if left <= 0:
+                    raise
+            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))
+            pause = min(2 * pause, _LAST_PAUSE)
+
+    @asynccontextmanager
+    async def consume(self, name: str, prefetch: int, end: Callable[[], None]) -> AsyncIterator[Consumer]:
+        """Consume a queue for as long as the block lasts; what is not acknowledged goes back to it.
+
+        Args:
+            name: of the queue.
+            prefetch: messages that may be unacknowledged.
+            end: is called when the server stops.
+
+        Raises TooManyConsumers, and BridgeError.
+        """
+        if len(self._ends) >= self._limit or self.closed:
+            raise TooManyConsumers(f"{self._limit} consumers")
+        self._ends.add(end)
+        try:
+            async with AsyncExitStack() as stack:
+                yield await declaring(
+                    self._messages,
+                    name,
+                    self._arguments(name),
+                    lambda: stack.enter_async_context(self._messages.consume(name, prefetch=prefetch)),
+                )
+        finally:
+            self._ends.discard(end)
+
+    def close(self) -> None:
+        """End all consumers."""
+        self.closed = True
+        for end in list(self._ends):
+            end()
+
+    def _arguments(self, name: str) -> Mapping[str, object] | None:
+        return self._topology.bounded_arguments(self._bounds[name]) if self._topology.declares else None

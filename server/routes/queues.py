@@ -1,0 +1,145 @@
+"""Queues: one consumer gets each message."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from tornado.web import HTTPError
+from tornado.websocket import WebSocketClosedError, WebSocketHandler
+
+from nowait.bridge import Consumer
+from nowait.errors import BridgeError
+from server.http import prefer
+from server.http.body import read_json_line
+from server.http.context import Context
+from server.http.handler import BaseHandler, write_json
+from server.http.problem import TOO_MANY_CONSUMERS, ProblemError
+from server.http.sockets import BAD_COMMAND, GOING_AWAY, LEASE_OVER, TRY_AGAIN, SocketHandler
+from server.queues.queues import Queues, TooManyConsumers
+from server.queues.session import BadCommand, Session
+
+_NAME = "([A-Za-z0-9_-]{1,64})"
+_MAX_MESSAGE = 64 * 1024  # bytes
+_MAX_PREFETCH = 100
+_LEASE, _MAX_LEASE = 60, 3600  # seconds
+
+
+class MessagesHandler(BaseHandler):
+    """POST /queues/{name}/messages
+
+    A client's `wait` is how long a queue that is full is tried again.
+    """
+
+    def initialize(self, context: Context) -> None:
+        super().initialize(context)
+        self._wait = 0.0
+
+    def apply_preferences(self, header: str) -> None:
+        self._wait = min(prefer.wait(header) or 0.0, self.context.timeout)
+        if self._wait:
+            self.set_sticky_header("Preference-Applied", f"wait={self._wait:g}")
+
+    async def post(self, name: str) -> None:
+        _check(self.context.queues, name)
+        body = read_json_line(self.request, _MAX_MESSAGE)
+        put = self.context.queues.put(name, body, self.deadline.remaining(), self._wait)
+        message_id = await self.wait_for(put)
+        self.set_status(202)
+        write_json(self, {"queue": name, "message_id": message_id})
+
+
+class ConsumerHandler(SocketHandler):
+    """GET /queues/{name}/consumer?prefetch=1&lease=60, a WebSocket"""
+
+    async def get(self, name: str) -> None:
+        _check(self.context.queues, name)
+        prefetch = self._number("prefetch", 1, _MAX_PREFETCH)
+        self._session = Session(self._number("lease", _LEASE, _MAX_LEASE))
+        self.check_upgrade()
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        async with contextlib.AsyncExitStack() as stack:
+            consuming = self.context.queues.consume(name, prefetch, self._stop)
+            try:
+                self._consumer: Consumer = await self.wait_for(stack.enter_async_context(consuming))
+            except TooManyConsumers as error:
+                raise ProblemError(TOO_MANY_CONSUMERS) from error
+            talking = asyncio.ensure_future(WebSocketHandler.get(self))
+            # A client that does not answer is closed in seconds; what it holds goes back at once.
+            await asyncio.wait([talking, self._ended], return_when=asyncio.FIRST_COMPLETED)
+        await talking
+
+    def open(self, *_args: str) -> None:
+        self._lease: asyncio.TimerHandle | None = None
+        self._delivering = asyncio.create_task(self._deliver())
+
+    def on_message(self, message: str | bytes) -> None:
+        try:
+            command = self._session.settled(message)
+        except BadCommand as error:
+            self._end_with(BAD_COMMAND, str(error))
+            return
+        if command.acknowledges:
+            self._consumer.acknowledge(command.tag)
+        else:
+            self._consumer.hand_back(command.tag)
+        self._watch_lease()
+
+    def on_close(self) -> None:
+        self._delivering.cancel()
+        if self._lease is not None:
+            self._lease.cancel()
+
+    async def _deliver(self) -> None:
+        """Write what comes, until the connection is closed."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                delivery = await self._consumer.next()
+                await self.write_message(self._session.delivered(delivery, loop.time()))
+                self._watch_lease()
+        except BridgeError:
+            self._end_with(TRY_AGAIN, "the queue was lost")
+        except WebSocketClosedError:
+            pass
+
+    def _watch_lease(self) -> None:
+        """Close the connection when the first of the leases is over: what is held goes back."""
+        if self._lease is not None:
+            self._lease.cancel()
+            self._lease = None
+        if self._session.due is not None:
+            self._lease = asyncio.get_running_loop().call_at(self._session.due, self._over)
+
+    def _over(self) -> None:
+        self._end_with(LEASE_OVER, "a message was held for longer than its lease")
+
+    def _stop(self) -> None:
+        """The server stops."""
+        self._end_with(GOING_AWAY, "the server is stopping")
+
+    def _end_with(self, code: int, reason: str) -> None:
+        """Close the connection, and have all that is held go back."""
+        if not self._ended.done():
+            self._ended.set_result(None)
+        self.close(code, reason)
+
+    def _number(self, name: str, default: int, largest: int) -> int:
+        text = self.get_query_argument(name, str(default))
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= largest):
+            raise HTTPError(400, f"{name}: an integer from 1 to {largest} is expected.")
+        return int(text)
+
+
+def _check(queues: Queues, name: str) -> None:
+    """Raises HTTPError 404 where there is none of that name."""
+    if name not in queues:
+        raise HTTPError(404, "There is no queue of that name.")
+
+
+def routes(context: Context) -> list[Any]:
+    """The routes of this module."""
+    options = {"context": context}
+    return [
+        (rf"/queues/{_NAME}/messages", MessagesHandler, options),
+        (rf"/queues/{_NAME}/consumer", ConsumerHandler, options),
+    ]

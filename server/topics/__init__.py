@@ -1,0 +1,1 @@
+"""Publish and subscribe: topics, and the log that has their messages."""

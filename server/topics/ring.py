@@ -1,0 +1,63 @@
+"""The newest events of the log, in memory. No I/O."""
+
+from bisect import bisect_right
+
+from server.topics.event import Event
+
+
+class Ring:
+    """The newest events, without a hole up to the last.
+
+    Args:
+        count: how many are kept.
+        size: how many bytes their documents may have together.
+
+    Attributes:
+        behind: the offset behind which none is missing; None while nothing is known.
+        last: the offset up to which the log was read.
+    """
+
+    def __init__(self, count: int, size: int) -> None:
+        self._count = count
+        self._size = size
+        self._events: list[Event] = []  # those before the first are gone, and are cut off now and then
+        self._first = 0
+        self._bytes = 0
+        self.behind: int | None = None
+        self.last = -1
+
+    def __len__(self) -> int:
+        return len(self._events) - self._first
+
+    def __repr__(self) -> str:
+        return f"<Ring {len(self)} events, {self._bytes} bytes, behind {self.behind} up to {self.last}>"
+
+    def read(self, offset: int, event: Event | None) -> None:
+        """The log was read up to there; None for what is no event."""
+        if self.behind is None:
+            self.behind = offset - 1
+        self.last = offset
+        if event is None:
+            return
+        self._events.append(event)
+        self._bytes += len(event.document)
+        while len(self) > self._count or self._bytes > self._size:
+            gone = self._events[self._first]
+            self._first += 1
+            self._bytes -= len(gone.document)
+            self.behind = gone.offset
+        if self._first > len(self):
+            del self._events[: self._first]
+            self._first = 0
+
+    def since(self, offset: int, limit: int) -> list[Event] | None:
+        """The events behind an offset, the first `limit` of them; None when some of them may not be here."""
+        if self.behind is None or offset < self.behind:
+            return None
+        at = bisect_right(self._events, offset, lo=self._first, key=lambda event: event.offset)
+        return self._events[at : at + limit]
+
+    def clear(self) -> None:
+        """Nothing is known any more."""
+        self._events.clear()
+        self._first, self._bytes, self.behind, self.last = 0, 0, None, -1
