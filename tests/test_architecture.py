@@ -65,6 +65,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.link.connection": {
         "nowait.amqp", "nowait.amqp.frames", "nowait.budget", "nowait.link.opener", "nowait.link.stream",
     },
+    "nowait.link.depths": {"amqp", "kombu", "nowait.link.opener", "nowait.tls"},
     "nowait.link.link": {
         "nowait.amqp", "nowait.budget", "nowait.link.connection", "nowait.link.opener", "nowait.messages.outbound",
     },
@@ -157,13 +158,13 @@ ALLOWED: dict[str, set[str]] = {
         "server.lifecycle", "server.processes", "server.settings",
     },
     "server.app": {
-        "tornado", "server.bridge", "server.catalogue", "server.comparison", "server.http.access_log",
-        "server.http.context", "server.http.handler", "server.http.in_flight", "server.http.limits",
-        "server.jobs.connections", "server.jobs.database", "server.jobs.kind", "server.jobs.model",
-        "server.jobs.publisher", "server.jobs.relay", "server.jobs.watcher", "server.query", "server.routes",
-        "server.schedules.database", "server.schedules.model", "server.settings", "server.webhooks",
-        "server.webhooks.addresses", "server.webhooks.deliverer", "server.webhooks.resolver", "server.webhooks.sender",
-        "server.webhooks.signing",
+        "tornado", "nowait.link.depths", "server.bridge", "server.catalogue", "server.comparison",
+        "server.http.access_log", "server.http.context", "server.http.handler", "server.http.in_flight",
+        "server.http.limits", "server.jobs.connections", "server.jobs.database", "server.jobs.kind",
+        "server.jobs.model", "server.jobs.publisher", "server.jobs.relay", "server.jobs.watcher",
+        "server.live.instruments", "server.live.pulse", "server.query", "server.routes", "server.schedules.database",
+        "server.schedules.model", "server.settings", "server.webhooks", "server.webhooks.addresses",
+        "server.webhooks.deliverer", "server.webhooks.resolver", "server.webhooks.sender", "server.webhooks.signing",
     },
     "server.bridge": {"nowait.bridge"},
     "server.catalogue": {"nowait.errors"},
@@ -177,11 +178,11 @@ ALLOWED: dict[str, set[str]] = {
         "server.jobs.request", "server.jobs.watcher", "server.query", "server.schedules.model",
     },
     "server.http.events": {
-        "server.http.jobs", "server.http.problem", "server.jobs", "server.jobs.model", "server.jobs.watcher",
+        "tornado", "server.http.jobs", "server.http.problem", "server.jobs", "server.jobs.model", "server.jobs.watcher",
     },
     "server.http.handler": {
         "tornado", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.http", "server.http.context",
-        "server.http.limits",
+        "server.http.limits", "server.http.sites",
     },
     "server.http.in_flight": {"nowait.errors"},
     "server.http.jobs": {
@@ -198,6 +199,7 @@ ALLOWED: dict[str, set[str]] = {
         "tornado", "nowait.schedules.ticks", "server.http.handler", "server.http.jobs", "server.http.preconditions",
         "server.schedules", "server.schedules.model",
     },
+    "server.http.sites": {"tornado"},
     "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.jobs": set(),
@@ -233,6 +235,12 @@ ALLOWED: dict[str, set[str]] = {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server.app", "server.http.limits",
         "server.settings",
     },
+    "server.live": set(),
+    "server.live.assets": set(),
+    "server.live.instruments": {"nowait.link.depths", "server.bridge", "server.live.lag"},
+    "server.live.lag": set(),
+    "server.live.merged": set(),
+    "server.live.pulse": set(),
     "server.parameters": {"jsonschema", "nowait.formats"},
     "server.processes": set(),
     "server.query": {"server.parameters"},
@@ -246,6 +254,13 @@ ALLOWED: dict[str, set[str]] = {
         "tornado", "nowait.jobs.ids", "nowait.jobs.table", "server.http.body", "server.http.context",
         "server.http.events", "server.http.handler", "server.http.jobs", "server.http.pages", "server.jobs",
         "server.jobs.model", "server.jobs.request", "server.parameters",
+    },
+    "server.routes.live": {
+        "tornado", "server.http.context", "server.http.events", "server.http.problem", "server.jobs",
+        "server.jobs.model", "server.jobs.watcher", "server.live.merged", "server.live.pulse",
+    },
+    "server.routes.page": {
+        "tornado", "server.http.context", "server.http.handler", "server.live", "server.live.assets",
     },
     "server.routes.queries": {
         "tornado", "nowait.errors", "server.http", "server.http.body", "server.http.context", "server.http.handler",

@@ -1,5 +1,7 @@
 """Jobs as server-sent events: https://html.spec.whatwg.org/multipage/server-sent-events.html."""
 
+from tornado.web import Finish
+
 from server.http.jobs import JobHandler, no_such_job
 from server.http.problem import TOO_MANY_WATCHERS, ProblemError
 from server.jobs import document
@@ -40,18 +42,11 @@ class EventsHandler(JobHandler):
             self.set_status(204)
             self.finish()
             return
-        self.set_header("Content-Type", "text/event-stream")
-        self.set_header("Cache-Control", "no-store")
-        self.set_header("X-Accel-Buffering", "no")  # of nginx
-        await self._taken(self.flush())
-        if self.request.method == "HEAD":
-            self.finish()
-            return
-        await self.write_taken(b"retry: %d\n\n" % _RETRY)
+        await self.open_stream()
         present: Job | None = job
         while present is not None and not self.context.watcher.closed:
             if str(present.version) != sent:
-                await self.write_taken(self._event(present))
+                await self.write_taken(job_event(present, self.once(present)))
                 sent = str(present.version)
             if present.state.final:
                 break
@@ -61,7 +56,20 @@ class EventsHandler(JobHandler):
                 await self.write_taken(b":\n\n")
         self.finish()
 
-    def _event(self, job: Job) -> bytes:
-        kind = b"done" if job.state.final else b"progress"
-        start, result, end = document.parts(job, self.once(job))
-        return b"id: %d\nevent: %s\ndata: %s%s%s\n\n" % (job.version, kind, start, result, end)
+    async def open_stream(self) -> None:
+        """Begin the answer. Raises Finish when no events are wanted behind it, and when the client leaves."""
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Accel-Buffering", "no")  # of nginx
+        await self._taken(self.flush())
+        if self.request.method == "HEAD":
+            self.finish()
+            raise Finish
+        await self.write_taken(b"retry: %d\n\n" % _RETRY)
+
+
+def job_event(job: Job, once: bool | None) -> bytes:
+    """The event of a job as it is."""
+    kind = b"done" if job.state.final else b"progress"
+    start, result, end = document.parts(job, once)
+    return b"id: %d\nevent: %s\ndata: %s%s%s\n\n" % (job.version, kind, start, result, end)
