@@ -4,17 +4,19 @@ import { drawn, set } from "./dom.js";
 
 const LEFT = 46; // pixels, for the labels of the other axis
 const EVERY = 10; // seconds between two marks
+const NARROW = 520; // pixels, below which half of the time is shown
 
 /** The axis as it is now, for an element of SVG. */
 export class Axis {
   constructor(svg, now, span) {
     this.width = svg.clientWidth || 600;
-    this.narrow = this.width < 520;
+    this.narrow = this.width < NARROW;
     this.left = LEFT;
     this.right = this.width - (this.narrow ? 8 : 118);
     this.now = now;
-    this.from = now - span;
-    this.scale = (this.right - this.left) / span;
+    const shown = this.narrow ? span / 2 : span;
+    this.from = now - shown;
+    this.scale = (this.right - this.left) / shown;
   }
 
   x(time) {
@@ -24,8 +26,7 @@ export class Axis {
   /** Draw its marks, and their words at `bottom`, into a group. */
   draw(group, top, bottom, words) {
     group.replaceChildren();
-    const every = this.narrow ? 2 * EVERY : EVERY;
-    for (let ago = 0; ago <= this.now - this.from; ago += every) {
+    for (let ago = 0; ago <= this.now - this.from; ago += EVERY) {
       const x = Math.round(this.right - ago * this.scale);
       group.append(set(drawn("line"), { class: ago ? "grid" : "axis", x1: x, x2: x, y1: top, y2: bottom }));
       if (words) {

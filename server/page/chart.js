@@ -9,7 +9,7 @@ const MARKS = [0.001, 0.01, 0.1, 1, 10];
 const [TOP, BOTTOM] = [22, 30]; // pixels around it
 const HOLE = 1; // seconds without samples, behind which the line begins anew
 
-const NAME = 62; // pixels for a name
+const NAME = 68; // pixels for a name
 
 /** The times in which each way had calls that ran: those that overlap are one. */
 export function together(calls, now) {

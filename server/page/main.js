@@ -18,7 +18,7 @@ import { drawStatistics } from "./strip.js";
 const SPAN = 60; // seconds that the charts show
 const STEP = 0.1; // seconds between two requests
 const SILENCE = 1.6; // seconds without a word from the server, which has one each second
-const QUEUED = 0.005; // seconds that the browser itself may hold a request back, for the sample to count
+const QUEUED = 0.005; // seconds for which the browser itself may hold a request back without a word of it
 const WAITS = 0.2; // seconds from which a request that is not answered is drawn
 const SPOKEN = 10; // seconds between two sentences for a screen reader
 const ways = Object.keys(WAYS);
@@ -35,13 +35,12 @@ new JobCard(byId("job"), live);
 for (const place of document.querySelectorAll("[data-curl]")) place.append(curl(place.dataset.curl, "the figures, each second"));
 
 probe.addEventListener("answer", ({ detail: { sent, at, took, queued, process } }) => {
+  byId("chart").dataset.process = process;
   if (queued !== null) {
     write(byId("queued"), queued > QUEUED ? `Your browser held one back for ${duration(queued)}; that is left out.` : `Waited in your browser: ${duration(queued)}.`);
-    byId("chart").dataset.process = process;
   }
-  if (queued > QUEUED) return;
   const running = calls.calls.filter(({ began, ended }) => began < at && (ended ?? Infinity) > sent).map(({ way }) => way);
-  results.add(running, samples.answered(sent, at, took).map((point) => point.took));
+  results.add(running, samples.answered(sent + (queued ?? 0), at, took).map((point) => point.took));
 });
 
 const done = new Set();
@@ -78,7 +77,7 @@ function drawStatus(time) {
   const silent = time - live.heard;
   const status = byId("status");
   status.dataset.state = silent > SILENCE ? "silent" : "live";
-  write(status, silent > SILENCE ? `nothing from the server for ${silent.toFixed(1)} s` : "the server sends its figures each second");
+  write(status, silent > SILENCE ? `nothing from the server for ${silent.toFixed(1)} s` : "live, each second");
 }
 
 let spoken = -Infinity;
