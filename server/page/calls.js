@@ -11,7 +11,7 @@ const AT_ONCE = 3; // of the six connections that a browser has to a server; the
 const SHOWN = 90; // seconds that a call is kept for the chart
 
 export const WAYS = {
-  blocking: { prefix: "/blocking", what: "in the handler, with PyMySQL: the loop waits with it" },
+  blocking: { prefix: "/blocking", what: "in the handler, with PyMySQL: the loop waits" },
   threads: { prefix: "/threads", what: "in a pool of threads of the server" },
   aiomysql: { prefix: "/aiomysql", what: "on the loop, with a driver that does not block" },
   bridge: { prefix: "", what: "by a Celery worker, over RabbitMQ: Nowait’s way" },

@@ -9,7 +9,7 @@ const MARKS = [0.001, 0.01, 0.1, 1, 10];
 const [TOP, BOTTOM] = [22, 30]; // pixels around it
 const HOLE = 1; // seconds without samples, behind which the line begins anew
 
-const NAME = 68; // pixels for a name
+const LETTER = 7; // pixels of one, about
 
 /** The times in which each way had calls that ran: those that overlap are one. */
 export function together(calls, now) {
@@ -85,10 +85,11 @@ export class Chart {
       const [x, end] = [axis.x(began), axis.x(ended)];
       const band = drawn("g", { class: way });
       band.append(drawn("rect", { class: "band", x, y: TOP, width: Math.max(0, end - x), height: this.floor - TOP }));
-      const at = Math.min(x, axis.right - NAME);
+      const wide = LETTER * (way.length + 1);
+      const at = Math.min(x, axis.right - wide);
       if (at >= taken) {
         band.append(drawn("text", { x: at, y: TOP - 8, class: "label" }, way));
-        taken = at + NAME;
+        taken = at + wide;
       }
       return band;
     });

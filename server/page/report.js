@@ -1,6 +1,6 @@
 // What was measured, as one page of HTML that needs no other file.
 
-import { byId } from "./dom.js";
+import { byId, element } from "./dom.js";
 
 const KEPT = ["chart", "rows-frame", "results", "minute", "strip", "queues"];
 
@@ -11,6 +11,7 @@ export async function save(figures) {
   const parts = KEPT.map((id) => {
     const copy = byId(id).cloneNode(true);
     if (copy.matches("details")) copy.open = true;
+    copy.querySelectorAll("h3").forEach((each) => each.replaceWith(element("h2", {}, each.textContent)));
     copy.querySelectorAll("[tabindex]").forEach((each) => each.removeAttribute("tabindex"));
     return `<section class="card">${copy.outerHTML}</section>`;
   });

@@ -171,7 +171,8 @@ async def test_the_figures_come_each_second() -> None:
         assert events.status == 200 and "text/event-stream" in events.head
         figures = await _next(events, "statistics")
         assert figures.keys() == {"process", "processes", "lag", "in_flight", "broker", "queues"}
-        assert (figures["in_flight"], figures["broker"], figures["queues"]) == (site.bridge.in_flight, "connected", None)
+        assert figures["in_flight"] == site.bridge.in_flight
+        assert (figures["broker"], figures["queues"]) == ("connected", None)
         events.close()
 
 

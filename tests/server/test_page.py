@@ -63,7 +63,7 @@ def test_every_file_is_one_that_the_page_asks_for() -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["/page/", "/page/none.js", "/page/..%2fapp.py", "/page/../app.py", "/page/index.html/"])
+@pytest.mark.parametrize("path", ["/page/", "/page/none.js", "/page/..%2fapp.py", "/page/../app.py", "/page/index.js/"])
 async def test_nothing_else_is_served(path: str) -> None:
     assert (await _get(path)).code == 404
 
