@@ -1,4 +1,4 @@
-// Asks for /i_want_you_now again and again, one request after the other.
+// Fetches /i_want_you_now again and again, one request after the other.
 
 import { now, pause } from "./clock.js";
 import { timed } from "./timing.js";

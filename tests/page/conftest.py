@@ -38,23 +38,24 @@ def opened(browser: Browser, server_url: str) -> Opened:
     """Opens the live page, `with opened(**options) as page`; options as for Playwright's contexts.
 
     Behind the block the page has to have been clean: no error on the console, nothing that its policy has refused, no
-    request to anywhere else. `expected` is a part of what may be on the console all the same.
+    request to anywhere else. `expected` is a part of what may be on the console all the same; `url` is that of another
+    server.
     """
 
     @contextmanager
-    def open_page(expected: str | None = None, **options: Any) -> Iterator[Page]:
+    def open_page(expected: str | None = None, url: str = server_url, **options: Any) -> Iterator[Page]:
         problems: list[str] = []
         context = browser.new_context(**options)
         page = context.new_page()
         page.set_default_timeout(30_000)
         page.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: _is_elsewhere(request.url, server_url) and problems.append(request.url))
+        page.on("request", lambda request: _is_elsewhere(request.url, url) and problems.append(request.url))
         page.add_init_script(
             "window.refused = [];"
             "addEventListener('securitypolicyviolation', (event) => refused.push(event.violatedDirective));"
         )
-        page.goto(server_url)
+        page.goto(url)
         page.locator("#status[data-state=live]").wait_for()
         yield page
         assert page.evaluate("window.refused") == []
@@ -64,8 +65,8 @@ def opened(browser: Browser, server_url: str) -> Opened:
     return open_page
 
 
-def _is_elsewhere(url: str, server_url: str) -> bool:
-    return not url.startswith((f"{server_url}/", f"blob:{server_url}/", "data:"))
+def _is_elsewhere(address: str, url: str) -> bool:
+    return not address.startswith((f"{url}/", f"blob:{url}/", "data:"))
 
 
 def violations(page: Page) -> list[str]:

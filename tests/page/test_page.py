@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from deploy.local.process import Process, free_port
+from deploy.local.services import Services
+from tests.conftest import Start, ready, services_settings
 from tests.http import fetch
 from tests.page.conftest import Opened, violations
 
@@ -258,6 +261,25 @@ def test_a_stream_that_is_refused_is_asked_for_again(opened: Opened) -> None:
             expect(page.locator("#status")).to_have_attribute("data-state", state, timeout=MINUTE)
         assert refused == 3
         page.unroute_all()
+
+
+def test_a_server_that_was_away_is_seen_again(
+    opened: Opened, services: Services, worker: Process, start: Start
+) -> None:
+    port = free_port()
+    settings = {"port": port, "demo": 1, **services_settings(services)}
+    server = start("server", "server", **settings)
+    with opened(expected="net::ERR_", url=ready(server, port)) as page:
+        server.kill()
+        expect(page.locator("#status")).to_have_text(re.compile("nothing from the server for"), timeout=MINUTE)
+        # The request that waits is the first that was not answered, not the last.
+        expect(page.locator("#now")).to_have_text(re.compile("^[2-9][.][0-9]+ s"), timeout=MINUTE)
+        again = start("server", "server", **settings)
+        ready(again, port)
+        expect(page.locator("#status")).to_have_attribute("data-state", "live", timeout=MINUTE)
+        expect(page.locator("#now")).to_have_text(re.compile("ms"), timeout=MINUTE)
+        press(page, "bridge")
+    again.stop(10.0)
 
 
 def test_the_page_is_painted_at_once(opened: Opened) -> None:
