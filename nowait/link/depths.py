@@ -72,7 +72,8 @@ class Depths:
                 await asyncio.sleep(self._interval)
         finally:
             self.latest = None
-            self._thread.submit(self._reader.close)
+            with contextlib.suppress(RuntimeError):  # closed meanwhile; the process is about to end
+                self._thread.submit(self._reader.close)
 
     async def close(self) -> None:
         """End the thread, once what it waits for has come or taken too long; that is not waited for."""
