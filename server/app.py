@@ -7,6 +7,7 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application
 
+from nowait.link.depths import Depths
 from nowait.topology import Topology
 from server.bridge import Broker
 from server.catalogue import Catalogue
@@ -59,6 +60,7 @@ class WebApplication(Application):
         context: Context,
         relay: Relay,
         deliverer: Deliverer | None,
+        stops: list[Callable[[], None]],
         closes: list[Close],
     ) -> None:
         self._options = {"context": context}
@@ -69,8 +71,7 @@ class WebApplication(Application):
         self.relay = relay
         self.deliverer = deliverer
         self.watcher = context.watcher
-        self.topics = context.topics
-        self.queues = context.queues
+        self._stops = stops
         self._closes = closes
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
@@ -81,9 +82,8 @@ class WebApplication(Application):
 
     def stop_waiting(self) -> None:
         """Have all answers that are held back for news given as they are, and streams of events end."""
-        self.watcher.close()
-        self.topics.close()
-        self.queues.close()
+        for stop in self._stops:
+            stop()
 
     async def close(self) -> None:
         """Let go of what the handlers hold."""
@@ -145,16 +145,30 @@ def make_app(
     routes = users.routes(context) + queries.routes(context) + jobs.routes(context)
     routes += schedules.routes(context) + topics.routes(context) + message_queues.routes(context)
     routes += health.routes(context)
+    stops = [context.watcher.close, context.topics.close, context.queues.close]
     closes: list[Close] = [connections.close] if deliverer is None else [deliverer.close, connections.close]
     if settings.demo:
         # Imported here alone: a server without the demo needs none of the drivers that it compares.
         from server.comparison import Comparison
-        from server.routes import demo
+        from server.live.instruments import Instruments
+        from server.live.pulse import Pulse
+        from server.routes import demo, live, page
 
         compared = Comparison(settings.database_url)
-        routes += demo.routes(context, compared)
-        closes.append(compared.close)
-    return WebApplication(routes, context, relay, deliverer, closes)
+        depths = Depths(settings.broker_url, partial(_queues, context))
+        instruments = Instruments(tasks, depths, settings.processes)
+        pulse = Pulse(instruments.read, instruments.measure, settings.max_watchers)
+        routes += demo.routes(context, compared) + live.routes(context, pulse) + page.routes(context)
+        stops.append(pulse.close)
+        closes += [compared.close, depths.close]
+    return WebApplication(routes, context, relay, deliverer, stops, closes)
+
+
+def _queues(context: Context) -> set[str]:
+    """The queues that the live page shows: those that the server sends to, as far as the workers have listed theirs."""
+    used = {users.QUEUE, queries.CATALOGUE_QUEUE, queries.STREAMS_QUEUE}
+    used |= {query.queue for query in context.catalogue.listed()}
+    return used | {kind.queue for kind in context.kinds.listed()}
 
 
 def _once(kinds: Catalogue[JobKind], name: str) -> bool | None:

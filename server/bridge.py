@@ -13,7 +13,11 @@ class Tasks(Protocol):
 
     @property
     def state(self) -> str:
-        """ "connected" when calls are taken."""
+        """ "connected" when calls are taken; else "stopped", "connecting" or "blocked"."""
+
+    @property
+    def in_flight(self) -> int:
+        """Calls without an answer."""
 
     def send_task(
         self,

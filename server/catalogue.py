@@ -57,10 +57,13 @@ class Catalogue(Generic[T]):
 
     def known(self, name: str) -> T | None:
         """The one of that name in the list that was fetched last; None when it is not there."""
-        # As nobody waits for it, a list that cannot be had is not tried for with each call.
-        if self._clock() - self._tried_at >= _MIN_AGE:
-            self._refresh_after(_MAX_AGE)
+        self._refresh_in_background()
         return self._listed.get(name) if self._listed else None
+
+    def listed(self) -> list[T]:
+        """Those of the list that was fetched last; none when there never was one."""
+        self._refresh_in_background()
+        return list((self._listed or {}).values())
 
     async def get(self, name: str, timeout: float) -> T | None:
         """As known(), with a list that is at most seconds old when the name is not in it.
@@ -77,6 +80,11 @@ class Catalogue(Generic[T]):
             await self._refreshed(timeout)
         self._refresh_after(_MAX_AGE)
         return list((self._listed or {}).values())
+
+    def _refresh_in_background(self) -> None:
+        # As nobody waits for it, a list that cannot be had is not tried for with each call.
+        if self._clock() - self._tried_at >= _MIN_AGE:
+            self._refresh_after(_MAX_AGE)
 
     async def _refreshed(self, timeout: float) -> None:
         """Wait for a list that is younger than _MIN_AGE. Many callers fetch once."""

@@ -95,7 +95,9 @@ class Settings(fields.ServiceSettings):
         fields.seconds(0, 3600),
         "seconds after SIGTERM in which /readyz is 503 and requests are still taken, for a balancer to turn away",
     )
-    demo: bool = setting(False, fields.flag, "1 turns on the comparison routes and ?delay=, 0 leaves them out")
+    demo: bool = setting(
+        False, fields.flag, "1 turns on the live page, the comparison routes and ?delay=, 0 leaves them out"
+    )
     log_level: str = setting(
         "info", fields.choice("debug", "info", "warning", "error"), "the lowest level that is logged"
     )

@@ -7,6 +7,7 @@ from deploy.local.programs import find, path
 PACKAGES = {
     **programs.PACKAGES,
     "ab": ("apache2-utils",),
+    "chromium": ("chromium",),
     "curl": ("curl",),
     "haproxy": ("haproxy",),
     "ip": ("iproute2",),

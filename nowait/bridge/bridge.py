@@ -162,6 +162,11 @@ class Bridge:
             return "connecting"
         return "connected" if self._link.blocked is None else "blocked"
 
+    @property
+    def in_flight(self) -> int:
+        """Calls without an answer."""
+        return len(self._calls)
+
     def statistics(self) -> Statistics:
         """The figures of this moment."""
         calls = self._calls

@@ -45,7 +45,7 @@ class EventsHandler(EventStream, JobHandler):
         present: Job | None = job
         while present is not None and not self.context.watcher.closed:
             if str(present.version) != sent:
-                await self.write_taken(self._event(present))
+                await self.write_taken(job_event(present, self.once(present)))
                 sent = str(present.version)
             if present.state.final:
                 break
@@ -55,7 +55,8 @@ class EventsHandler(EventStream, JobHandler):
                 await self.write_taken(COMMENT)
         self.finish()
 
-    def _event(self, job: Job) -> bytes:
-        kind = b"done" if job.state.final else b"progress"
-        start, result, end = document.parts(job, self.once(job))
-        return event(job.version, kind, b"%s%s%s" % (start, result, end))
+
+def job_event(job: Job, once: bool | None) -> bytes:
+    """The event of a job as it is."""
+    kind = b"done" if job.state.final else b"progress"
+    return event(job.version, kind, b"%s%s%s" % document.parts(job, once))

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import json
 import logging
+import os
 import re
 import socket
 import struct
@@ -22,6 +23,7 @@ from nowait.messages.encoded import Encoded
 from server.http import prefer, problem
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
+from server.http.sites import is_of_another_site
 
 log = logging.getLogger(__name__)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -36,8 +38,13 @@ T = TypeVar("T")
 
 
 class BaseHandler(RequestHandler):
-    """Every route's base."""
+    """Every route's base.
 
+    Attributes:
+        open_to_all_sites: with the demo, too, pages of other sites may have browsers ask for it.
+    """
+
+    open_to_all_sites = False
     request_id: str
     deadline: Deadline
 
@@ -50,6 +57,9 @@ class BaseHandler(RequestHandler):
         given = self.request.headers.get("X-Request-Id", "")
         self.request_id = given if given and _REQUEST_ID.fullmatch(given) else token_hex(16)
         self.set_sticky_header("X-Request-Id", self.request_id)
+        if context.demo:
+            # Of several, a blocked one holds up only those that are connected to it.
+            self.set_sticky_header("X-Process", str(os.getpid()))
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -65,6 +75,8 @@ class BaseHandler(RequestHandler):
         size = len(self.request.uri or "") + sum(len(name) + len(value) + 4 for name, value in headers.get_all())
         if size > MAX_HEADERS:
             raise HTTPError(431, f"A request has at most {MAX_HEADERS} bytes of headers.")
+        if self.context.demo and not self.open_to_all_sites and is_of_another_site(headers):
+            raise HTTPError(403, "A demo takes no requests that pages of other sites send.")
         self.deadline = Deadline.after(self.context.timeout)
         if "Prefer" in headers:
             self.apply_preferences(",".join(headers.get_list("Prefer")))

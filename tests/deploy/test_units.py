@@ -85,3 +85,13 @@ def test_the_definitions_have_every_queue_of_the_workers() -> None:
     bound = {binding["destination"] for binding in definitions["bindings"] if binding["source"] == "tasks"}
     assert queues == bound
     assert queues < {queue["name"] for queue in definitions["queues"]}
+
+
+def test_the_server_may_look_at_the_queues_of_tasks_and_neither_read_nor_declare_them() -> None:
+    definitions = json.loads((DEPLOY / "broker/definitions.json").read_text())
+    (rights,) = [each for each in definitions["permissions"] if each["user"] == "server"]
+    for queue in {queue.name for queue in app.conf.task_queues}:
+        # Any right will do: https://www.rabbitmq.com/docs/access-control
+        assert re.search(rights["write"], queue)
+        assert not re.search(rights["read"], queue) and not re.search(rights["configure"], queue)
+    assert not re.search(rights["write"], "queries.dead")

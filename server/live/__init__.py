@@ -1,0 +1,1 @@
+"""What the live page shows of the server, while somebody looks."""

@@ -1,0 +1,38 @@
+"""The files of the live page, read once."""
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file.
+
+    Attributes:
+        kind: its media type.
+        body: its bytes.
+        packed: the same, by gzip.
+        etag: of them.
+    """
+
+    kind: str
+    body: bytes
+    packed: bytes
+    etag: str
+
+
+def read(folder: Path) -> Mapping[str, Asset]:
+    """All files of a folder that a page is made of, by name."""
+    return {path.name: _asset(path) for path in folder.iterdir() if path.suffix in _KINDS}
+
+
+def _asset(path: Path) -> Asset:
+    body = path.read_bytes()
+    # Without a time in it, all servers send the same bytes.
+    packed = gzip.compress(body, mtime=0)
+    return Asset(f"{_KINDS[path.suffix]}; charset=utf-8", body, packed, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
