@@ -71,6 +71,8 @@ class WebApplication(Application):
         self.relay = relay
         self.deliverer = deliverer
         self.watcher = context.watcher
+        self.topics = context.topics
+        self.queues = context.queues
         self._stops = stops
         self._closes = closes
 
