@@ -3,7 +3,7 @@
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from importlib import resources
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from deploy.local.errors import LocalError
 from tests import programs
 
-AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
+AXE = resources.files("axe_playwright_python").joinpath("axe.min.js").read_text()
 Opened = Callable[..., AbstractContextManager[Page]]
 
 
