@@ -141,7 +141,8 @@ async def test_good_receivers_are_not_held_up_and_bad_ones_get_what_they_should(
     for name in receivers.good:
         _, headers, body = receivers.got[name][0]
         assert Webhook(SECRET).verify(body, headers)["type"] == "job.cancelled"
-    assert receivers.flooded < len(receivers.got["flood.test"]) * 2**21
+    # Of each gigabyte, what the sockets of both sides may buffer.
+    assert receivers.flooded < len(receivers.got["flood.test"]) * 2**26
 
 
 async def _end_jobs(
