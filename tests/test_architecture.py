@@ -54,10 +54,13 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.jobs.__main__": {
         "nowait.formats", "nowait.jobs.archive", "nowait.jobs.migrations", "nowait.jobs.table", "nowait.settings",
     },
-    "nowait.jobs.archive": {"sqlalchemy", "nowait.database_url", "nowait.jobs", "nowait.jobs.table"},
+    "nowait.jobs.archive": {
+        "sqlalchemy", "nowait.database_url", "nowait.jobs", "nowait.jobs.connection", "nowait.jobs.table",
+    },
+    "nowait.jobs.connection": {"sqlalchemy", "nowait.database_url", "nowait.jobs.table"},
     "nowait.jobs.ids": set(),
     "nowait.jobs.migrations": {
-        "alembic", "sqlalchemy", "nowait.database_url", "nowait.jobs.schema", "nowait.jobs.table",
+        "alembic", "sqlalchemy", "nowait.database_url", "nowait.jobs.connection", "nowait.jobs.schema",
     },
     "nowait.jobs.migrations.env": {"alembic", "nowait.jobs.schema"},
     "nowait.jobs.migrations.versions": set(),

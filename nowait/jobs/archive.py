@@ -9,15 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sqlalchemy import Connection, NullPool, Row, Select, create_engine, select
+from sqlalchemy import Connection, Row, Select, select
 from sqlalchemy.exc import DBAPIError
 
 from nowait.database_url import DatabaseUrl
 from nowait.jobs import protocol
-from nowait.jobs.table import INIT_COMMAND, ISOLATION_LEVEL, Delivery, State, deliveries, jobs
+from nowait.jobs.connection import connected
+from nowait.jobs.table import INIT_COMMAND, Delivery, State, deliveries, jobs
 
 BATCH = 50  # jobs that are deleted at once; each may have a result of 4 MiB
-_CONNECT_TIMEOUT = 10  # seconds
 _BEGINNING = b'{"id":"'  # of a line
 _COLUMNS = [column for column in jobs.c if column not in (jobs.c.result, jobs.c.fingerprint)]
 _DELIVERY = [column.label(f"delivery_{column.name}") for column in deliveries.c if column is not deliveries.c.job_id]
@@ -151,15 +151,8 @@ def _tail(file: Path, lines: BinaryIO) -> set[str]:
 @contextmanager
 def _connect(database_url: str) -> Iterator[Connection]:
     url = DatabaseUrl.parse(database_url)
-    options = {"charset": "utf8mb4", "connect_timeout": _CONNECT_TIMEOUT, "init_command": INIT_COMMAND}
-    engine = create_engine(
-        "mysql+pymysql://",
-        poolclass=NullPool,
-        isolation_level=ISOLATION_LEVEL,
-        connect_args={**url.options(), **options},
-    )
     try:
-        with engine.connect() as connection:
+        with connected(url, INIT_COMMAND) as connection:
             yield connection
     except DBAPIError as error:
         raise ArchiveError(f"the database {url.host}:{url.port} cannot be used: {error.orig}") from error

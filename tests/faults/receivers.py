@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import trustme
@@ -66,6 +67,10 @@ BAD: dict[str, Answer] = {
 }
 OTHERS = ("certificate", "down", "rebinding", "metadata")
 """Whose answer is no matter: their certificates, addresses or ports are bad."""
+
+
+BUFFERED = sum(int(Path(f"/proc/sys/net/ipv4/tcp_{side}mem").read_text().split()[2]) for side in "rw") + 2**20
+"""Bytes that the sockets of both sides may hold of what nobody reads, and what is read before that is given up."""
 
 
 class Receivers:

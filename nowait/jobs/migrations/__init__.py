@@ -15,15 +15,14 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import Connection, NullPool, create_engine, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 from nowait.database_url import DatabaseUrl
+from nowait.jobs.connection import connected
 from nowait.jobs.schema import REVISION, VERSIONS
-from nowait.jobs.table import ISOLATION_LEVEL
 
 _LOCK = "nowait.migrate"
-_CONNECT_TIMEOUT = 10  # seconds
 # A change of a table waits for the transactions that use it, and all others that want to use it wait behind it.
 _INIT_COMMAND = "SET lock_wait_timeout = 10"
 _UNKNOWN_COLUMN = 1054
@@ -99,15 +98,8 @@ def _config(output: TextIO | None = None, **attributes: Any) -> Config:
 @contextmanager
 def _connect(database_url: str) -> Iterator[Connection]:
     url = DatabaseUrl.parse(database_url)
-    options = {"charset": "utf8mb4", "connect_timeout": _CONNECT_TIMEOUT, "init_command": _INIT_COMMAND}
-    engine = create_engine(
-        "mysql+pymysql://",
-        poolclass=NullPool,
-        isolation_level=ISOLATION_LEVEL,
-        connect_args={**url.options(), **options},
-    )
     try:
-        with engine.connect() as connection:
+        with connected(url, _INIT_COMMAND) as connection:
             yield connection
     except DBAPIError as error:
         if error.orig is not None and error.orig.args[:1] == (_UNKNOWN_COLUMN,):
