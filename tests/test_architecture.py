@@ -226,7 +226,8 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.http.topics": {
-        "tornado", "server.http.event_stream", "server.http.problem", "server.topics.event", "server.topics.log",
+        "tornado", "server.http.event_stream", "server.http.problem", "server.topics.event", "server.topics.feed",
+        "server.topics.log",
     },
     "server.jobs": set(),
     "server.jobs.batches": {"server.jobs.model"},
@@ -290,7 +291,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.routes.live": {
         "tornado", "server.http.context", "server.http.event_stream", "server.http.jobs", "server.http.problem",
-        "server.jobs", "server.jobs.model", "server.jobs.watcher", "server.live.merged", "server.live.pulse",
+        "server.http.topics", "server.jobs", "server.jobs.model", "server.jobs.watcher", "server.live.merged",
+        "server.live.pulse", "server.topics.feed", "server.topics.log",
     },
     "server.routes.page": {
         "tornado", "server.http.context", "server.http.handler", "server.live", "server.live.assets",

@@ -30,7 +30,7 @@ const lags = [];
 const calls = new Calls(byId("ways"));
 const results = new Results(byId("results").tBodies[0], ways);
 const chart = new Chart(byId("chart"), SPAN);
-const rows = new Rows(byId("rows"), byId("rows-desc"), SPAN, ways);
+const rows = new Rows(byId("rows"), byId("rows-desc"), SPAN);
 new JobCard(byId("job"), live);
 for (const place of document.querySelectorAll("[data-curl]")) place.append(curl(place.dataset.curl, "the figures, each second"));
 
