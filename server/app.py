@@ -167,7 +167,7 @@ def make_app(
 
 
 def _queues(context: Context) -> set[str]:
-    """The queues of tasks that the live page shows: those that the server sends to, as far as the workers have listed theirs."""
+    """The queues of tasks that the live page shows: of those of queries and jobs, what the workers have listed."""
     used = {users.QUEUE, queries.CATALOGUE_QUEUE, queries.STREAMS_QUEUE}
     used |= {query.queue for query in context.catalogue.listed()}
     return used | {kind.queue for kind in context.kinds.listed()}

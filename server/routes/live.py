@@ -34,9 +34,9 @@ class _Lost(Exception):
 class LiveHandler(TopicHandler, JobHandler):
     """GET /live/events?job=&topics=&since=
 
-    `statistics` each second, `job` for each version of a job that is seen, and the messages of topics as `topic`, with
-    their `gap` and `reset`. Of a topic that is not there nothing comes. The stream's ids are those of topics: it goes on
-    behind `Last-Event-ID`, or behind `since` where a page opens it anew.
+    `statistics` each second, `job` for each version of a job that is seen, and `topic` for each message of topics, with
+    their `gap` and `reset`. Of a topic that is not there nothing comes. The stream's ids are those of topics: it goes
+    on behind `Last-Event-ID`, or behind `since` where a page opens it anew.
     """
 
     def initialize(self, context: Context, pulse: Pulse | None = None) -> None:
