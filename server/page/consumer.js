@@ -8,7 +8,7 @@ const LEASE = 300; // seconds for which the server lets it hold a message; a tab
  */
 export class Consumer extends EventTarget {
   #timer = null;
-  #killed = false;
+  #ended = false;
 
   /** @param work gives the seconds that a message takes. */
   constructor(number, path, work) {
@@ -25,17 +25,19 @@ export class Consumer extends EventTarget {
       this.#changed();
     });
     this.socket.addEventListener("message", ({ data }) => this.#take(JSON.parse(data)));
-    this.socket.addEventListener("close", ({ code, reason }) => this.#end(code, reason));
+    this.socket.addEventListener("close", ({ code, reason }) => {
+      this.#end(this.connected ? reason || `the connection was lost (${code})` : "the server did not take it");
+    });
   }
 
   /** End it at once: what it holds is not acknowledged. */
   kill() {
-    this.#killed = true;
-    clearTimeout(this.#timer);
+    this.#end("");
     this.socket.close();
   }
 
   #take(message) {
+    if (this.#ended) return;
     this.held = message;
     this.seconds = this.work();
     this.#timer = setTimeout(() => {
@@ -47,9 +49,11 @@ export class Consumer extends EventTarget {
     this.#changed();
   }
 
-  #end(code, reason) {
+  /** @param why it has ended; "" where it was killed. */
+  #end(why) {
+    if (this.#ended) return;
+    this.#ended = true;
     clearTimeout(this.#timer);
-    const why = this.#killed ? "" : this.connected ? reason || `the connection was lost (${code})` : "the server did not take it";
     const { held } = this;
     this.held = null;
     this.dispatchEvent(new CustomEvent("end", { detail: { held, why } }));
