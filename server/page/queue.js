@@ -11,6 +11,7 @@ import { Spoken } from "./spoken.js";
 const [SOME, WAIT] = [20, 5]; // messages, and seconds at the table
 const MOST = 5; // consumers of one page
 const SHOWN = 3; // pieces of news
+const still = matchMedia("(prefers-reduced-motion: reduce)");
 
 export class QueueCard {
   #items = new Map(); // of the list, by consumer
@@ -106,7 +107,7 @@ export class QueueCard {
     item.classList.toggle("again", Boolean(again));
     const bar = item.querySelector("i");
     bar.getAnimations().forEach((animation) => animation.cancel());
-    if (held) bar.animate([{ transform: "scaleX(0)" }, { transform: "scaleX(1)" }], seconds * 1000);
+    if (held && !still.matches) bar.animate([{ transform: "scaleX(0)" }, { transform: "scaleX(1)" }], seconds * 1000);
     if (again) this.#news(`${named(held, true)} came again, redelivered, to consumer ${number}.`);
   }
 
