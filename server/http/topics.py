@@ -11,7 +11,7 @@ from server.topics.event import Event, Gap, Item, Position
 from server.topics.log import TooManySubscribers
 
 _RETRY = 1000  # milliseconds after which a client whose stream has ended comes again
-# Seconds between two writes to one subscriber: what comes meanwhile is one write, and one packet.
+# Seconds between two writes to a subscriber for whom nothing waits: what comes meanwhile is one write, and one packet.
 _PACE = 0.05
 
 
@@ -42,7 +42,8 @@ class TopicHandler(EventStream):
                     return
                 while (items := await self.wait_for(feed.take(COMMENT_INTERVAL))) is not None:
                     await self.write_taken(b"".join(map(_encode, items)) or COMMENT)
-                    await asyncio.sleep(_PACE)
+                    if not feed.waiting:
+                        await asyncio.sleep(_PACE)
         except TooManySubscribers as error:
             raise ProblemError(TOO_MANY_SUBSCRIBERS) from error
         self.finish()

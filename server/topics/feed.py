@@ -39,7 +39,12 @@ class Feed:
         self._room.set()
 
     def __repr__(self) -> str:
-        return f"<Feed of {', '.join(sorted(self._topics))}, {len(self._items)} waiting>"
+        return f"<Feed of {', '.join(sorted(self._topics))}, {self.waiting} waiting>"
+
+    @property
+    def waiting(self) -> int:
+        """Items that have come and were not taken."""
+        return len(self._items)
 
     def put(self, event: Event) -> None:
         """Add an event, unless it is of another topic, or was added before."""

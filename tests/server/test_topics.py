@@ -128,6 +128,7 @@ async def test_a_feed_has_room_again_once_a_half_is_taken() -> None:
     waiting = asyncio.create_task(feed.room())
     taken = await feed.take(1)
     assert taken is not None and len(taken) == 27  # 256 KiB
+    assert feed.waiting == 173
     await asyncio.sleep(0)
     assert not waiting.done()
     for _ in range(2):
