@@ -15,7 +15,7 @@ from tests.server.topics_site import MESSAGES, TopicsSite, closed, consuming, me
 TOPIC, EVENTS = "/topics/news", "/topics/news/events"
 CONSUMER = "/queues/parcels/consumer"
 
-NAMES = ("other", "News", "no.dots", "a" * 65, "%6eews", "n%C3%A9ws", "news%2F", "news%00", "%", "..", "n;a", "news/")
+NAMES = ("other", "News", "no.dots", "a" * 65, "%6eews", "n%C3%A9ws", "news%2F", "news%00", "%", "..", "néws", "n;a")
 BODIES: dict[str, tuple[bytes, int]] = {
     "empty": (b"", 400),
     "blank": (b" \r\n", 400),
@@ -30,6 +30,7 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "half a pair": (b'"\xed\xa0\x80"', 400),
     "deep": (b"[" * 60_000, 400),
     "deep and whole": (b"[" * 30_000 + b"]" * 30_000, 400),
+    "not too deep": (b"[" * 500 + b"]" * 500, 202),
     "64 KiB": (b'"' + b"x" * 65534 + b'"', 202),
     "more": (b'"' + b"x" * 65535 + b'"', 413),
     "an escape of half a pair": (rb'"\ud800"', 202),
