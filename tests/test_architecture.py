@@ -222,7 +222,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.schedules", "server.schedules.model",
     },
     "server.http.sites": {"tornado"},
-    "server.http.sockets": {"tornado", "server.http.handler"},
+    "server.http.sockets": {"tornado", "server.http.handler", "server.http.sites"},
     "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.http.topics": {
