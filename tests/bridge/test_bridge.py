@@ -62,7 +62,7 @@ def test_an_application_whose_results_are_no_replies_is_refused() -> None:
         Bridge(app)
 
 
-@pytest.mark.parametrize("broker", ["redis://:secret@127.0.0.1:1/0", "sqs://", "amqp://one//;redis://two/0", "memory://"])
+@pytest.mark.parametrize("broker", ["redis://:secret@one:1/0", "sqs://", "amqp://one//;redis://two/0", "memory://"])
 def test_another_broker_than_rabbitmq_is_refused_in_one_line(broker: str) -> None:
     transport = broker.rpartition(";")[2].partition(":")[0]
     with pytest.raises(ValueError) as caught:
