@@ -22,9 +22,9 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.bridge.bridge": {
         "celery", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
         "nowait.bridge.consumer", "nowait.bridge.consumers", "nowait.bridge.reply_queue", "nowait.bridge.streams",
-        "nowait.bridge.subscription", "nowait.budget", "nowait.errors", "nowait.link.link", "nowait.link.opener",
-        "nowait.link.supervisor", "nowait.messages.encoder", "nowait.messages.limits", "nowait.messages.outbound",
-        "nowait.messages.reply", "nowait.messages.stream", "nowait.topology",
+        "nowait.bridge.subscription", "nowait.broker", "nowait.budget", "nowait.errors", "nowait.link.link",
+        "nowait.link.opener", "nowait.link.supervisor", "nowait.messages.encoder", "nowait.messages.limits",
+        "nowait.messages.outbound", "nowait.messages.reply", "nowait.messages.stream", "nowait.topology",
     },
     "nowait.bridge.call": {"nowait.messages.outbound"},
     "nowait.bridge.calls": {
@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.link.link", "nowait.link.opener", "nowait.messages.part", "nowait.topology",
     },
     "nowait.bridge.subscription": {"nowait.bridge.consumers", "nowait.errors", "nowait.messages.stream"},
+    "nowait.broker": {"celery"},
     "nowait.budget": set(),
     "nowait.database_url": set(),
     "nowait.deadline": {"celery"},
@@ -126,12 +127,12 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.worker.replies",
     },
     "nowait.worker.backend": {
-        "celery", "nowait.amqp.properties", "nowait.messages.outbound", "nowait.topology", "nowait.worker.outbox",
-        "nowait.worker.publisher", "nowait.worker.replies",
+        "celery", "nowait.amqp.properties", "nowait.broker", "nowait.messages.outbound", "nowait.topology",
+        "nowait.worker.outbox", "nowait.worker.publisher", "nowait.worker.replies",
     },
     "nowait.worker.configure": {"celery", "nowait.tls", "nowait.topology"},
     "nowait.worker.consumer": {
-        "amqp", "celery", "kombu", "nowait.messages.validation", "nowait.systemd", "nowait.topology",
+        "amqp", "celery", "kombu", "nowait.broker", "nowait.messages.validation", "nowait.systemd", "nowait.topology",
         "nowait.worker.dead_letters", "nowait.worker.frames", "nowait.worker.lean", "nowait.worker.request",
     },
     "nowait.worker.dead_letters": {
