@@ -1,21 +1,17 @@
 """What the handlers of topics share."""
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import Iterable
 
 from tornado.web import HTTPError
 
 from server.http.event_stream import COMMENT, COMMENT_INTERVAL, EventStream, event
 from server.http.problem import TOO_MANY_SUBSCRIBERS, ProblemError
 from server.topics.event import Event, Gap, Item, Position
-from server.topics.feed import Feed
 from server.topics.log import TooManySubscribers
 
 _ID = re.compile("[0-9]{1,18}")  # longer than the broker's 64 bits, or negative, it is none of ours
 _RETRY = 1000  # milliseconds after which a client whose stream has ended comes again
-# Seconds between two writes to one subscriber: what comes meanwhile is one write, and one packet.
-_PACE = 0.05
 
 
 class TopicHandler(EventStream):
@@ -34,14 +30,14 @@ class TopicHandler(EventStream):
         Raises HTTPError, ProblemError, and Finish when the client leaves, or takes nothing.
         """
         after = self.last_id()
+        if self.request.method == "HEAD":
+            await self.begin_events(_RETRY)
+            return
         try:
-            # Its client does not read: what is under way to it is not waited for.
-            with self.context.topics.subscribe(topics, after, self._close) as feed:
-                if not await self.begin_events(_RETRY):
-                    return
-                while (items := await self.wait_for(feed.take(COMMENT_INTERVAL))) is not None:
-                    await self.write_taken(_encode(items, None) or COMMENT)
-                    await asyncio.sleep(_PACE)
+            async with self.context.topics.subscribe(topics, after, COMMENT_INTERVAL) as batches:
+                await self.begin_events(_RETRY)
+                while (items := await self.wait_for(anext(batches, None))) is not None:
+                    await self.write_taken(encoded(items) or COMMENT)
         except TooManySubscribers as error:
             raise ProblemError(TOO_MANY_SUBSCRIBERS) from error
         self.finish()
@@ -56,19 +52,13 @@ class TopicHandler(EventStream):
             raise HTTPError(400, "Last-Event-ID: the id of an event is expected.")
         return None if given is None else int(given)
 
-    async def events_of_topics(self, feed: Feed, kind: bytes) -> AsyncGenerator[bytes, None]:
-        """What a subscriber gets, until its feed is closed; `kind` is the type of the messages among it."""
-        while (items := await feed.take(COMMENT_INTERVAL)) is not None:
-            if items:
-                yield _encode(items, kind)
-                await asyncio.sleep(_PACE)
+
+def encoded(items: Iterable[Item], kind: bytes | None = None) -> bytes:
+    """Items as server-sent events; `kind` is the type of those that are messages, None for `message`."""
+    return b"".join(_encode(item, kind) for item in items)
 
 
-def _encode(items: list[Item], kind: bytes | None) -> bytes:
-    return b"".join(_encode_one(item, kind) for item in items)
-
-
-def _encode_one(item: Item, kind: bytes | None) -> bytes:
+def _encode(item: Item, kind: bytes | None) -> bytes:
     if isinstance(item, Event):
         return event(item.offset, kind, item.document)
     if isinstance(item, Position):

@@ -2,23 +2,23 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 from tornado.web import HTTPError
 
 from server.http.context import Context
-from server.http.event_stream import event
+from server.http.event_stream import COMMENT_INTERVAL, event
 from server.http.jobs import JobHandler
 from server.http.problem import TOO_MANY_SUBSCRIBERS, TOO_MANY_WATCHERS, ProblemError
-from server.http.topics import TopicHandler
+from server.http.topics import TopicHandler, encoded
 from server.jobs import document
 from server.jobs.model import StoreUnavailable
 from server.jobs.watcher import TooManyWatches, Watch
 from server.live.merged import merged
 from server.live.pulse import Pulse, TooManyLooks
-from server.topics.feed import Feed
+from server.topics.event import Item
 from server.topics.log import TooManySubscribers
 
 _ID = re.compile("[0-9a-f-]{36}")
@@ -51,13 +51,13 @@ class LiveHandler(TopicHandler, JobHandler):
         topics = self.context.topic_names.intersection(",".join(self.get_query_arguments("topics")).split(","))
         after = self.last_id(self.get_query_argument("since", None))
         try:
-            with ExitStack() as stack:
+            async with AsyncExitStack() as stack:
                 stack.enter_context(self._pulse.look())
                 sources = [self._pulse.events()]
                 sources += [self._events_of(job, stack.enter_context(self.context.watcher.watch(job))) for job in jobs]
                 if topics:
-                    subscribed = self.context.topics.subscribe(topics, after, self._close)
-                    sources.append(self._messages(stack.enter_context(subscribed)))
+                    subscribed = self.context.topics.subscribe(topics, after, COMMENT_INTERVAL)
+                    sources.append(self._messages(await stack.enter_async_context(subscribed)))
                 async with aclosing(merged(*sources)) as events:
                     if not await self.begin_events(_RETRY):
                         return
@@ -71,10 +71,10 @@ class LiveHandler(TopicHandler, JobHandler):
             pass
         self.finish()
 
-    async def _messages(self, feed: Feed) -> AsyncGenerator[bytes, None]:
-        async with aclosing(self.events_of_topics(feed, b"topic")) as events:
-            async for found in events:
-                yield found
+    async def _messages(self, batches: AsyncGenerator[Sequence[Item], None]) -> AsyncGenerator[bytes, None]:
+        async for items in batches:
+            if items:
+                yield encoded(items, b"topic")
         raise _Lost
 
     async def _events_of(self, job_id: str, watch: Watch) -> AsyncGenerator[bytes, None]:
