@@ -291,7 +291,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.routes.live": {
         "tornado", "server.http.context", "server.http.event_stream", "server.http.jobs", "server.http.problem",
-        "server.jobs", "server.jobs.model", "server.jobs.watcher", "server.live.merged", "server.live.pulse",
+        "server.http.topics", "server.jobs", "server.jobs.model", "server.jobs.watcher", "server.live.merged",
+        "server.live.pulse", "server.topics.event", "server.topics.log",
     },
     "server.routes.page": {
         "tornado", "server.http.context", "server.http.handler", "server.live", "server.live.assets",

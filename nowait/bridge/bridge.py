@@ -488,7 +488,7 @@ class Bridge:
     def _carry_out(self, effects: Iterable[Effect[Call]]) -> None:
         for effect in effects:
             if isinstance(effect, Complete):
-                effect.call.runtime = effect.runtime
+                effect.call.runtime, effect.call.worker = effect.runtime, effect.worker
                 effect.call.complete(effect.outcome)
             elif isinstance(effect, Report):
                 effect.call.report(Progress(effect.state, effect.meta))

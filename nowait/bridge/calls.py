@@ -58,11 +58,12 @@ C = TypeVar("C", bound=PendingCall)
 
 @dataclass(frozen=True)
 class Complete(Generic[C]):
-    """The call is over, with what its task returned or a BridgeError; `runtime` as in Reply."""
+    """The call is over, with what its task returned or a BridgeError; `runtime` and `worker` as in Reply."""
 
     call: C
     outcome: Any
     runtime: float | None = None
+    worker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -391,7 +392,8 @@ class Calls(Generic[C]):
         if not reply.final:
             return Report(call, reply.state, reply.result)
         self._end(call, answered=True)
-        return Complete(call, reply.result if reply.state == "SUCCESS" else reply.error(), reply.runtime)
+        outcome = reply.result if reply.state == "SUCCESS" else reply.error()
+        return Complete(call, outcome, reply.runtime, reply.worker)
 
     def _settled(self, tag: int, multiple: bool) -> list[C]:
         """Take out the calls that a confirm is about: of one tag, or all up to it; 0 is all there are."""
