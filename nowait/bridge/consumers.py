@@ -117,13 +117,22 @@ class Consumers:
             self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:
             # One that leaves ends it for no other.
-            return await asyncio.shield(self._opening)
+            connection = await asyncio.shield(self._opening)
         except ConnectionLost as error:
             raise Disconnected(f"no connection to the broker: {error}") from error
         except asyncio.CancelledError:
             if self._stopped:
                 raise Stopped("the bridge is stopping") from None
             raise
+        self._check(connection)
+        return connection
+
+    def _check(self, connection: Connection) -> None:
+        """Raise Disconnected or Stopped when it has ended since it was opened: a consumer on it would wait for ever."""
+        if self._stopped:
+            raise Stopped("the bridge is stopping")
+        if self._connection is not connection:
+            raise Disconnected("the connection was lost as soon as it was there")
 
     async def _open(self) -> Connection:
         try:

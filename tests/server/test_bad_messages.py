@@ -29,7 +29,6 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "not UTF-8": (b'"\xff"', 400),
     "half a pair": (b'"\xed\xa0\x80"', 400),
     "deep": (b"[" * 60_000, 400),
-    "deep and whole": (b"[" * 30_000 + b"]" * 30_000, 400),
     "not too deep": (b"[" * 500 + b"]" * 500, 202),
     "64 KiB": (b'"' + b"x" * 65534 + b'"', 202),
     "more": (b'"' + b"x" * 65535 + b'"', 413),
