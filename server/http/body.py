@@ -1,10 +1,11 @@
 """The bodies of requests."""
 
-import json
 from typing import Any
 
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
+
+from server import strict_json
 
 _BOM = b"\xef\xbb\xbf"
 
@@ -15,8 +16,8 @@ def read_json(request: HTTPServerRequest) -> Any:
     if kind != "application/json":
         raise HTTPError(415, "application/json is expected.")
     try:
-        return json.loads(request.body, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
+        return strict_json.loads(request.body)
+    except ValueError as error:
         raise HTTPError(400, "The body is not JSON.") from error
 
 
@@ -35,7 +36,3 @@ def read_json_line(request: HTTPServerRequest, limit: int) -> bytes:
     except ValueError as error:
         raise HTTPError(400, "The body is not in UTF-8.") from error
     return bytes(request.body).removeprefix(_BOM).replace(b"\r", b" ").replace(b"\n", b" ").strip()
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")

@@ -80,6 +80,8 @@ def test_a_ring_that_is_cleared_knows_nothing() -> None:
         (b"", None),
         (b"[1,\n2]", None),
         (b"\xff", None),
+        (b"[1, NaN]", None),
+        (b"-Infinity", None),
         (b"[" * 100_000, None),
         (b"1\ndata: 2", None),
     ],
