@@ -56,7 +56,8 @@ class Publisher:
         )
         self._limit = limit
         self._on_end = on_end
-        self._calls: dict[str, tuple[Call, asyncio.TimerHandle]] = {}  # under way
+        self._calls: dict[str, Call] = {}  # under way
+        self._timer: asyncio.TimerHandle | None = None  # for the first of their deadlines, or earlier
         self._exchanges: dict[str, _Exchange] = {}
         self._waiting: list[tuple[Call, OutboundMessage]] = []  # for the connection
         self._opening: asyncio.Task[None] | None = None
@@ -95,13 +96,12 @@ class Publisher:
             self._waiting.append((call, message))
             if self._opening is None:
                 self._opening = loop.create_task(self._open(), name="messages")
-        late = DeadlineExceeded("the broker has not confirmed the message before the deadline")
-        self._calls[call.id] = call, loop.call_at(call.deadline, self._end, call, late)
+        self._calls[call.id] = call
+        self._watch(call.deadline)
 
     def abandon(self, call: Call) -> None:
         """Nobody waits for it any more."""
-        if call.id in self._calls:
-            self._calls.pop(call.id)[1].cancel()
+        if self._calls.pop(call.id, None) is not None:
             self._on_end()
 
     def lose(self, reason: str) -> None:
@@ -114,6 +114,23 @@ class Publisher:
         for call, _ in waiting:
             self._end(call, Stopped("the bridge stopped before the message was sent"))
         await self._connection.stop(timeout)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _watch(self, deadline: float) -> None:
+        """Have _expire() called by then. There is one timer for all, as hardly any message ends with its time."""
+        if self._timer is None or deadline < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
+
+    def _expire(self) -> None:
+        self._timer, now = None, asyncio.get_running_loop().time()
+        for call in list(self._calls.values()):
+            if call.deadline <= now:
+                self._end(call, DeadlineExceeded("the broker has not confirmed the message before the deadline"))
+            else:
+                self._watch(call.deadline)
 
     async def _open(self) -> None:
         """Send what waits, once there is a connection."""
@@ -159,9 +176,8 @@ class Publisher:
                 del self._exchanges[exchange.name]
                 self._connection.close(exchange.channel, exchange)
         elif isinstance(event, methods.Returned):
-            if event.correlation_id in self._calls:
-                call, _ = self._calls[event.correlation_id]
-                self._end(call, Unroutable(f"no queue takes the message: {event.reason}"))
+            if (returned := self._calls.get(event.correlation_id)) is not None:
+                self._end(returned, Unroutable(f"no queue takes the message: {event.reason}"))
         elif isinstance(event, methods.Closed):
             del self._exchanges[exchange.name]
             error = error_of(event.code, event.reason)
