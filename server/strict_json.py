@@ -4,13 +4,16 @@ import json
 from typing import Any
 
 
-def loads(text: str | bytes) -> Any:
-    """The value of a JSON text. Raises ValueError where it is none, as NaN and Infinity are, or nested too deeply."""
-    try:
-        return json.loads(text, parse_constant=_refuse)
-    except RecursionError as error:
-        raise ValueError("too deeply nested") from error
-
-
 def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+
+
+def loads(text: str) -> Any:
+    """The value of a JSON text. Raises ValueError where it is none, as NaN and Infinity are, or nested too deeply."""
+    try:
+        return _decode(text)
+    except RecursionError as error:
+        raise ValueError("too deeply nested") from error

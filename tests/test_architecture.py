@@ -22,9 +22,10 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.bridge.bridge": {
         "celery", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
         "nowait.bridge.consumer", "nowait.bridge.consumers", "nowait.bridge.publisher", "nowait.bridge.reply_queue",
-        "nowait.bridge.streams", "nowait.bridge.subscription", "nowait.budget", "nowait.errors", "nowait.link.link",
-        "nowait.link.opener", "nowait.link.supervisor", "nowait.messages.encoder", "nowait.messages.limits",
-        "nowait.messages.outbound", "nowait.messages.reply", "nowait.messages.stream", "nowait.topology",
+        "nowait.bridge.streams", "nowait.bridge.subscription", "nowait.broker", "nowait.budget", "nowait.errors",
+        "nowait.link.link", "nowait.link.opener", "nowait.link.supervisor", "nowait.messages.encoder",
+        "nowait.messages.limits", "nowait.messages.outbound", "nowait.messages.reply", "nowait.messages.stream",
+        "nowait.topology",
     },
     "nowait.bridge.call": {"nowait.messages.outbound"},
     "nowait.bridge.calls": {
@@ -53,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.link.link", "nowait.link.opener", "nowait.messages.part", "nowait.topology",
     },
     "nowait.bridge.subscription": {"nowait.bridge.consumers", "nowait.messages.stream"},
+    "nowait.broker": {"celery"},
     "nowait.budget": set(),
     "nowait.database_url": set(),
     "nowait.deadline": {"celery"},
@@ -137,12 +139,12 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.worker.replies",
     },
     "nowait.worker.backend": {
-        "celery", "nowait.amqp.properties", "nowait.messages.outbound", "nowait.topology", "nowait.worker.outbox",
-        "nowait.worker.publisher", "nowait.worker.replies",
+        "celery", "nowait.amqp.properties", "nowait.broker", "nowait.messages.outbound", "nowait.topology",
+        "nowait.worker.outbox", "nowait.worker.publisher", "nowait.worker.replies",
     },
     "nowait.worker.configure": {"celery", "nowait.tls", "nowait.topology"},
     "nowait.worker.consumer": {
-        "amqp", "celery", "kombu", "nowait.messages.validation", "nowait.systemd", "nowait.topology",
+        "amqp", "celery", "kombu", "nowait.broker", "nowait.messages.validation", "nowait.systemd", "nowait.topology",
         "nowait.worker.dead_letters", "nowait.worker.frames", "nowait.worker.lean", "nowait.worker.request",
     },
     "nowait.worker.dead_letters": {
@@ -193,8 +195,8 @@ ALLOWED: dict[str, set[str]] = {
         "server.jobs.model", "server.jobs.publisher", "server.jobs.relay", "server.jobs.watcher",
         "server.live.instruments", "server.live.pulse", "server.query", "server.queues.queues", "server.routes",
         "server.schedules.database", "server.schedules.model", "server.settings", "server.topics.log",
-        "server.webhooks", "server.webhooks.addresses", "server.webhooks.deliverer", "server.webhooks.resolver",
-        "server.webhooks.sender", "server.webhooks.signing",
+        "server.topics.stream", "server.webhooks", "server.webhooks.addresses", "server.webhooks.deliverer",
+        "server.webhooks.resolver", "server.webhooks.sender", "server.webhooks.signing",
     },
     "server.bridge": {"nowait.bridge", "nowait.messages.stream"},
     "server.catalogue": {"nowait.errors"},
@@ -233,7 +235,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.schedules", "server.schedules.model",
     },
     "server.http.sites": {"tornado"},
-    "server.http.sockets": {"tornado", "server.http.handler"},
+    "server.http.sockets": {"tornado", "server.http.handler", "server.http.sites"},
     "server.http.streams": {"tornado", "nowait.errors", "server.http.handler", "server.http.tasks"},
     "server.http.tasks": {"nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem"},
     "server.http.topics": {
@@ -303,7 +305,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.routes.live": {
         "tornado", "server.http.context", "server.http.event_stream", "server.http.jobs", "server.http.problem",
-        "server.jobs", "server.jobs.model", "server.jobs.watcher", "server.live.merged", "server.live.pulse",
+        "server.http.topics", "server.jobs", "server.jobs.model", "server.jobs.watcher", "server.live.merged",
+        "server.live.pulse", "server.topics.event", "server.topics.log",
     },
     "server.routes.page": {
         "tornado", "server.http.context", "server.http.handler", "server.live", "server.live.assets",
@@ -348,12 +351,16 @@ ALLOWED: dict[str, set[str]] = {
     "server.strict_json": set(),
     "server.topics": set(),
     "server.topics.event": {"nowait.messages.stream", "server"},
-    "server.topics.feed": {"server.topics.event"},
     "server.topics.log": {
-        "nowait.bridge.call", "nowait.errors", "nowait.topology", "server.bridge", "server.missing",
-        "server.topics.event", "server.topics.feed", "server.topics.ring",
+        "nowait.bridge.call", "nowait.errors", "nowait.messages.stream", "server.topics.event", "server.topics.ring",
+        "server.topics.stream", "server.topics.subscriber",
     },
     "server.topics.ring": {"server.topics.event"},
+    "server.topics.stream": {
+        "nowait.bridge.call", "nowait.errors", "nowait.messages.stream", "nowait.topology", "server.bridge",
+        "server.missing",
+    },
+    "server.topics.subscriber": {"server.topics.event"},
     "server.webhooks": set(),
     "server.webhooks.__main__": {"server.webhooks.signing"},
     "server.webhooks.addresses": set(),

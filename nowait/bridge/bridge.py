@@ -35,6 +35,7 @@ from nowait.bridge.publisher import Publisher
 from nowait.bridge.reply_queue import ReplyQueue
 from nowait.bridge.streams import Streams
 from nowait.bridge.subscription import subscribe
+from nowait.broker import require_rabbitmq
 from nowait.budget import Budget
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
 from nowait.link.link import Link
@@ -92,7 +93,8 @@ class Bridge:
     Args:
         app: the Celery application whose broker, routes and defaults count. It should have no tasks:
             options of a registered one would be merged into each message. Its result backend has to be
-            `rpc://`, as its workers', or none, and each of its broker URLs readable; ValueError otherwise.
+            `rpc://`, as its workers', or none, and each of its broker URLs readable and RabbitMQ's; ValueError
+            otherwise.
         max_in_flight: calls that may wait at once, 1 or more, and as many other messages; above, Overloaded.
         max_streams: streams that may be read at once; above, Overloaded. Each one's call counts as in flight, too.
         timeout: seconds that a call may take when it does not say.
@@ -119,6 +121,8 @@ class Bridge:
         topology: Topology | None = None,
         source: Source | None = None,
     ) -> None:
+        if source is None:
+            require_rabbitmq(app)
         self._timeout = timeout
         self._max_body = max_body
         self._topology = topology or Topology.declared()
@@ -504,7 +508,7 @@ class Bridge:
     def _carry_out(self, effects: Iterable[Effect[Call]]) -> None:
         for effect in effects:
             if isinstance(effect, Complete):
-                effect.call.runtime = effect.runtime
+                effect.call.runtime, effect.call.worker = effect.runtime, effect.worker
                 effect.call.complete(effect.outcome)
             elif isinstance(effect, Report):
                 effect.call.report(Progress(effect.state, effect.meta))

@@ -55,11 +55,12 @@ C = TypeVar("C", bound=PendingCall)
 
 @dataclass(frozen=True)
 class Complete(Generic[C]):
-    """The call is over, with what its task returned or a BridgeError; `runtime` as in Reply."""
+    """The call is over, with what its task returned or a BridgeError; `runtime` and `worker` as in Reply."""
 
     call: C
     outcome: Any
     runtime: float | None = None
+    worker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -385,7 +386,8 @@ class Calls(Generic[C]):
         if not reply.final:
             return Report(call, reply.state, reply.result)
         self._end(call, answered=True)
-        return Complete(call, reply.result if reply.state == "SUCCESS" else reply.error(), reply.runtime)
+        outcome = reply.result if reply.state == "SUCCESS" else reply.error()
+        return Complete(call, outcome, reply.runtime, reply.worker)
 
     def _unconfirmed_since(self, moment: float) -> list[Effect[C]]:
         """Give up the calls whose messages left before that moment and are not confirmed."""

@@ -1,7 +1,5 @@
 """Which site a browser's request comes from: https://www.w3.org/TR/fetch-metadata/."""
 
-from urllib.parse import urlsplit
-
 from tornado.httputil import HTTPHeaders
 
 
@@ -15,4 +13,4 @@ def is_of_another_site(headers: HTTPHeaders) -> bool:
     if site is not None:
         return site not in ("none", "same-origin")
     origin = headers.get("Origin")
-    return origin is not None and urlsplit(origin).netloc.lower() != headers.get("Host", "").lower()
+    return origin is not None and origin.partition("://")[2].lower() != headers.get("Host", "").lower()

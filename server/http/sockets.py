@@ -7,6 +7,7 @@ from tornado.web import Finish, HTTPError
 from tornado.websocket import WebSocketHandler
 
 from server.http.handler import BaseHandler
+from server.http.sites import is_of_another_site
 
 _PING_INTERVAL = 15.0  # seconds, in which the other side has to answer
 _MAX_COMMAND = 4096  # bytes of a message of a client
@@ -33,12 +34,15 @@ class SocketHandler(BaseHandler, WebSocketHandler):
         if headers.get("Sec-WebSocket-Version") != _VERSION:
             self.set_sticky_header("Sec-WebSocket-Version", _VERSION)
             raise HTTPError(426, f"Version {_VERSION} is expected.")
-        origin = headers.get("Origin", headers.get("Sec-WebSocket-Origin"))
-        if origin is not None and not self.check_origin(origin):
-            raise HTTPError(403, "Pages of other origins get no WebSocket.")
+        if is_of_another_site(headers):
+            raise HTTPError(403, "A page of another origin opens no WebSocket.")
         connection = {option.strip().lower() for option in headers.get("Connection", "").split(",")}
         if "upgrade" not in connection or not _is_key(headers.get("Sec-WebSocket-Key", "")) or "Host" not in headers:
             raise HTTPError(400, "A whole handshake is expected.")
+
+    def check_origin(self, origin: str) -> bool:
+        """As check_upgrade(), which comes first."""
+        return not is_of_another_site(self.request.headers)
 
     def on_connection_close(self) -> None:
         self.context.in_flight.leave(self)

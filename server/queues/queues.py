@@ -14,7 +14,7 @@ from server.missing import declaring
 from server.queues.line import Line
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.25  # seconds between tries to put a message into a queue that is full
-_MARGIN = 0.5  # seconds before its deadline in which a message is not tried again: an answer is to come in time
+_LAST_TRY = 0.25  # seconds that are left for the last one: its answer is known, then
 _MAX_WAITING = 500  # producers that wait for room, each with its message of up to 64 KiB
 
 
@@ -67,8 +67,7 @@ class Queues:
         Raises QueueFull, and any other BridgeError; OutcomeUnknown and DeadlineExceeded when it may have been put.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + timeout
-        until = min(loop.time() + wait, deadline - _MARGIN)
+        deadline, until = loop.time() + timeout, loop.time() + min(wait, timeout - _LAST_TRY)
         message_id, line = new_id(), self._lines[name]
 
         async def publish() -> None:

@@ -60,7 +60,7 @@ class Session:
     def settled(self, text: str | bytes) -> Command:
         """It has written something. Raises BadCommand when that is no command, or for one that it does not hold."""
         try:
-            document = strict_json.loads(text)
+            document = strict_json.loads(text if isinstance(text, str) else text.decode())
         except ValueError as error:
             raise BadCommand("JSON is expected") from error
         if not isinstance(document, dict) or len(document) != 1:

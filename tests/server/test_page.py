@@ -86,6 +86,9 @@ async def test_without_the_demo_there_is_no_page() -> None:
         ("POST", "/jobs"),
         ("POST", "/jobs/01234567-89ab-7def-8123-456789abcdef/retry"),
         ("DELETE", "/jobs/01234567-89ab-7def-8123-456789abcdef"),
+        ("POST", "/topics/news"),
+        ("POST", "/queues/parcels/messages"),
+        ("GET", "/queues/parcels/consumer"),
     ],
 )
 async def test_pages_of_other_sites_drive_no_demo(site: str, method: str, path: str) -> None:
