@@ -26,7 +26,7 @@ class Ended:
 
 @pytest.mark.gen_test
 async def test_a_connection_that_is_lost_before_a_consumer_has_it_fails_the_consumer() -> None:
-    consumers = Consumers(Ended())
+    consumers = Consumers(Ended(), "consumers")
 
     async def consume() -> None:
         async with consumers.consume("any", 1):

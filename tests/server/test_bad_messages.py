@@ -40,7 +40,7 @@ QUERIES = {
     "/events": 400, "/events?topics=,": 400, "/events?topics=news,other": 404, "/events?topics=ne%00ws": 404,
     "/topics/other/events": 404, "/queues/other/consumer": 404, CONSUMER: 426,
     **{f"{CONSUMER}?{option}": 400 for option in (
-        "prefetch=0", "prefetch=101", "prefetch=-1", "prefetch=1e1", "prefetch=", "lease=-1", "lease=3601", "lease=nan",
+        "prefetch=0", "prefetch=101", "prefetch=-1", "prefetch=1e1", "prefetch=", "lease=-1", "lease=1501", "lease=nan",
         f"lease={'1' * 5000}",
     )},
 }  # fmt: skip
