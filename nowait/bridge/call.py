@@ -29,7 +29,7 @@ class Progress:
 
 
 class Call(asyncio.Future[Any]):
-    """A task that was sent: awaitable, and a future with `add_done_callback`.
+    """A task that was sent, or another message: awaitable, and a future with `add_done_callback`.
 
     Its result is what the task returned; its exception is one of `nowait.errors`. Cancelling it, or the
     coroutine that awaits it, ends it at once; the task may still run, its reply is dropped. `async for`

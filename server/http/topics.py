@@ -1,7 +1,7 @@
 """What the handlers of topics share."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from tornado.web import HTTPError
 
@@ -53,8 +53,8 @@ class TopicHandler(EventStream):
         return None if given is None else int(given)
 
 
-def encoded(items: Iterable[Item], kind: bytes | None = None) -> bytes:
-    """Items as server-sent events; `kind` is the type of those that are messages, None for `message`."""
+def encoded(items: Sequence[Item], kind: bytes | None = None) -> bytes:
+    """Items as server-sent events; `kind` is the type of the messages among them, None for `message`."""
     return b"".join(_encode(item, kind) for item in items)
 
 

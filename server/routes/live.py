@@ -57,7 +57,7 @@ class LiveHandler(TopicHandler, JobHandler):
                 sources += [self._events_of(job, stack.enter_context(self.context.watcher.watch(job))) for job in jobs]
                 if topics:
                     subscribed = self.context.topics.subscribe(topics, after, COMMENT_INTERVAL)
-                    sources.append(self._messages(await stack.enter_async_context(subscribed)))
+                    sources.append(_messages(await stack.enter_async_context(subscribed)))
                 async with aclosing(merged(*sources)) as events:
                     if not await self.begin_events(_RETRY):
                         return
@@ -70,12 +70,6 @@ class LiveHandler(TopicHandler, JobHandler):
         except _Lost:
             pass
         self.finish()
-
-    async def _messages(self, batches: AsyncGenerator[Sequence[Item], None]) -> AsyncGenerator[bytes, None]:
-        async for items in batches:
-            if items:
-                yield encoded(items, b"topic")
-        raise _Lost
 
     async def _events_of(self, job_id: str, watch: Watch) -> AsyncGenerator[bytes, None]:
         """The job as it is now, and whenever it has changed, until it has ended."""
@@ -95,6 +89,14 @@ class LiveHandler(TopicHandler, JobHandler):
             if job.state.final:
                 return
             await watch.changed(version, _LOOK_AGAIN)
+
+
+async def _messages(batches: AsyncGenerator[Sequence[Item], None]) -> AsyncGenerator[bytes, None]:
+    """What a subscriber gets. Raises _Lost when it gets nothing more."""
+    async for items in batches:
+        if items:
+            yield encoded(items, b"topic")
+    raise _Lost
 
 
 async def _next(events: AsyncGenerator[bytes, None]) -> bytes | None:

@@ -75,6 +75,28 @@ def _reading(event: bytes) -> int:
 
 
 @pytest.mark.gen_test
+async def test_figures_that_cannot_be_read_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    readings = iter([{"reading": 1}])
+
+    def read() -> dict[str, int]:
+        reading = next(readings, None)
+        if reading is None:
+            later = {"reading": 2}
+            readings_after.append(later)
+            if len(readings_after) < 3:
+                raise OSError("no figures")
+            return later
+        return reading
+
+    readings_after: list[dict[str, int]] = []
+    pulse = Pulse(read, _nothing, 10, 0.001)
+    with pulse.look():
+        async with aclosing(pulse.events()) as events:
+            assert [_reading(await asyncio.wait_for(anext(events), 20)) for _ in range(2)] == [1, 2]
+    assert "no figures" in caplog.text
+
+
+@pytest.mark.gen_test
 async def test_as_many_look_as_may() -> None:
     pulse = _pulse(limit=1)
     with pulse.look():

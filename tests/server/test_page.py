@@ -98,6 +98,18 @@ async def test_pages_of_other_sites_drive_no_demo(site: str, method: str, path: 
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://elsewhere.example", 403), ("null", 403), ("http://192.0.2.7:8000", 202), (None, 202)],
+)
+async def test_where_a_browser_does_not_say_the_site_its_origin_counts(origin: str | None, status: int) -> None:
+    # Over plain HTTP, to another host, browsers send no Sec-Fetch-Site.
+    headers = {"Host": "192.0.2.7:8000"} if origin is None else {"Host": "192.0.2.7:8000", "Origin": origin}
+    async with serving(FakeStore(), FakePublisher(), demo=True) as site:
+        assert (await site.post(COUNT, **headers)).code == status
+
+
+@pytest.mark.gen_test
 async def test_links_to_the_page_work_and_so_does_what_it_does_itself() -> None:
     assert (await _get("/", Sec_Fetch_Site="cross-site")).code == 200
     assert (await _get("/page/main.js", Sec_Fetch_Site="same-origin")).code == 200
