@@ -18,7 +18,7 @@ class Ended:
     def open(self) -> OpenSocket:
         ours, theirs = socket.socketpair()
         theirs.close()
-        return OpenSocket(ours, 0, 0)
+        return OpenSocket(ours, 0, 0, 0)
 
     def do(self, act: Callable[[Any], None]) -> None:
         raise NotImplementedError
