@@ -6,23 +6,14 @@ SHA256SUMS. The version is that of the tag, or what follows it. Two runs give th
 
 import argparse
 import hashlib
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from deploy.supply import ROOT
 from deploy.supply.bom import version
-
-
-def run(*command: str, cwd: Path = ROOT, **variables: str) -> str:
-    """What a command prints. Raises SystemExit, with what it has printed as the reason."""
-    done = subprocess.run(command, cwd=cwd, env={**os.environ, **variables}, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{done.stdout}{done.stderr}{' '.join(command)}: status {done.returncode}")
-    return done.stdout.strip()
+from deploy.supply.command import run
 
 
 def check(version: str) -> None:
