@@ -76,21 +76,21 @@ worker: $(VENV)/run ## One worker alone, from the settings; ARGS='-P threads -c 
 beat: $(VENV)/run ## One scheduler alone, from the settings; as many as one likes
 	$(EXEC) $(BIN)/celery -A tasks beat --loglevel INFO $(ARGS)
 
-lock: $(VENV)/lock ## Pin the newest allowed versions of all dependencies, with their hashes
+lock: $(VENV)/supply/made ## Pin the newest allowed versions of all dependencies, with their hashes
 	@for set in server worker migrate 'run server worker migrate demo' 'test server worker migrate demo test bench'; do \
 	    set -- $$set; name=$$1; [ $$# -eq 1 ] || shift; \
-	    $(VENV)/lock/bin/uv pip compile setup.cfg $$(printf -- '--extra %s ' "$$@") --upgrade --universal \
+	    $(VENV)/supply/bin/uv pip compile setup.cfg $$(printf -- '--extra %s ' "$$@") --upgrade --universal \
 	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
 	        -o $(REQUIREMENTS)/$$name.txt || exit; \
 	done
-	@printf 'celery==5.3.*\ngevent\n' | $(VENV)/lock/bin/uv pip compile - --upgrade --universal \
+	@printf 'celery==5.3.*\ngevent\n' | $(VENV)/supply/bin/uv pip compile - --upgrade --universal \
 	    --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
 	    -o $(REQUIREMENTS)/celery-5.3.txt
-	@printf 'setuptools>=64\nsetuptools-scm>=10\n' | $(VENV)/lock/bin/uv pip compile - --upgrade --universal \
+	@printf 'setuptools>=64\nsetuptools-scm>=10\n' | $(VENV)/supply/bin/uv pip compile - --upgrade --universal \
 	    --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
 	    -o $(REQUIREMENTS)/build.txt
 	@for folder in $(APART); do \
-	    $(VENV)/lock/bin/uv pip compile $$folder/requirements.in --upgrade --universal \
+	    $(VENV)/supply/bin/uv pip compile $$folder/requirements.in --upgrade --universal \
 	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
 	        -o $$folder/requirements.txt || exit; \
 	done
@@ -118,13 +118,9 @@ $(VENV)/celery-5.3/made: $(REQUIREMENTS)/celery-5.3.txt $(VENV)/made
 	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
 
-# What looks at dependencies, and makes releases.
+# What pins dependencies, looks at them, and makes releases.
 $(VENV)/supply/made: deploy/supply/requirements.txt $(VENV)/made
-	@echo 'installing what releases are made with into $(@D)'
+	@echo 'installing what dependencies are pinned with into $(@D)'
 	@$(BIN)/python -m venv $(@D)
 	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
-
-$(VENV)/lock: $(VENV)/made
-	@$(BIN)/python -m venv $@
-	@$@/bin/pip --disable-pip-version-check --quiet install uv

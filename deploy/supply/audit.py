@@ -104,7 +104,7 @@ def audit(files: Sequence[Path], first_within: float = _FIRST) -> Report:
         one.write(f"{first}\n")
         one.flush()
         if not look_up([Path(one.name)], first_within).known:
-            raise Unreachable(f"{first} is unknown to it")
+            raise Unreachable(f"the service does not know {first}")
     return look_up(files, _ALL)
 
 
