@@ -40,7 +40,7 @@ platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; 
 
 # The tests of a file share what they stand on. The last part measures times: nothing runs beside it.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened; and the audit, where that is possible
-	@$(VENV)/supply/bin/python -m deploy.supply.audit --if-reachable
+	@setpriv --pdeathsig TERM $(VENV)/supply/bin/python -m deploy.supply.audit --if-reachable
 	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) $(if $(PARALLEL),--dist loadfile) --part long
 	$(EXEC) $(BIN)/python -m pytest --part alone
 
