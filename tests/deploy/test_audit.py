@@ -90,16 +90,15 @@ def audit(url: str, *arguments: str | Path) -> tuple[int, str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=100,
     )
     return ran.returncode, ran.stdout
 
 
 def test_the_audit_finds_what_is_known(service: str, pinned: Path) -> None:
-    command = ("--if-reachable", "--first-within", "60", pinned)
-    assert audit(service, *command) == (0, "audit: packages without a known vulnerability: 1\n")
     pinned.write_text(f"{pinned.read_text()}tornado==6.6.1 --hash=sha256:{64 * '0'}\n")
-    assert audit(service, *command) == (1, f"audit: tornado 6.6.1: {FLAW}, fixed in 6.6.2\n")
+    found = f"audit: tornado 6.6.1: {FLAW}, fixed in 6.6.2\n"
+    assert audit(service, "--if-reachable", "--first-within", "60", pinned) == (1, found)
 
 
 def test_a_service_out_of_reach_costs_seconds_and_a_line(pinned: Path) -> None:
