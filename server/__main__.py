@@ -8,6 +8,7 @@ import sys
 
 from celery import Celery
 
+import nowait
 from nowait.bridge import Bridge
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.systemd import Notifier
@@ -76,6 +77,7 @@ def main() -> int:
         epilog="Settings, from the environment:\n" + Settings.describe(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"nowait {nowait.__version__}")
     parser.add_argument(_ONE_OF_SEVERAL, action="store_true", help=argparse.SUPPRESS)
     one_of_several = parser.parse_args().one_of_several
     settings = Settings.load()

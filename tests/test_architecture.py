@@ -185,8 +185,8 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.worker.unsettled": {"nowait.amqp.methods", "nowait.messages.outbound"},
     "server": set(),
     "server.__main__": {
-        "celery", "nowait.bridge", "nowait.messages.limits", "nowait.systemd", "nowait.topology", "server.app",
-        "server.lifecycle", "server.processes", "server.settings",
+        "celery", "nowait", "nowait.bridge", "nowait.messages.limits", "nowait.systemd", "nowait.topology",
+        "server.app", "server.lifecycle", "server.processes", "server.settings",
     },
     "server.app": {
         "tornado", "nowait.link.depths", "nowait.topology", "server.bridge", "server.catalogue", "server.comparison",
