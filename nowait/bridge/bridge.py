@@ -427,6 +427,7 @@ class Bridge:
         message = make((call.lifetime or call.deadline) - now)
         if self._max_body is not None and len(message.body) > self._max_body:
             raise MessageTooLarge(f"{len(message.body)} bytes, {self._max_body} are allowed")
+        call.destination = message.routing_key
         try:
             return link.frames(message)
         except PropertiesTooLarge as error:

@@ -31,11 +31,11 @@ from nowait.errors import (
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.messages.reply import MalformedReply, Reply, read_reply
 
-_REMEMBERED = 10_000  # ended calls whose late replies are distinguished from unknown ones
+_REMEMBERED = 10_000  # ended calls whose late replies are distinguished from unknown ones; destinations of messages
 _CONFIRM_TIMEOUT = 5.0  # seconds
-# Seconds that a new link may refuse all that is sent; doubled each time. A channel of RabbitMQ 3 that first publishes
-# to a quorum queue while that elects a leader refuses for good, another channel does not. A queue that is full, too:
-# the nack of a message that was to be bounded does not count.
+# Seconds that a new link may refuse all that is sent to a queue; doubled each time. A channel of RabbitMQ 3 that first
+# publishes to a quorum queue while that elects a leader refuses for good, another channel does not. A queue that is
+# full, too: the nack of a message that was to be bounded does not count.
 _FIRST_PATIENCE, _LAST_PATIENCE = 0.5, 60.0
 _MAX_UNACKNOWLEDGED = 1024 * 1024  # bytes of replies that wait for the next probe to be acknowledged
 
@@ -49,6 +49,7 @@ class PendingCall(Protocol):
     expects_reply: bool  # False when the broker's confirm is the answer
     encoded: bool  # the result is to be an Encoded
     bounded: bool  # a nack is that of a full queue
+    destination: str  # the routing key of the message that was published last
     confirmed: bool  # the broker has the message that was published last
     link: int  # the number of the link that it was published on, or found to be safe on since
 
@@ -152,7 +153,8 @@ class Calls(Generic[C]):
         self._link = 0
         self._probe: Probe | None = None
         self._connected_at = 0.0
-        self._accepts: bool | None = None  # a message of a call was confirmed; False: refused, as all others
+        # By routing key, whether a message was confirmed on this link; False: refused, as all others.
+        self._accepts: dict[str, bool] = {}
         self._patience = _FIRST_PATIENCE
         self._last_tag = 0
         self._outstanding: OrderedDict[int, tuple[C | None, float]] = OrderedDict()  # not confirmed, by their tags
@@ -221,7 +223,7 @@ class Calls(Generic[C]):
         """A link came up: tags and tick() start anew."""
         self._link += 1
         self._probe = Probe(now)
-        self._connected_at, self._accepts = now, None
+        self._connected_at, self._accepts = now, {}
         self._last_tag = 0
         self._outstanding.clear()
         self._intact_since = self._link
@@ -246,7 +248,7 @@ class Calls(Generic[C]):
         effects: list[Effect[C]] = []
         for call in self._settled(event.tag, event.multiple):
             if event.acked or not call.bounded:
-                self._accepts = event.acked or self._accepts is True
+                self._note_acceptance(call.destination, event.acked)
             if self._waiting.get(call.id) is not call:
                 continue
             if not event.acked:
@@ -302,16 +304,26 @@ class Calls(Generic[C]):
         step = self._probe.tick(now, last_received, unblocked_at is None)
         if step == "give up":
             effects.append(GiveUp(f"nothing received for {now - last_received:.1f} s"))
-        elif step == "send" and self._accepts is False and now >= self._connected_at + self._patience:
+        elif step == "send" and self._refuses and now >= self._connected_at + self._patience:
             self._patience = min(2 * self._patience, _LAST_PATIENCE)
-            effects.append(GiveUp("every message was refused"))
+            effects.append(GiveUp("every message for a queue was refused"))
         elif step == "send":
-            self._patience = _FIRST_PATIENCE if self._accepts else self._patience
+            self._patience = _FIRST_PATIENCE if self._accepts and not self._refuses else self._patience
             # What waited for an alarm to end gets its time from then on.
             if unblocked_at is not None and now - unblocked_at > _CONFIRM_TIMEOUT:
                 effects += self._unconfirmed_since(now - _CONFIRM_TIMEOUT)
             effects.append(SendProbe(self._probe_id))
         return effects
+
+    def _note_acceptance(self, destination: str, acked: bool) -> None:
+        # Routing keys may be many, where they are no queues' names.
+        if destination in self._accepts or len(self._accepts) < _REMEMBERED:
+            self._accepts[destination] = acked or self._accepts.get(destination, False)
+
+    @property
+    def _refuses(self) -> bool:
+        """True when this link has refused all messages for one destination."""
+        return False in self._accepts.values()
 
     @property
     def _probe_id(self) -> str:

@@ -45,6 +45,14 @@ class Consumer(LeanConsumer):
     qos: Any
     event_dispatcher: Any
 
+    class Blueprint(LeanConsumer.Blueprint):
+        """Celery's steps, but for the one that declares queues of its own, whatever the broker has."""
+
+        default_steps = [
+            "nowait.worker.delayed_delivery:DelayedDelivery" if step.endswith(":DelayedDelivery") else step
+            for step in LeanConsumer.Blueprint.default_steps
+        ]
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         app = kwargs["app"]
         self._topology: Topology = app.conf.get("nowait_topology", Topology.declared())

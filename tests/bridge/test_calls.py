@@ -33,6 +33,7 @@ class SomeCall:
     expects_reply: bool = True
     encoded: bool = False
     bounded: bool = False
+    destination: str = "tasks"
     confirmed: bool = False
     link: int = 0
 
@@ -266,6 +267,15 @@ def test_a_link_that_refuses_all_messages_is_given_up_and_the_next_one_has_more_
     for moment in (1.0, 1.6):
         probe_back(table, probe(table, moment), moment)
     (effect,) = table.tick(2.2, last_received=2.2, unblocked_at=0.0)
+    assert isinstance(effect, GiveUp)
+
+
+def test_a_link_that_refuses_all_messages_for_one_queue_is_given_up() -> None:
+    table = connected(SomeCall("a"), SomeCall("b", destination="jobs"))
+    table.confirmed(Confirmed(1, False, acked=False))
+    table.confirmed(Confirmed(2, False, acked=True))
+    probe_back(table, probe(table, 0.0), 0.0)
+    (effect,) = table.tick(0.6, last_received=0.6, unblocked_at=0.0)
     assert isinstance(effect, GiveUp)
 
 
