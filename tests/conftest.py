@@ -42,6 +42,7 @@ LONG = (
     "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py", "tests/server/test_jobs_routes.py",
     "tests/server/test_job_events.py", "tests/server/test_schedules_routes.py", "tests/server/test_schedules_store.py",
     "tests/server/test_job_ends.py", "tests/schedules/test_beat.py", "tests/webhooks/test_deliverer.py",
+    "tests/kubernetes",
 )  # fmt: skip
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
 LONG_POOLS = {"gevent", "solo"}

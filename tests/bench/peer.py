@@ -1,15 +1,13 @@
 """This bridge and every other way to await a task, each as a server and a worker: the task returns its argument."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local.errors import LocalError
 from deploy.local.process import Process, free_port, listens
-from tests import programs
+from tests import environments, programs
 from tests.bench.site import OURS, ROOT, STOCK, THREADS, Kind, Site
 from tests.bench.tools import wrk
 from tests.http import fetch
@@ -60,20 +58,10 @@ def environment(name: str) -> Path:
 
     Raises Missing.
     """
-    folder, made = ENVIRONMENTS / name, ENVIRONMENTS / name / "made"
-    wanted = FOLDER / name / "requirements.txt"
-    if not made.exists() or made.stat().st_mtime < wanted.stat().st_mtime:
-        print(f"installing {name} into {folder.relative_to(ROOT)}", flush=True)
-        pip = [str(folder / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        for command in (
-            [sys.executable, "-m", "venv", "--clear", str(folder)],
-            [*pip, "install", "--require-hashes", "-r", str(wanted)],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode != 0:
-                raise Missing(f"it cannot be installed: {(done.stdout + done.stderr).strip()[-300:]}")
-        made.touch()
-    return folder / "bin"
+    try:
+        return environments.environment(ENVIRONMENTS / name, FOLDER / name / "requirements.txt")
+    except LocalError as error:
+        raise Missing(str(error)) from error
 
 
 def await_ready(process: Process, ready: Callable[[], bool]) -> None:
