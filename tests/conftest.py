@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
 # Real waiting, whole stacks, brokers of their own. These measure times: one process runs them, and nothing beside it.
-ALONE = ("tests/faults", "tests/bench")
+ALONE = ("tests/faults", "tests/bench", "tests/capacity/test_real.py")
 # These take as long, but others beside them are no matter; the tests of a file share what they stand on.
 LONG = (
     "tests/faults/jobs", "tests/docs/project", "tests/deploy/test_run.py", "tests/test_suite.py",
