@@ -34,7 +34,7 @@ async def test_it_serves_and_waits_as_the_simulation_has_it(services: Services, 
         # for the broker, which takes longer on a busy machine.
         turn = (flooded.seconds - bound) * site.threads / 60
         rate = LOAD * workers * site.threads / (MEAN + turn)
-        measured = await ask(url, list(poisson(rate, 8.0, MEAN, seed=workers)))
+        measured = await ask(url, list(poisson(rate, 6.0, MEAN, seed=workers)))
         simulated = simulate(site, [(sent, run + turn) for sent, run in measured.requests])
         for part in (0.5, 0.9, 0.99):
             real, model = quantile(measured.waits, part), quantile(simulated.waits, part)
