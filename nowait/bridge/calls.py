@@ -155,6 +155,7 @@ class Calls(Generic[C]):
         self._connected_at = 0.0
         # By routing key, whether a message was confirmed on this link; False: refused, as all others.
         self._accepts: dict[str, bool] = {}
+        self._suspects: set[str] = set()  # for which links were given up, and that have accepted nothing since
         self._patience = _FIRST_PATIENCE
         self._last_tag = 0
         self._outstanding: OrderedDict[int, tuple[C | None, float]] = OrderedDict()  # not confirmed, by their tags
@@ -304,11 +305,12 @@ class Calls(Generic[C]):
         step = self._probe.tick(now, last_received, unblocked_at is None)
         if step == "give up":
             effects.append(GiveUp(f"nothing received for {now - last_received:.1f} s"))
-        elif step == "send" and self._refuses and now >= self._connected_at + self._patience:
+        elif step == "send" and self._refusing and now >= self._connected_at + self._patience:
             self._patience = min(2 * self._patience, _LAST_PATIENCE)
+            self._suspects.update(self._refusing)
             effects.append(GiveUp("every message for a queue was refused"))
         elif step == "send":
-            self._patience = _FIRST_PATIENCE if self._accepts and not self._refuses else self._patience
+            self._patience = self._patience if self._suspects else _FIRST_PATIENCE
             # What waited for an alarm to end gets its time from then on.
             if unblocked_at is not None and now - unblocked_at > _CONFIRM_TIMEOUT:
                 effects += self._unconfirmed_since(now - _CONFIRM_TIMEOUT)
@@ -316,14 +318,16 @@ class Calls(Generic[C]):
         return effects
 
     def _note_acceptance(self, destination: str, acked: bool) -> None:
+        if acked:
+            self._suspects.discard(destination)
         # Routing keys may be many, where they are no queues' names.
         if destination in self._accepts or len(self._accepts) < _REMEMBERED:
             self._accepts[destination] = acked or self._accepts.get(destination, False)
 
     @property
-    def _refuses(self) -> bool:
-        """True when this link has refused all messages for one destination."""
-        return False in self._accepts.values()
+    def _refusing(self) -> list[str]:
+        """The destinations for which this link has refused all messages."""
+        return [destination for destination, accepts in self._accepts.items() if not accepts]
 
     @property
     def _probe_id(self) -> str:
