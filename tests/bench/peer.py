@@ -7,13 +7,13 @@ from pathlib import Path
 
 from deploy.local.errors import LocalError
 from deploy.local.process import Process, free_port, listens
-from tests import environments, programs
-from tests.bench.site import OURS, ROOT, STOCK, THREADS, Kind, Site
+from tests import programs
+from tests.bench.site import OURS, STOCK, THREADS, Kind, Site
 from tests.bench.tools import wrk
+from tests.environments import NotInstalled, programs_of
 from tests.http import fetch
 
 FOLDER = Path(__file__).parent / "peers"
-ENVIRONMENTS = ROOT / ".venv" / "peers"
 # The sides, by what they are called on the command line.
 TITLES = {
     "lean": "this bridge, Nowait's worker",
@@ -54,13 +54,10 @@ class Side:
 
 
 def environment(name: str) -> Path:
-    """The folder of the programs of a peer's environment, which is made when it is not there.
-
-    Raises Missing.
-    """
+    """The folder of the programs of a peer's environment. Raises Missing."""
     try:
-        return environments.environment(ENVIRONMENTS / name, FOLDER / name / "requirements.txt")
-    except LocalError as error:
+        return programs_of(f"peers/{name}", FOLDER / name / "requirements.txt")
+    except NotInstalled as error:
         raise Missing(str(error)) from error
 
 

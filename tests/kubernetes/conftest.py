@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.errors import LocalError
 from tests.conftest import ROOT
-from tests.environments import environment
+from tests.environments import NotInstalled, programs_of
 from tests.kubernetes.kinds import KINDS
 from tests.kubernetes.kustomize import kustomize
 from tests.kubernetes.rendered import Document, Rendered
@@ -50,8 +50,8 @@ class Validation:
 def validation() -> Validation:
     """Validates files."""
     try:
-        return Validation(environment(ROOT / ".venv/kubernetes", REQUIREMENTS))
-    except LocalError as error:
+        return Validation(programs_of("kubernetes", REQUIREMENTS))
+    except NotInstalled as error:
         pytest.skip(f"kubernetes-validate: {error}")
 
 

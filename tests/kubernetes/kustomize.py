@@ -1,5 +1,6 @@
 """kustomize, which Debian 12 does not have: of Debian 13, unpacked and not installed."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -7,7 +8,6 @@ from pathlib import Path
 
 from deploy.local.errors import LocalError
 from tests.conftest import ROOT
-from tests.environments import alone
 
 _FOLDER = ROOT / ".local" / "kustomize"
 _SOURCE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main\n"
@@ -21,7 +21,10 @@ def kustomize() -> str:
     if found := shutil.which("kustomize"):
         return found
     program = _FOLDER / "usr/bin/kustomize"
-    with alone(_FOLDER):
+    _FOLDER.parent.mkdir(exist_ok=True)
+    # Tests that run side by side may both be the first.
+    with _FOLDER.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
         if not program.exists():
             _fetch(_FOLDER)
     return str(program)
