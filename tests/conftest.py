@@ -35,6 +35,7 @@ BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 ALONE = (
     "tests/bench", "tests/faults/test_database.py", "tests/faults/test_load.py", "tests/faults/test_readers.py",
     "tests/faults/test_streams.py", "tests/faults/test_subscribers.py", "tests/faults/test_workers.py",
+    "tests/capacity/test_real.py",
 )  # fmt: skip
 # Real waiting, whole stacks, brokers of their own. Others beside them are no matter; the tests of a file share what
 # they stand on.
@@ -47,6 +48,7 @@ LONG = (
     "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py", "tests/server/test_jobs_routes.py",
     "tests/server/test_job_events.py", "tests/server/test_schedules_routes.py", "tests/server/test_schedules_store.py",
     "tests/server/test_job_ends.py", "tests/schedules/test_beat.py", "tests/webhooks/test_deliverer.py",
+    "tests/kubernetes",
 )  # fmt: skip
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
 LONG_POOLS = {"gevent", "solo"}

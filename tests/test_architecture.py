@@ -151,6 +151,7 @@ ALLOWED: dict[str, set[str]] = {
         "amqp", "celery", "kombu", "nowait.messages.limits", "nowait.messages.validation", "nowait.topology",
         "nowait.worker.answers", "nowait.worker.publisher",
     },
+    "nowait.worker.delayed_delivery": {"celery", "nowait.topology"},
     "nowait.worker.events": set(),
     "nowait.worker.frames": {"nowait.amqp.frames"},
     "nowait.worker.hub": set(),

@@ -444,6 +444,7 @@ class Bridge:
         """The message of a call, for the wire. Raises as send_task(), and MessageTooLarge."""
         message = make((call.lifetime or call.deadline) - now)
         self._check_size(message.body)
+        call.destination = message.routing_key
         try:
             return link.frames(message)
         except PropertiesTooLarge as error:

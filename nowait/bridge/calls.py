@@ -30,10 +30,11 @@ from nowait.errors import (
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.messages.reply import MalformedReply, Reply, read_reply
 
-_REMEMBERED = 10_000  # ended calls whose late replies are distinguished from unknown ones
+_REMEMBERED = 10_000  # ended calls whose late replies are distinguished from unknown ones; destinations of messages
 _CONFIRM_TIMEOUT = 5.0  # seconds
-# Seconds that a new link may refuse all that is sent; doubled each time. A channel of RabbitMQ 3 that first publishes
-# to a quorum queue while that elects a leader refuses for good, another channel does not. A queue that is full, too.
+# Seconds that a new link may refuse all that is sent to a queue; doubled each time. A channel of RabbitMQ 3 that first
+# publishes to a quorum queue while that elects a leader refuses for good, another channel does not. A queue that is
+# full, too.
 _FIRST_PATIENCE, _LAST_PATIENCE = 0.5, 60.0
 _MAX_UNACKNOWLEDGED = 1024 * 1024  # bytes of replies that wait for the next probe to be acknowledged
 
@@ -46,6 +47,7 @@ class PendingCall(Protocol):
     idempotent: bool  # the task may run twice
     expects_reply: bool  # False when the broker's confirm is the answer
     encoded: bool  # the result is to be an Encoded
+    destination: str  # the routing key of the message that was published last
     confirmed: bool  # the broker has the message that was published last
     link: int  # the number of the link that it was published on, or found to be safe on since
 
@@ -150,7 +152,9 @@ class Calls(Generic[C]):
         self._link = 0
         self._probe: Probe | None = None
         self._connected_at = 0.0
-        self._accepts: bool | None = None  # a message of a call was confirmed; False: refused, as all others
+        # By routing key, whether a message was confirmed on this link; False: refused, as all others.
+        self._accepts: dict[str, bool] = {}
+        self._suspects: set[str] = set()  # for which links were given up, and that have accepted nothing since
         self._patience = _FIRST_PATIENCE
         self._confirms: Confirms[C | None] = Confirms()  # None for a probe
         self._intact_since = 0  # the earliest link since which the broker has not restarted
@@ -217,7 +221,7 @@ class Calls(Generic[C]):
         """A link came up: tags and tick() start anew."""
         self._link += 1
         self._probe = Probe(now)
-        self._connected_at, self._accepts = now, None
+        self._connected_at, self._accepts = now, {}
         self._confirms = Confirms()
         self._intact_since = self._link
         self._held_tag, self._unacknowledged, self._unacknowledged_bytes = 0, [], 0
@@ -242,7 +246,7 @@ class Calls(Generic[C]):
         for call in self._confirms.settled(event.tag, event.multiple):
             if call is None:
                 continue
-            self._accepts = event.acked or self._accepts is True
+            self._note_acceptance(call.destination, event.acked)
             if self._waiting.get(call.id) is not call:
                 continue
             if not event.acked:
@@ -297,16 +301,29 @@ class Calls(Generic[C]):
         step = self._probe.tick(now, last_received, unblocked_at is None)
         if step == "give up":
             effects.append(GiveUp(f"nothing received for {now - last_received:.1f} s"))
-        elif step == "send" and self._accepts is False and now >= self._connected_at + self._patience:
+        elif step == "send" and self._refusing and now >= self._connected_at + self._patience:
             self._patience = min(2 * self._patience, _LAST_PATIENCE)
-            effects.append(GiveUp("every message was refused"))
+            self._suspects.update(self._refusing)
+            effects.append(GiveUp("every message for a queue was refused"))
         elif step == "send":
-            self._patience = _FIRST_PATIENCE if self._accepts else self._patience
+            self._patience = self._patience if self._suspects else _FIRST_PATIENCE
             # What waited for an alarm to end gets its time from then on.
             if unblocked_at is not None and now - unblocked_at > _CONFIRM_TIMEOUT:
                 effects += self._unconfirmed_since(now - _CONFIRM_TIMEOUT)
             effects.append(SendProbe(self._probe_id))
         return effects
+
+    def _note_acceptance(self, destination: str, acked: bool) -> None:
+        if acked:
+            self._suspects.discard(destination)
+        # Routing keys may be many, where they are no queues' names.
+        if destination in self._accepts or len(self._accepts) < _REMEMBERED:
+            self._accepts[destination] = acked or self._accepts.get(destination, False)
+
+    @property
+    def _refusing(self) -> list[str]:
+        """The destinations for which this link has refused all messages."""
+        return [destination for destination, accepts in self._accepts.items() if not accepts]
 
     @property
     def _probe_id(self) -> str:

@@ -31,6 +31,7 @@ class SomeCall:
     idempotent: bool = False
     expects_reply: bool = True
     encoded: bool = False
+    destination: str = "tasks"
     confirmed: bool = False
     link: int = 0
 
@@ -265,6 +266,37 @@ def test_a_link_that_refuses_all_messages_is_given_up_and_the_next_one_has_more_
         probe_back(table, probe(table, moment), moment)
     (effect,) = table.tick(2.2, last_received=2.2, unblocked_at=0.0)
     assert isinstance(effect, GiveUp)
+
+
+def test_a_link_that_refuses_all_messages_for_one_queue_is_given_up() -> None:
+    table = connected(SomeCall("a"), SomeCall("b", destination="jobs"))
+    table.confirmed(Confirmed(1, False, acked=False))
+    table.confirmed(Confirmed(2, False, acked=True))
+    probe_back(table, probe(table, 0.0), 0.0)
+    (effect,) = table.tick(0.6, last_received=0.6, unblocked_at=0.0)
+    assert isinstance(effect, GiveUp)
+
+
+def test_a_queue_that_goes_on_refusing_ends_links_ever_less_often_whatever_others_accept() -> None:
+    table: Calls[SomeCall] = Calls(10)
+    lives = []
+    for number in range(4):
+        table.connected(0.0)
+        other, refused = SomeCall(f"other {number}", destination="jobs"), SomeCall(f"refused {number}")
+        for call in (other, refused):
+            table.add(call)
+            table.published(call, 0.0)
+        table.confirmed(Confirmed(1, False, acked=True))
+        probe_back(table, probe(table, 0.0), 0.0)
+        table.confirmed(Confirmed(2, False, acked=False))
+        now = 0.5
+        while isinstance((effect := table.tick(now, now, 0.0)[0]), SendProbe):
+            table.published(None, now)
+            probe_back(table, effect.correlation_id, now)
+            now += 0.5
+        assert isinstance(effect, GiveUp)
+        lives.append(now)
+    assert lives == [0.5, 1.0, 2.0, 4.0]
 
 
 @pytest.mark.parametrize("confirms", [[], [True, False], [False, True]])
