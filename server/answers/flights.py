@@ -3,15 +3,15 @@
     a caller ──▶ a call of the same key is under way, and was given time enough ──▶ it waits for that one
                  else ──▶ a call of its own, for which the next ones wait
 
-A call is given the time of the caller that it was sent for. One with more time than that joins it all the same, within
-a tenth: it is the time since the last request of the same kind in which the list of queries was fetched, and the like.
-So nobody's time ends with a call that was given less of it: where its callers have time left, it is sent again.
+A call is given the time of the caller that it was sent for. Others join it that have as much time, or up to a tenth
+more: of requests that came at once, each has a little more or less left. Nobody's time ends with a call that was given
+less: where its callers have time left, it is sent again.
 """
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-# The part of a caller's time that a call has to have been given for it to be waited for.
+# The part of a caller's time that a call has to have been given to be joined.
 _ENOUGH = 0.9
 
 K = TypeVar("K", bound=Hashable)

@@ -1,8 +1,8 @@
 """When two answers are the same. No I/O."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
+from sys import getsizeof
 from typing import Any
 
 from server.query import Query
@@ -16,7 +16,7 @@ class AnswerKey:
         owner: who asks.
         query: the query's name.
         revision: of the query, as the workers list it.
-        parameters: all of its parameters, as JSON; 1, 1.0, "1" and true are four different values.
+        parameters: all of its parameters, as text: 1, 1.0, "1" and True are four different values.
     """
 
     owner: str
@@ -28,10 +28,9 @@ class AnswerKey:
     def of(cls, owner: str, query: Query, parameters: Mapping[str, Any]) -> "AnswerKey":
         """That of a call with these parameters; those that are left out have their defaults."""
         bound = {**query.parameters.defaults, **parameters}
-        return cls(owner, query.name, query.revision, json.dumps(bound, sort_keys=True))
+        return cls(owner, query.name, query.revision, repr(sorted(bound.items())))
 
     @property
     def size(self) -> int:
         """Bytes."""
-        # The JSON is ASCII.
-        return len(self.parameters) + 4 * (len(self.owner) + len(self.query) + len(self.revision))
+        return sum(map(getsizeof, astuple(self)))

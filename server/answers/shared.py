@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from copy import copy
+from functools import partial
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -19,10 +20,12 @@ from server.answers.key import AnswerKey
 _PART = 256 * 1024  # bytes of an answer that are read before others on the loop have their turn
 _AT_ONCE = 10  # callers that are given their answer before that
 
-# Sends a call, with the seconds that it is given.
+_DONE = object()
+
+# Sends a call for an Encoded, with the seconds that it is given.
 Send = Callable[[float], Call]
-# Done when its caller is to have its answer.
-_Ready: TypeAlias = "asyncio.Future[None]"
+_Awaited: TypeAlias = "asyncio.Future[Answer]"
+_Flight: TypeAlias = Flight[AnswerKey, _Awaited]
 
 
 class SharedCalls:
@@ -43,8 +46,8 @@ class SharedCalls:
         self.joined = 0
         self._keep = keep
         self._clock = clock
-        self._flights: Flights[AnswerKey, _Ready] = Flights()
-        self._calls: dict[Flight[AnswerKey, _Ready], _SharedCall] = {}
+        self._flights: Flights[AnswerKey, _Awaited] = Flights()
+        self._calls: dict[_Flight, _SharedCall] = {}
 
     def __len__(self) -> int:
         """Calls that somebody waits for, or writes the answer of."""
@@ -69,124 +72,147 @@ class SharedCalls:
         Args:
             key: of what is called.
             deadline: until when the caller waits.
-            send: sends the call, where there is none to join; it has to be one for an Encoded.
+            send: sends the call, where there is none to join; what it raises is raised here.
             lifetime: seconds in which its answer may be given again; 0 for none.
             alone: no call is joined that was sent before.
             kept: False for an answer that may not be kept here.
         """
-        ready: _Ready = asyncio.get_running_loop().create_future()
-        flight, new = self._flights.board(key, ready, deadline.at, time.monotonic(), alone)
+        loop = asyncio.get_running_loop()
+        awaited: _Awaited = loop.create_future()
+        flight, new = self._flights.board(key, awaited, deadline.at, time.monotonic(), alone)
         if new:
-            call = self._calls[flight] = _SharedCall(key, send, lifetime, self._clock)
-            call.task = asyncio.create_task(self._run(flight, call, kept), name="shared call")
+            self._calls[flight] = _SharedCall(key, send, lifetime, kept)
         else:
-            call = self._calls[flight]
             self.joined += 1
+        call = self._calls[flight]
+        late = DeadlineExceeded("there was no answer in time")
+        timer = loop.call_later(deadline.remaining(), _give, awaited, late)
         try:
-            yield Seat(call, ready, deadline, joined=not new)
+            if new:
+                self._send(flight, call, flight.given)
+            yield Seat(call, awaited, joined=not new)
         finally:
-            if self._flights.leave(flight, ready):
+            timer.cancel()
+            if self._flights.leave(flight, awaited):
                 self._calls.pop(flight).end()
 
-    async def _run(self, flight: Flight[AnswerKey, _Ready], call: "_SharedCall", kept: bool) -> None:
-        left: float | None = flight.given
-        while left is not None:
-            timed_out = not await call.run(left)
-            left = self._flights.timed_out(flight, time.monotonic()) if timed_out else None
+    def _send(self, flight: _Flight, shared: "_SharedCall", seconds: float) -> None:
+        shared.asked = self._clock()
+        shared.call = shared.send(seconds)
+        shared.call.add_done_callback(partial(self._ended, flight, shared))
+
+    def _ended(self, flight: _Flight, shared: "_SharedCall", call: Call) -> None:
+        """The call has ended: it is sent again, or its callers go on."""
+        error = None if call.cancelled() else call.exception()
+        if not flight.deadlines:
+            return
+        if isinstance(error, DeadlineExceeded):
+            left = self._flights.timed_out(flight, time.monotonic())
+            if left is not None:
+                self._send(flight, shared, left)
+                return
         self._flights.land(flight)
-        if kept and call.answer is not None and call.answer.lifetime:
-            self._keep(call.answer)
-        for number, ready in enumerate([*flight.deadlines], 1):
-            if not ready.done():
-                ready.set_result(None)
+        steps = self._finish(flight, shared, call)
+        # Most answers are one step.
+        if next(steps, _DONE) is not _DONE:
+            shared.finishing = asyncio.get_running_loop().create_task(_in_turns(steps), name="shared call")
+
+    def _finish(self, flight: _Flight, shared: "_SharedCall", call: Call) -> Iterator[None]:
+        """Have the callers go on, in steps that are all short."""
+        error = call.exception()
+        outcome = error if isinstance(error, Exception) else (yield from shared.read(call, self._clock()))
+        if isinstance(outcome, Answer) and outcome.lifetime and shared.kept:
+            self._keep(outcome)
+        for number, awaited in enumerate([*flight.deadlines], 1):
+            _give(awaited, outcome)
             if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)
+                yield
+
+
+async def _in_turns(steps: Iterator[None]) -> None:
+    """Take steps, others on the loop in between."""
+    await asyncio.sleep(0)
+    for _ in steps:
+        await asyncio.sleep(0)
+
+
+def _give(awaited: _Awaited, outcome: Answer | Exception) -> None:
+    """Have a caller go on, unless it has left or gone on before."""
+    if awaited.done():
+        return
+    if isinstance(outcome, Exception):
+        # Another one for each, as what was raised knows all frames that it went through.
+        awaited.set_exception(copy(outcome))
+        awaited.exception()  # who leaves at this moment does not look at it
+    else:
+        awaited.set_result(outcome)
 
 
 class Seat:
     """The place of one caller.
 
     Attributes:
-        joined: it waits for the call of another one.
+        answer: awaits the answer; fails with what the call has failed with, or DeadlineExceeded when there is none in
+            time.
+        joined: it is that of a call for another one.
     """
 
-    def __init__(self, call: "_SharedCall", ready: _Ready, deadline: Deadline, joined: bool) -> None:
+    def __init__(self, call: "_SharedCall", answer: _Awaited, joined: bool) -> None:
         self._call = call
-        self._ready = ready
-        self._deadline = deadline
+        self.answer = answer
         self.joined = joined
 
     @property
     def runtime(self) -> float | None:
         """Seconds that the task ran; None when the worker did not say, or it was not this caller's."""
-        return None if self.joined else self._call.runtime
-
-    async def answer(self) -> Answer:
-        """The answer. Raises what the call has failed with, and DeadlineExceeded when there is none in time."""
-        done, _ = await asyncio.wait([self._ready], timeout=self._deadline.remaining())
-        if not done:
-            raise DeadlineExceeded("there was no answer in time")
-        return self._call.outcome()
+        return None if self.joined else getattr(self._call.call, "runtime", None)
 
 
 class _SharedCall:
-    """A call, what has come of it, and the bytes that it holds.
+    """A call, and the bytes that it holds.
 
     Attributes:
-        answer: once there is one.
-        runtime: seconds that its task ran; None when the worker did not say, or not yet.
-        task: what runs it.
+        send, kept: as in `SharedCalls.join`.
+        call: as it was sent last; None before that.
+        asked: when that was.
+        finishing: has its callers go on, where that takes its time.
     """
 
-    task: "asyncio.Task[None]"
-
-    def __init__(self, key: AnswerKey, send: Send, lifetime: float, clock: Callable[[], float]) -> None:
-        self.answer: Answer | None = None
-        self.runtime: float | None = None
+    def __init__(self, key: AnswerKey, send: Send, lifetime: float, kept: bool) -> None:
+        self.send = send
+        self.kept = kept
+        self.call: Call | None = None
+        self.asked = 0.0
+        self.finishing: asyncio.Task[None] | None = None
         self._key = key
-        self._send = send
         self._lifetime = lifetime
-        self._clock = clock
         self._value: Encoded | None = None
-        self._error: Exception | None = None
 
-    async def run(self, seconds: float) -> bool:
-        """Send it, with that time, and wait for what comes of it; False for the end of its time."""
-        asked = self._clock()
-        try:
-            call = self._send(seconds)
-            self._value = await call
-            self.runtime = getattr(call, "runtime", None)
-            self.answer = await self._read(self._value, asked, self._clock())
-        except Exception as error:
-            self._error = error
-            return not isinstance(error, DeadlineExceeded)
-        return True
-
-    def outcome(self) -> Answer:
-        """What has come of it."""
-        if self.answer is None:
-            assert self._error is not None
-            # Another one for each, as what was raised knows all frames that it went through.
-            raise copy(self._error) from None
-        return self.answer
-
-    def end(self) -> None:
-        """Nobody waits any more: cancel it, and release its bytes."""
-        self.task.cancel()
-        if self._value is not None:
-            self._value.release()
-
-    async def _read(self, value: Encoded, asked: float, came: float) -> Answer:
-        """Its answer, in parts that are not copied again for each client."""
-        parts, digest = [], blake2b(digest_size=16)
+    def read(self, call: Call, came: float) -> Generator[None, None, Answer]:
+        """The answer of its call, in parts that are not copied again for each client."""
+        value: Encoded = call.result()
+        self._value = value
+        digest = blake2b(digest_size=16) if self._lifetime else None
+        parts: list[bytes] = []
+        read = 0
         for part in value.parts:
             for at in range(0, len(part), _PART):
                 parts.append(bytes(part[at : at + _PART]))
-                if self._lifetime:
+                if digest is not None:
                     digest.update(parts[-1])
-                if len(value) > _PART:
-                    await asyncio.sleep(0)
+                read += len(parts[-1])
+                if read >= _PART:
+                    read = 0
+                    yield
         value.parts = tuple(parts)
-        etag = f'"{digest.hexdigest()}"' if self._lifetime else ""
-        return Answer(self._key, tuple(parts), etag, asked, came, self._lifetime)
+        etag = "" if digest is None else f'"{digest.hexdigest()}"'
+        return Answer(self._key, tuple(parts), etag, self.asked, came, self._lifetime)
+
+    def end(self) -> None:
+        """Nobody waits any more: cancel it, and release its bytes."""
+        if self.call is not None:
+            self.call.cancel()
+        if self.finishing is not None:
+            self.finishing.cancel()
+        if self._value is not None:
+            self._value.release()

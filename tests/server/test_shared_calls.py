@@ -56,7 +56,7 @@ class Callers:
 
     async def answer(self, seconds: float = 30.0, key: AnswerKey = KEY, **options: Any) -> Any:
         with self.shared.join(key, Deadline.after(seconds), self.send, **options) as seat:
-            answer = await seat.answer()
+            answer = await seat.answer
             return Encoded(*answer.parts).decode()
 
     def come(self, seconds: float = 30.0, **options: Any) -> "asyncio.Task[Any]":
@@ -174,7 +174,7 @@ async def test_the_bytes_of_an_answer_are_held_once_and_until_the_last_caller_ha
 
         async def hold() -> None:
             with callers.shared.join(KEY, Deadline.after(30.0), callers.send) as seat:
-                parts.append((await seat.answer()).parts)
+                parts.append((await seat.answer).parts)
                 await done.wait()
 
         held = [asyncio.create_task(hold()) for _ in range(3)]
@@ -226,7 +226,7 @@ async def test_a_call_that_cannot_be_sent_fails_for_all_and_is_forgotten() -> No
             raise TypeError("no JSON")
 
         with pytest.raises(TypeError), callers.shared.join(KEY, Deadline.after(1.0), unfit) as seat:
-            await seat.answer()
+            await seat.answer
         assert repr(callers.shared) == f"<SharedCalls 0 calls, {callers.shared.joined} joined>"
 
 
