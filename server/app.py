@@ -34,6 +34,7 @@ from server.schedules.database import DatabaseScheduleStore
 from server.schedules.model import ScheduleStore
 from server.settings import Settings
 from server.topics.log import TopicLog
+from server.topics.stream import TopicStream
 from server.webhooks import url
 from server.webhooks.addresses import AllowList
 from server.webhooks.deliverer import Deliverer
@@ -140,7 +141,7 @@ def make_app(
         publisher=publisher or sender,
         schedules=schedule_store or DatabaseScheduleStore(connections),
         watcher=Watcher(kept, settings.max_watchers),
-        topics=TopicLog(tasks, topology, settings.max_subscribers),
+        topics=TopicLog(TopicStream(tasks, topology), settings.topics, settings.max_subscribers),
         topic_names=settings.topics,
         queues=Queues(tasks, topology, settings.queues, settings.max_consumers),
         check_webhook=None if deliverer is None else check_webhook,
@@ -165,8 +166,8 @@ def make_app(
         from server.routes import demo, live, page
 
         compared = Comparison(settings.database_url)
-        depths = Depths(settings.broker_url, partial(_queues, context))
-        instruments = Instruments(tasks, depths, settings.processes)
+        depths = Depths(settings.broker_url, lambda: _queues(context) | settings.queues.keys())
+        instruments = Instruments(tasks, depths, settings.queues, settings.processes)
         pulse = Pulse(instruments.read, instruments.measure, settings.max_watchers)
         routes += demo.routes(context, compared) + live.routes(context, pulse) + page.routes(context)
         stops.append(pulse.close)
@@ -175,7 +176,7 @@ def make_app(
 
 
 def _queues(context: Context) -> set[str]:
-    """The queues that the live page shows: those that the server sends to, as far as the workers have listed theirs."""
+    """The queues of tasks that the live page shows: of those of queries and jobs, what the workers have listed."""
     used = {users.QUEUE, queries.CATALOGUE_QUEUE, queries.STREAMS_QUEUE}
     used |= {query.queue for query in context.catalogue.listed()}
     return used | {kind.queue for kind in context.kinds.listed()}

@@ -1,8 +1,8 @@
 """The result backend of the workers: replies as `rpc://` sends them, surer and for less.
 
 Each reply is confirmed by the broker within a time limit; one that cannot be sent, as it is too
-large or no JSON, becomes a failure that says so. A reply of a TimedTask carries how long it ran,
-`runtime`, in seconds. Used as `Celery(backend="nowait.worker:Results")`.
+large or no JSON, becomes a failure that says so. A reply carries the name of its worker, `worker`,
+and that of a TimedTask how long it ran, `runtime`, in seconds. Used as `Celery(backend="nowait.worker:Results")`.
 """
 
 import logging
@@ -14,6 +14,7 @@ from celery import Celery, Task
 from celery.backends.rpc import RPCBackend
 
 from nowait.amqp.properties import encode_short_string
+from nowait.broker import require_rabbitmq
 from nowait.messages.outbound import OutboundMessage
 from nowait.topology import Topology
 from nowait.worker.outbox import outbox
@@ -43,9 +44,12 @@ class Results(RPCBackend):
 
     Args:
         app: the worker's application; its broker is used, and its setting `nowait_topology`, if there is one.
+
+    Raises ValueError where the broker is neither RabbitMQ nor memory://, as in tests.
     """
 
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
+        require_rabbitmq(app, besides=["memory"])
         # Replies are JSON, whatever serializer the application has for results.
         super().__init__(app, *args, **{**kwargs, "serializer": "json"})
         self._app: Any = app
@@ -104,4 +108,5 @@ class Results(RPCBackend):
             "traceback": traceback if self._tracebacks else None,
             "children": self.current_task_children(request),
             "runtime": None if began is None else time.perf_counter() - began,
+            "worker": getattr(request, "hostname", None),
         }

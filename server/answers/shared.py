@@ -163,9 +163,9 @@ class Seat:
         self.joined = joined
 
     @property
-    def runtime(self) -> float | None:
-        """Seconds that the task ran; None when the worker did not say, or it was not this caller's."""
-        return None if self.joined else getattr(self._call.call, "runtime", None)
+    def sent(self) -> Call | None:
+        """The call that was sent for this caller; None before that, and where it was sent for another one."""
+        return None if self.joined else self._call.call
 
 
 class _SharedCall:

@@ -39,7 +39,7 @@ class AnswerHandler(TaskHandler):
         with self.context.shared_calls.join(
             key, self.deadline, send, lifetime=lifetime, alone=anew or not shared, kept=not wanted.no_store
         ) as seat:
-            answer = await self.wait_timed(seat.answer, started, lambda: seat.runtime)
+            answer = await self.wait_timed(seat.answer, started, lambda: seat.sent)
             forwarded = "fwd=request" if anew else "fwd=miss" if lifetime or shared else "fwd=bypass"
             await self._finish(answer, start, f"{forwarded}; collapsed" if seat.joined else forwarded)
 
