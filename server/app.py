@@ -9,6 +9,8 @@ from tornado.web import Application
 
 from nowait.link.depths import Depths
 from nowait.topology import Topology
+from server.answers.kept import KeptAnswers
+from server.answers.shared import SharedCalls
 from server.bridge import Broker
 from server.catalogue import Catalogue
 from server.http.access_log import log_request
@@ -48,6 +50,7 @@ class WebApplication(Application):
 
     Attributes:
         in_flight: the requests that are being answered.
+        shared_calls, kept_answers: the answers of queries that several clients get.
         relay: looks after the jobs, once it runs.
         deliverer: delivers their ends, once it runs; None where no webhooks are configured.
         watcher: finds out which jobs have changed.
@@ -69,6 +72,8 @@ class WebApplication(Application):
             routes, default_handler_class=NotFoundHandler, default_handler_args=self._options, log_function=log_request
         )
         self.in_flight = context.in_flight
+        self.shared_calls = context.shared_calls
+        self.kept_answers = context.kept_answers
         self.relay = relay
         self.deliverer = deliverer
         self.watcher = context.watcher
@@ -127,6 +132,7 @@ def make_app(
         deliverer = Deliverer(connections, webhooks, partial(_once, kinds), check_webhook)
     relay = Relay(connections, sender, settings.retention, deliverer.hurry if deliverer else _nobody)
     kept = store or DatabaseStore(connections, settings.max_jobs)
+    answers = KeptAnswers(settings.cache_bytes)
     context = Context(
         tasks=tasks,
         catalogue=Catalogue("queries", Query.of_document, fetch("task.list_queries")),
@@ -139,6 +145,8 @@ def make_app(
         topic_names=settings.topics,
         queues=Queues(tasks, topology, settings.queues, settings.max_consumers),
         check_webhook=None if deliverer is None else check_webhook,
+        shared_calls=SharedCalls(answers.keep),
+        kept_answers=answers,
         in_flight=InFlightRequests(),
         timeout=settings.timeout,
         stream_timeout=settings.stream_timeout,

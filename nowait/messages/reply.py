@@ -164,9 +164,9 @@ def _split(message: Delivery, start: int) -> Reply:
     if not 0 < start < len(first) or start >= message.size - 1 or last[-1:] != b"}":
         raise MalformedReply("there is no result where it should be")
     reply = decode_reply(first[:start] + b"null}", message.content_type)
-    parts = [memoryview(part) for part in (first, *others)]
-    parts[0] = parts[0][start:]
-    parts[-1] = parts[-1][:-1]
+    parts: list[bytes | memoryview] = [first, *others]
+    parts[0] = memoryview(first)[start:]
+    parts[-1] = memoryview(parts[-1])[:-1]
     return reply._replace(result=Encoded(*parts, share=message.share))
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from server.answers.kept import KeptAnswers
+from server.answers.shared import SharedCalls
 from server.bridge import Tasks
 from server.catalogue import Catalogue
 from server.http.in_flight import InFlightRequests
@@ -31,6 +33,8 @@ class Context:
         topic_names: their names.
         queues: the queues of messages.
         check_webhook: what a job's webhook may be; None where none is configured.
+        shared_calls: those of queries that several requests wait for.
+        kept_answers: those of queries that may be given again.
         in_flight: the requests of this server.
         timeout: seconds that a request may take.
         stream_timeout: seconds that a stream may take; its first part has to come within `timeout`.
@@ -48,6 +52,8 @@ class Context:
     topic_names: frozenset[str]
     queues: Queues
     check_webhook: CheckWebhook | None
+    shared_calls: SharedCalls
+    kept_answers: KeptAnswers
     in_flight: InFlightRequests
     timeout: float
     stream_timeout: float

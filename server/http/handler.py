@@ -32,6 +32,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499  # no client sees it; the log does
 _MAX_LOGGED = 1000  # characters of a worker's text
 _PART = 256 * 1024  # bytes of a body that are written at a time
+_COPIED = 16 * 1024  # bytes of one that several clients get that are copied for each, as that is less work
 _READ_TIMEOUT = 10.0  # seconds in which a client has to take a part, or the end, of an answer
 
 T = TypeVar("T")
@@ -42,9 +43,11 @@ class BaseHandler(RequestHandler):
 
     Attributes:
         open_to_all_sites: with the demo, too, pages of other sites may have browsers ask for it.
+        owner: who asks.
     """
 
     open_to_all_sites = False
+    owner = ""  # as long as there is one owner alone
     request_id: str
     deadline: Deadline
 
@@ -152,18 +155,25 @@ class BaseHandler(RequestHandler):
         nothing is there twice. Raises Finish when the client leaves, or takes too long.
         """
         try:
-            self.set_header("Content-Type", "application/json")
-            size = len(value)
-            if size <= _PART:
-                await self._taken(self.finish(b"".join((start, *value.parts, end))))
-                return
-            self.set_header("Content-Length", str(len(start) + size + len(end)))
-            self.write(start)
-            for part in value.parts:
-                await self.write_taken(part)
-            await self._taken(self.finish(end))
+            await self._finish_json(start, value.parts, end, _PART)
         finally:
             value.release()
+
+    async def finish_shared(self, start: bytes, parts: tuple[bytes, ...], end: bytes) -> None:
+        """The same with parts that other clients get as well: all but small ones are there once for all of them."""
+        await self._finish_json(start, parts, end, _COPIED)
+
+    async def _finish_json(self, start: bytes, parts: tuple[bytes | memoryview, ...], end: bytes, copied: int) -> None:
+        self.set_header("Content-Type", "application/json")
+        size = sum(map(len, parts))
+        if size <= copied:
+            await self._taken(self.finish(b"".join((start, *parts, end))))
+            return
+        self.set_header("Content-Length", str(len(start) + size + len(end)))
+        # By itself: what is written together is copied.
+        for part in (start, *parts):
+            await self.write_taken(part)
+        await self._taken(self.finish(end))
 
     async def write_taken(self, data: bytes | memoryview) -> None:
         """Write a part of the answer; what is large in smaller ones, each when the one before it has left.
@@ -171,7 +181,7 @@ class BaseHandler(RequestHandler):
         Raises Finish when the client leaves, or takes too long.
         """
         for at in range(0, len(data), _PART):
-            self.write(bytes(memoryview(data)[at : at + _PART]))
+            self.write(bytes(data if len(data) <= _PART else memoryview(data)[at : at + _PART]))
             await self._taken(self.flush())
 
     async def _taken(self, written: "asyncio.Future[None]") -> None:

@@ -54,8 +54,6 @@ class JobHandler(BaseHandler):
     A client's `wait` is how long the answer may be held back for news; at its end, the answer is what there is.
     """
 
-    owner = ""  # as long as there is one owner alone
-
     def initialize(self, context: Context) -> None:
         super().initialize(context)
         self.respond_async = False

@@ -28,6 +28,7 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_TIMEOUT": "2.5",
         "NOWAIT_MAX_IN_FLIGHT": "7",
         "NOWAIT_MAX_ANSWER_BYTES": "40000000",
+        "NOWAIT_CACHE_BYTES": "0",
         "NOWAIT_MAX_STREAMS": "9",
         "NOWAIT_STREAM_TIMEOUT": "90",
         "NOWAIT_MAX_JOBS": "50",
@@ -52,7 +53,7 @@ def test_every_setting_is_read() -> None:
     values = tuple(getattr(settings, field.name) for field in dataclasses.fields(settings))
     assert values == (
         given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
-        "::", 81, 4, 2.5, 7, 40_000_000, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
+        "::", 81, 4, 2.5, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
         3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, True, "error",
     )
     assert len(given) == len(dataclasses.fields(Settings))
@@ -78,6 +79,7 @@ BAD = [
     ("TIMEOUT", "soon"),
     ("MAX_IN_FLIGHT", "0"),
     ("MAX_IN_FLIGHT", "1e3"),
+    ("CACHE_BYTES", "16M"),
     ("MAX_STREAMS", "0"),
     ("STREAM_TIMEOUT", "0.5"),
     ("QUEUES", "a:1,b"),
