@@ -31,6 +31,7 @@ from nowait.bridge.call import Call, Progress, new_id
 from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
 from nowait.bridge.consumer import Consumer
 from nowait.bridge.consumers import Consumers
+from nowait.bridge.observer import Observer, Stages
 from nowait.bridge.reply_queue import ReplyQueue
 from nowait.bridge.streams import Streams
 from nowait.bridge.subscription import subscribe
@@ -104,6 +105,7 @@ class Bridge:
         topology: where tasks are published to and who sends replies; None for a broker that was not
             provisioned. With an exchange for tasks, `queue=` alone says where a task goes.
         source: opens the connections; None for the application's broker.
+        observer: sees each call that has ended; None for nobody.
     """
 
     def __init__(
@@ -117,7 +119,9 @@ class Bridge:
         max_reply_bytes: int = 256 * 1024 * 1024,
         topology: Topology | None = None,
         source: Source | None = None,
+        observer: Observer | None = None,
     ) -> None:
+        self._observer = observer
         self._timeout = timeout
         self._max_body = max_body
         self._topology = topology or Topology.declared()
@@ -268,6 +272,7 @@ class Bridge:
         call.lifetime = None if lifetime is None else now + lifetime
         call.expects_reply = not options.get("ignore_result")
         call.encoded = encoded
+        call.name = name
         if on_progress is not None:
             call.listen(on_progress)
         return self._send(call, now, partial(self._task, call.id, name, args, kwargs, options))
@@ -374,6 +379,7 @@ class Bridge:
             frames = self._frames(link, call, now, make)
         except BridgeError as error:
             call.set_exception(error)
+            self._observe(call, error)
             return call
         if call.idempotent:
             call.message = make
@@ -462,7 +468,7 @@ class Bridge:
         elif isinstance(event, Delivery):
             self._carry_out(self._calls.received(event, self._loop.time()))
         elif isinstance(event, Confirmed):
-            self._carry_out(self._calls.confirmed(event))
+            self._carry_out(self._calls.confirmed(event, self._loop.time()))
         elif isinstance(event, Returned):
             self._carry_out(self._calls.returned(event))
 
@@ -486,6 +492,7 @@ class Bridge:
             if isinstance(effect, Complete):
                 effect.call.runtime = effect.runtime
                 effect.call.complete(effect.outcome)
+                self._observe(effect.call, effect.outcome if isinstance(effect.outcome, Exception) else None, effect)
             elif isinstance(effect, Report):
                 effect.call.report(Progress(effect.state, effect.meta))
             elif isinstance(effect, Decode):
@@ -502,8 +509,19 @@ class Bridge:
                 self._link.lose(ConnectionLost(effect.reason))
         self._check_idle()
 
+    def _observe(self, call: Call, error: BaseException | None, effect: Complete[Call] | None = None) -> None:
+        """A call has ended, by an effect or otherwise."""
+        if self._observer is None:
+            return
+        answered, run, reply = None, None, None
+        if effect is not None:
+            answered, run = self._loop.time(), effect.runtime
+            reply = None if effect.ended is None else time.time() - effect.ended
+        self._observer.ended(call.name, error, Stages.of(call.sent_at, call.confirmed_at, answered, run, reply))
+
     def _abandon(self, call: Call) -> None:
         self._calls.abandon(call)
+        self._observe(call, asyncio.CancelledError())
         self._check_idle()
 
     @property
@@ -533,6 +551,7 @@ class Bridge:
             # Its caller has changed the arguments since, or this broker's frames are smaller.
             self._calls.abandon(call)
             call.complete(error)
+            self._observe(call, error)
         else:
             link.publish(frames)
             self._calls.published(call, now)

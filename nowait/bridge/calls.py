@@ -51,6 +51,8 @@ class PendingCall(Protocol):
     bounded: bool  # a nack is that of a full queue
     confirmed: bool  # the broker has the message that was published last
     link: int  # the number of the link that it was published on, or found to be safe on since
+    sent_at: float  # when it was published last
+    confirmed_at: float | None  # when the broker confirmed it; None while it has not
 
 
 C = TypeVar("C", bound=PendingCall)
@@ -58,11 +60,12 @@ C = TypeVar("C", bound=PendingCall)
 
 @dataclass(frozen=True)
 class Complete(Generic[C]):
-    """The call is over, with what its task returned or a BridgeError; `runtime` as in Reply."""
+    """The call is over, with what its task returned or a BridgeError; `runtime` and `ended` as in Reply."""
 
     call: C
     outcome: Any
     runtime: float | None = None
+    ended: float | None = None
 
 
 @dataclass(frozen=True)
@@ -203,6 +206,7 @@ class Calls(Generic[C]):
         """A message left on the current link: that of a call, or a probe (None)."""
         if call is not None:
             call.link, call.confirmed = self._link, False
+            call.sent_at, call.confirmed_at = now, None
         self._last_tag += 1
         self._outstanding[self._last_tag] = (call, now)
 
@@ -241,7 +245,7 @@ class Calls(Generic[C]):
         lost = [call for call in self if not call.confirmed and (refused or not call.idempotent)]
         return [self._fail(call, OutcomeUnknown(error)) for call in lost]
 
-    def confirmed(self, event: Confirmed) -> list[Effect[C]]:
+    def confirmed(self, event: Confirmed, now: float) -> list[Effect[C]]:
         """The broker has messages, or refuses them (nack)."""
         effects: list[Effect[C]] = []
         for call in self._settled(event.tag, event.multiple):
@@ -253,7 +257,7 @@ class Calls(Generic[C]):
                 refusal = QueueFull("the queue is full") if call.bounded else Refused("the broker refused the message")
                 effects.append(self._fail(call, refusal))
                 continue
-            call.confirmed = True
+            call.confirmed, call.confirmed_at = True, now
             if not call.expects_reply:
                 self._end(call, answered=True)
                 effects.append(Complete(call, None))
@@ -391,7 +395,7 @@ class Calls(Generic[C]):
         if not reply.final:
             return Report(call, reply.state, reply.result)
         self._end(call, answered=True)
-        return Complete(call, reply.result if reply.state == "SUCCESS" else reply.error(), reply.runtime)
+        return Complete(call, reply.result if reply.state == "SUCCESS" else reply.error(), reply.runtime, reply.ended)
 
     def _settled(self, tag: int, multiple: bool) -> list[C]:
         """Take out the calls that a confirm is about: of one tag, or all up to it; 0 is all there are."""

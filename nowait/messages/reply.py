@@ -35,11 +35,13 @@ class Reply(NamedTuple):
         state: the task's state; REJECTED where the worker did not run it.
         result: what the task returned, for SUCCESS; whatever the worker sent, otherwise.
         runtime: seconds that the task ran; None when the worker does not say.
+        ended: when it ended, seconds since the epoch by the worker's clock; None when the worker does not say.
     """
 
     state: str
     result: Any
     runtime: float | None = None
+    ended: float | None = None
 
     @property
     def final(self) -> bool:
@@ -134,9 +136,14 @@ def _decode(body: bytes, content_type: str, decoder: json.JSONDecoder) -> Reply:
         raise MalformedReply("not JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get("status"), str):
         raise MalformedReply("no status")
-    runtime = document.get("runtime")
+    runtime, ended = document.get("runtime"), document.get("ended")
     state = "REJECTED" if document.get(REJECTED) is True else document["status"]
-    return Reply(state, document.get("result"), runtime if isinstance(runtime, float) else None)
+    return Reply(
+        state,
+        document.get("result"),
+        runtime if isinstance(runtime, float) else None,
+        ended if isinstance(ended, float) else None,
+    )
 
 
 def _result_at(message: Delivery) -> int:

@@ -2,7 +2,8 @@
 
 Each reply is confirmed by the broker within a time limit; one that cannot be sent, as it is too
 large or no JSON, becomes a failure that says so. A reply of a TimedTask carries how long it ran,
-`runtime`, in seconds. Used as `Celery(backend="nowait.worker:Results")`.
+`runtime`, in seconds, and when it ended, `ended`, in seconds since the epoch. Used as
+`Celery(backend="nowait.worker:Results")`.
 """
 
 import logging
@@ -104,4 +105,5 @@ class Results(RPCBackend):
             "traceback": traceback if self._tracebacks else None,
             "children": self.current_task_children(request),
             "runtime": None if began is None else time.perf_counter() - began,
+            "ended": None if began is None else time.time(),
         }
