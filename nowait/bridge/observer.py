@@ -8,7 +8,8 @@ class Stages(NamedTuple):
 
     Attributes:
         confirm: from its message to the broker's confirm; from the last one, where it was sent again.
-        queue: from there until the task began; with `reply`, where the worker does not say when the task ended.
+        queue: from its message until the task began, the confirm meanwhile or later; with `reply`, where the worker
+            does not say when the task ended.
         run: that the task ran, its worker's figure.
         reply: from the task's end to the answer here, by the clocks of both hosts.
     """
@@ -25,14 +26,14 @@ class Stages(NamedTuple):
         """The stages of a call.
 
         Args:
-            sent, confirmed, answered: moments of one monotonic clock; the broker may confirm behind the answer.
+            sent, confirmed, answered: moments of one monotonic clock.
             run: seconds that the task ran.
             reply: seconds since its end, by clocks that may differ: it is never longer than what is left for it.
         """
         confirm = None if confirmed is None else confirmed - sent
         if answered is None or run is None:
             return cls(confirm)
-        left = max(0.0, answered - sent - (confirm or 0.0) - run)
+        left = max(0.0, answered - sent - run)
         if reply is not None:
             reply = min(max(reply, 0.0), left)
         return cls(confirm, left - (reply or 0.0), run, reply)

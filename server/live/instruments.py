@@ -2,42 +2,60 @@
 
 import asyncio
 import os
+from collections.abc import Callable, Collection
 from typing import Any
 
 from nowait.link.depths import Depth, Depths
 from server.bridge import Tasks
 from server.live.lag import LoopLag
+from server.live.shared import Shared
 
 
 class Instruments:
-    """Reads them.
+    """Reads them. What is measured is measured once, whoever looks at it.
 
     Args:
         tasks: the bridge.
+        lag: of the loop.
         depths: of the queues.
+        shown: gives the names of the queues that are read.
         processes: how many server processes share the port.
+
+    Attributes:
+        lag, depths: measured while anybody needs them.
+        latest_depths: as `nowait.link.depths.Depths.latest`.
     """
 
-    def __init__(self, tasks: Tasks, depths: Depths, processes: int) -> None:
+    def __init__(
+        self, tasks: Tasks, lag: LoopLag, depths: Depths, shown: Callable[[], Collection[str]], processes: int
+    ) -> None:
         self._tasks = tasks
-        self._depths = depths
+        self._lag, self._depths = lag, depths
+        self._shown = shown
         self._processes = processes
-        self._lag = LoopLag()
+        self.lag, self.depths = Shared(lag.run), Shared(depths.run)
+
+    @property
+    def latest_depths(self) -> Any:
+        return self._depths.latest
 
     async def measure(self) -> None:
         """Measure what takes its time, until cancelled."""
-        await asyncio.gather(self._lag.run(), self._depths.run())
+        await asyncio.gather(self.lag.run(), self.depths.run())
 
     def read(self) -> dict[str, Any]:
         """The figures of this moment; `lag` is the worst since the last reading, in seconds."""
-        depths = self._depths.latest
+        depths, shown = self._depths.latest, self._shown()
+        queues = None
+        if depths is not None:
+            queues = [_queue(name, depth) for name, depth in depths.items() if name in shown]
         return {
             "process": os.getpid(),
             "processes": self._processes,
             "lag": round(self._lag.take(), 6),
             "in_flight": self._tasks.in_flight,
             "broker": self._tasks.state,
-            "queues": None if depths is None else [_queue(name, depth) for name, depth in depths.items()],
+            "queues": queues,
         }
 
 

@@ -10,20 +10,20 @@ from tests.bridge.conftest import QUEUE, running, until
 
 
 def test_the_stages_of_a_call_add_up_to_its_time() -> None:
-    assert Stages.of(10.0, 10.5, 14.0, 2.0, 0.25) == Stages(confirm=0.5, queue=1.25, run=2.0, reply=0.25)
+    assert Stages.of(10.0, 10.5, 14.0, 2.0, 0.25) == Stages(confirm=0.5, queue=1.75, run=2.0, reply=0.25)
 
 
 def test_a_confirm_behind_the_answer_leaves_no_stage_below_zero() -> None:
-    assert Stages.of(10.0, 14.5, 14.0, 1.0, 0.5) == Stages(confirm=4.5, queue=0.0, run=1.0, reply=0.0)
+    assert Stages.of(10.0, 14.5, 14.0, 3.75, 0.5) == Stages(confirm=4.5, queue=0.0, run=3.75, reply=0.25)
 
 
-@pytest.mark.parametrize(("reply", "found"), [(-3.0, 0.0), (99.0, 3.0), (None, None)])
+@pytest.mark.parametrize(("reply", "found"), [(-3.0, 0.0), (99.0, 4.0), (None, None)])
 def test_the_clock_of_another_host_makes_no_stage_longer_than_there_was_time(
     reply: float | None, found: float | None
 ) -> None:
     stages = Stages.of(10.0, 11.0, 15.0, 1.0, reply)
     assert stages.reply == found
-    assert (stages.queue or 0.0) + (stages.reply or 0.0) == 3.0
+    assert (stages.queue or 0.0) + (stages.reply or 0.0) == 4.0
 
 
 def test_a_task_whose_worker_does_not_say_how_long_it_ran_has_a_confirm_alone() -> None:

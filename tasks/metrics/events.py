@@ -1,0 +1,76 @@
+"""Metrics of what happens in a worker, by Celery's signals."""
+
+import os
+import time
+from typing import Any
+
+from celery import signals
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+_OUTCOMES = {"SUCCESS": "succeeded", "FAILURE": "failed", "RETRY": "retried", "REJECTED": "rejected"}
+_IGNORED = "ignored"
+_LOST = "lost"
+_RUN_JOB = "task.run_job"
+_NOTHING = "nothing"  # stands for a job that did not wait for the attempt
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+
+class EventMetrics:
+    """Counts from now on.
+
+    Args:
+        registry: has the metrics; None where their values are in files.
+        forks: tasks are run by processes of this one, which may be lost.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None, forks: bool) -> None:
+        self._tasks = Counter(
+            "nowait_tasks", "Tasks that have ended, by task and outcome", ["task", "outcome"], registry=registry
+        )
+        self._seconds = Histogram(
+            "nowait_task_seconds",
+            "Seconds that tasks ran, by task, their replies included",
+            ["task"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self._attempts = Counter(
+            "nowait_job_attempts", "Attempts of jobs, by the state of the job behind them", ["state"], registry=registry
+        )
+        self._rejected = Counter(
+            "nowait_messages_rejected", "Messages that were no valid task", registry=registry
+        )
+        self._parent = os.getpid()
+        # labels() takes as long as what it is for.
+        self._by_outcome: dict[tuple[str, str | None], Counter] = {}
+        self._by_task: dict[str, Histogram] = {}
+        signals.task_postrun.connect(self._ran, weak=False)
+        signals.task_rejected.connect(self._was_rejected, weak=False)
+        signals.task_unknown.connect(self._was_rejected, weak=False)
+        if forks:
+            signals.task_failure.connect(self._failed, weak=False)
+
+    def _ran(self, task: Any, state: str | None, retval: Any, **_: Any) -> None:
+        name: str = task.name
+        key = name, state
+        counter = self._by_outcome.get(key)
+        if counter is None:
+            outcome = _LOST if state is None else _OUTCOMES.get(state, _IGNORED)
+            self._by_outcome[key] = counter = self._tasks.labels(name, outcome)
+        counter.inc()
+        began = getattr(task.request, "began", None)
+        if began is not None:
+            histogram = self._by_task.get(name)
+            if histogram is None:
+                self._by_task[name] = histogram = self._seconds.labels(name)
+            histogram.observe(time.perf_counter() - began)
+        if name == _RUN_JOB and state == "SUCCESS":
+            self._attempts.labels(retval or _NOTHING).inc()
+
+    def _failed(self, sender: Any, **_: Any) -> None:
+        # Of what a process reports itself, it is told there; of one that is gone, here.
+        if os.getpid() == self._parent:
+            self._tasks.labels(sender.name, _LOST).inc()
+
+    def _was_rejected(self, **_: Any) -> None:
+        self._rejected.inc()
