@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Metric, start_http_server
+from prometheus_client import CollectorRegistry, Metric, disable_created_metrics, start_http_server
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from nowait.settings import HostPort
@@ -60,6 +60,8 @@ class SharedFolder:
 
 def listen(at: HostPort, registry: CollectorRegistry) -> None:
     """Answer at an address from now on, by a thread, which also answers while a loop is held up. Raises ListenError."""
+    # A series beside each, for nobody: with the values in files there is none.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
         start_http_server(at.port, at.host, registry)
     except OSError as error:

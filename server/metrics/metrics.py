@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
@@ -30,30 +31,33 @@ class Metrics:
     Args:
         registry: has them; None where they are in a folder.
         folder: where values are kept for all of several processes; None for one process.
+        message_queues: see MomentMetrics.
 
     Attributes:
         calls: the bridge's observer.
         events: the server's observer.
     """
 
-    def __init__(self, registry: CollectorRegistry | None, folder: Path | None) -> None:
+    def __init__(
+        self, registry: CollectorRegistry | None, folder: Path | None, message_queues: Collection[str]
+    ) -> None:
         self.calls = CallMetrics(registry)
         self.events = EventMetrics(registry)
-        self._moment = MomentMetrics(registry)
+        self._moment = MomentMetrics(registry, message_queues)
         self._stored = StoredMetrics(registry)
         self._folder = folder
 
     @classmethod
-    def started(cls, at: HostPort, one_of_several: bool) -> "Metrics":
+    def started(cls, at: HostPort, one_of_several: bool, message_queues: Collection[str]) -> "Metrics":
         """Those of a process alone, which answers for itself, or of one of several, whose parent does.
 
         Raises ListenError.
         """
         if one_of_several:
-            return cls(None, Path(os.environ[FOLDER]))
+            return cls(None, Path(os.environ[FOLDER]), message_queues)
         registry = PatientRegistry()
         listen(at, registry)
-        return cls(registry, None)
+        return cls(registry, None, message_queues)
 
     async def run(self, bridge: Bridge, app: WebApplication) -> None:
         """Read what is to be read, until cancelled."""

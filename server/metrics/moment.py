@@ -1,7 +1,7 @@
 """Metrics of what is true at a moment."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
@@ -18,9 +18,10 @@ class MomentMetrics:
 
     Args:
         registry: has the metrics; None where they are in files.
+        message_queues: the queues that are for messages; all others are for tasks.
     """
 
-    def __init__(self, registry: CollectorRegistry | None) -> None:
+    def __init__(self, registry: CollectorRegistry | None, message_queues: Collection[str] = ()) -> None:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             return Gauge(f"nowait_{name}", text, labels, registry=registry, multiprocess_mode="livesum")
 
@@ -47,8 +48,9 @@ class MomentMetrics:
         self._connects = counter("broker_connects", "Connections that were made to the broker")
         self._resent = counter("calls_resent", "Messages that were sent again after a lost connection")
         self._unmatched = counter("replies_unmatched", "Replies that no call waited for, by kind", "kind")
-        self._waiting = same("queue_messages", "Messages that wait in a queue, without those at workers", "queue")
-        self._takers = same("queue_consumers", "Consumers of a queue", "queue")
+        self._waiting = same("queue_messages", "Messages in a queue, without those at workers", "queue", "kind")
+        self._takers = same("queue_consumers", "Consumers of a queue", "queue", "kind")
+        self._message_queues = message_queues
         self._before: Statistics | None = None
         self._queues: set[str] = set()
         for state in _STATES:
@@ -87,5 +89,6 @@ class MomentMetrics:
         self._queues |= found.keys()
         for name in self._queues:
             depth = found.get(name)
-            self._waiting.labels(name).set(math.nan if depth is None else depth.waiting)
-            self._takers.labels(name).set(math.nan if depth is None else depth.consumers)
+            kind = "messages" if name in self._message_queues else "tasks"
+            self._waiting.labels(name, kind).set(math.nan if depth is None else depth.waiting)
+            self._takers.labels(name, kind).set(math.nan if depth is None else depth.consumers)

@@ -2,7 +2,7 @@
 
 import logging
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, disable_created_metrics, start_http_server
 
 from nowait.settings import HostPort
 
@@ -11,6 +11,8 @@ log = logging.getLogger(__name__)
 
 def listen(at: HostPort, registry: CollectorRegistry) -> None:
     """Answer at an address from now on, by a thread. Ends the program where that cannot be: one line, status 1."""
+    # A series beside each, for nobody: with the values in files there is none.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
         start_http_server(at.port, at.host, registry)
     except OSError as error:

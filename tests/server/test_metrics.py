@@ -73,12 +73,12 @@ def test_a_receiver_chooses_no_label(registry: CollectorRegistry) -> None:
 
 
 def test_the_depth_of_a_queue_that_cannot_be_read_is_no_number(registry: CollectorRegistry) -> None:
-    metrics = MomentMetrics(registry)
+    metrics = MomentMetrics(registry, {"a"})
     metrics.set_depths({"a": Depth(3, 2), "b": None})
-    assert read(registry).of("nowait_queue_messages", queue="a") == 3
-    assert math.isnan(read(registry).of("nowait_queue_consumers", queue="b"))
+    assert read(registry).of("nowait_queue_messages", queue="a", kind="messages") == 3
+    assert math.isnan(read(registry).of("nowait_queue_consumers", queue="b", kind="tasks"))
     metrics.set_depths(None)
-    assert math.isnan(read(registry).of("nowait_queue_messages", queue="a"))
+    assert math.isnan(read(registry).of("nowait_queue_messages", queue="a", kind="messages"))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 and of a scheduler.
 """
 
+import json
+import re
 import shutil
 import socket
 import time
@@ -14,8 +16,9 @@ import pytest
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
 from tests.conftest import ROOT, Start, celery_worker, printed, ready, services_settings
+from tests.docs.pages import blocks, rows
 from tests.http import fetch
-from tests.metrics import scrape
+from tests.metrics import Scrape, scrape
 from tests.system.conftest import wait_until
 
 SLOW = """\
@@ -122,13 +125,13 @@ def test_queues_the_database_and_the_loop_are_read_once_a_while(site: Site) -> N
     def known() -> bool:
         found = scrape(site.server_port)
         queues = ("queries", "queries.slow", "queries.catalogue")
-        return all(found.get("nowait_queue_consumers", queue=queue) >= 1 for queue in queues)
+        return all(found.get("nowait_queue_consumers", queue=queue, kind="tasks") >= 1 for queue in queues)
 
     fetch(f"{site.url}/queries")
     wait_until(known)
     found = scrape(site.server_port)
-    assert found.of("nowait_queue_consumers", queue="queries.catalogue") == 2
-    assert found.of("nowait_queue_messages", queue="queries") == 0
+    assert found.of("nowait_queue_consumers", queue="queries.catalogue", kind="tasks") == 2
+    assert found.of("nowait_queue_messages", queue="queries", kind="tasks") == 0
     assert found["nowait_database_up"] == 1
     assert found.of("nowait_jobs", state="running") >= 0
     assert found["nowait_loop_lag_seconds_count"] > 20
@@ -223,3 +226,69 @@ def test_an_address_that_is_taken_ends_a_program_with_one_line(
     assert process.returncode == 1
     assert f"cannot listen on 127.0.0.1:{site.server_port}: Address already in use" in printed(process)
     assert "Traceback" not in printed(process)
+
+
+# Names of metrics in an expression of PromQL: not those of labels, functions or words of the language.
+NAME = re.compile(r"\bnowait_[a-z_]+\b")
+DOCUMENTED = {
+    program: {cells[0].strip("`"): cells for cells in rows("docs/metrics.md", f"Metrics of {program}")}
+    for program in ("servers", "workers", "schedulers")
+}
+ENDS = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("",), "gauge": ("",)}
+
+
+@pytest.fixture
+def scrapes(site: Site) -> dict[str, list[Scrape]]:
+    """What each program gives, once everything has happened that makes a series."""
+    headers = {"Content-Type": "application/json", "Prefer": "wait=20"}
+    job = b'{"name": "slow_count", "parameters": {"steps": 1, "pause": 0}}'
+    assert fetch(f"{site.url}/jobs", "POST", headers, job).status == 200
+    assert fetch(f"{site.url}/queries/slow?delay=0").status == 200
+    assert fetch(f"{site.url}/mysql_query/1").status == 200
+    wait_until(lambda: "nowait_queue_consumers" in scrape(site.server_port).names())
+    wait_until(lambda: "nowait_job_attempts_total" in scrape(site.worker_port).names())
+    wait_until(lambda: "nowait_task_seconds_count" in scrape(site.forking_port).names())
+    return {
+        "servers": [scrape(site.server_port)],
+        "workers": [scrape(site.worker_port), scrape(site.forking_port)],
+        "schedulers": [scrape(site.scheduler_port)],
+    }
+
+
+@pytest.mark.parametrize("program", list(DOCUMENTED))
+def test_the_page_has_each_metric_with_its_type_and_labels_and_no_other(
+    scrapes: dict[str, list[Scrape]], program: str
+) -> None:
+    found: dict[str, tuple[str, set[str]]] = {}
+    for each in scrapes[program]:
+        for family, kind in each.families.items():
+            name = f"{family}_total" if kind == "counter" else family
+            labels = {label for end in ENDS[kind] for series in each.labels(name + end) for label in series}
+            found[name] = kind, found.get(name, (kind, set[str]()))[1] | labels - {"le"}
+    documented = {
+        name: (kind, {label.strip("` ") for label in labels.split(",") if label})
+        for name, kind, labels, _ in DOCUMENTED[program].values() for name in [name.strip("`")]
+    }  # fmt: skip
+    # A worker that has run no job, or rejected nothing, has no labels of these yet.
+    assert {name: kind for name, (kind, _) in found.items()} == {name: kind for name, (kind, _) in documented.items()}
+    assert {name: labels for name, (_, labels) in found.items()} == {n: labels for n, (_, labels) in documented.items()}
+
+
+def expressions() -> list[str]:
+    """All of the dashboard, the alerts and the page."""
+    dashboard = json.loads((ROOT / "deploy/metrics/dashboard.json").read_text())
+    found = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+    return [*found, (ROOT / "deploy/metrics/alerts.yml").read_text(), *blocks("docs/metrics.md", "promql")]
+
+
+def test_each_metric_of_each_expression_is_there(scrapes: dict[str, list[Scrape]]) -> None:
+    there = {name for each in scrapes.values() for scrape_ in each for name in scrape_.names()}
+    named = {name for expression in expressions() for name in NAME.findall(expression)}
+    assert named and named <= there, named - there
+
+
+def test_each_metric_is_in_the_dashboard() -> None:
+    shown = {name for expression in expressions() for name in NAME.findall(expression)}
+    for metrics in DOCUMENTED.values():
+        for name in metrics:
+            assert {name, f"{name}_bucket", f"{name}_sum"} & shown, name
