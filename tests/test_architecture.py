@@ -426,10 +426,11 @@ ALLOWED: dict[str, set[str]] = {
     },
     "tasks.metrics": {"celery", "tasks.app", "tasks.metrics.scheduler", "tasks.metrics.worker"},
     "tasks.metrics.children": {"billiard", "prometheus_client"},
-    "tasks.metrics.events": {"celery", "prometheus_client"},
+    "tasks.metrics.events": {"celery", "prometheus_client", "tasks.metrics.task"},
     "tasks.metrics.exposition": {"prometheus_client", "nowait.settings"},
     "tasks.metrics.moment": {"celery", "prometheus_client", "sqlalchemy"},
     "tasks.metrics.scheduler": {"prometheus_client", "nowait.settings", "tasks.metrics.exposition", "tasks.scheduler"},
+    "tasks.metrics.task": {"nowait.worker.backend"},
     "tasks.metrics.worker": {
         "celery", "prometheus_client", "nowait.settings", "tasks", "tasks.jobs", "tasks.metrics.children",
         "tasks.metrics.events", "tasks.metrics.exposition", "tasks.metrics.moment",

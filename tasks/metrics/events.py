@@ -1,14 +1,15 @@
-"""Metrics of what happens in a worker, by Celery's signals."""
+"""Metrics of what happens in a worker."""
 
 import os
-import time
 from typing import Any
 
 from celery import signals
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-_OUTCOMES = {"SUCCESS": "succeeded", "FAILURE": "failed", "RETRY": "retried", "REJECTED": "rejected"}
-_IGNORED = "ignored"
+from tasks.metrics.task import MeasuredTask
+
+_OUTCOMES = {"SUCCESS": "succeeded", "FAILURE": "failed", "RETRY": "retried"}
+_OTHER = "other"
 _LOST = "lost"
 _RUN_JOB = "task.run_job"
 _NOTHING = "nothing"  # stands for a job that did not wait for the attempt
@@ -42,30 +43,26 @@ class EventMetrics:
         )
         self._parent = os.getpid()
         # labels() takes as long as what it is for.
-        self._by_outcome: dict[tuple[str, str | None], Counter] = {}
+        self._by_outcome: dict[tuple[str, str], Counter] = {}
         self._by_task: dict[str, Histogram] = {}
-        signals.task_postrun.connect(self._ran, weak=False)
+        MeasuredTask.ended = staticmethod(self._ended)
         signals.task_rejected.connect(self._was_rejected, weak=False)
         signals.task_unknown.connect(self._was_rejected, weak=False)
         if forks:
             signals.task_failure.connect(self._failed, weak=False)
 
-    def _ran(self, task: Any, state: str | None, retval: Any, **_: Any) -> None:
-        name: str = task.name
+    def _ended(self, name: str, state: str, returned: Any, seconds: float) -> None:
         key = name, state
         counter = self._by_outcome.get(key)
         if counter is None:
-            outcome = _LOST if state is None else _OUTCOMES.get(state, _IGNORED)
-            self._by_outcome[key] = counter = self._tasks.labels(name, outcome)
+            self._by_outcome[key] = counter = self._tasks.labels(name, _OUTCOMES.get(state, _OTHER))
         counter.inc()
-        began = getattr(task.request, "began", None)
-        if began is not None:
-            histogram = self._by_task.get(name)
-            if histogram is None:
-                self._by_task[name] = histogram = self._seconds.labels(name)
-            histogram.observe(time.perf_counter() - began)
+        histogram = self._by_task.get(name)
+        if histogram is None:
+            self._by_task[name] = histogram = self._seconds.labels(name)
+        histogram.observe(seconds)
         if name == _RUN_JOB and state == "SUCCESS":
-            self._attempts.labels(retval or _NOTHING).inc()
+            self._attempts.labels(returned or _NOTHING).inc()
 
     def _failed(self, sender: Any, **_: Any) -> None:
         # Of what a process reports itself, it is told there; of one that is gone, here.

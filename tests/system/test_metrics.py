@@ -8,6 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import psutil
@@ -179,8 +180,13 @@ def test_the_processes_of_a_worker_count_together_and_those_that_are_gone_leave_
         assert fetch(f"{site.url}/queries/slow?delay=0").status == 200
     wait_until(lambda: ran("succeeded") == before + 4)
     first = {child.pid for child in psutil.Process(site.forking.pid).children()}
-    for child in psutil.Process(site.forking.pid).children():
-        child.kill()
+    with ThreadPoolExecutor(1) as other:
+        answer = other.submit(fetch, f"{site.url}/queries/slow?delay=20")
+        wait_until(lambda: scrape(site.forking_port).of("nowait_worker_tasks", state="running") == 1)
+        for child in psutil.Process(site.forking.pid).children():
+            child.kill()
+        assert answer.result().status == 500
+    wait_until(lambda: ran("lost") == 1)
     wait_until(lambda: len({child.pid for child in psutil.Process(site.forking.pid).children()} - first) == 2)
     assert ran("succeeded") == before + 4
     assert fetch(f"{site.url}/queries/slow?delay=0").status == 200
