@@ -36,6 +36,7 @@ from server.schedules.database import DatabaseScheduleStore
 from server.schedules.model import ScheduleStore
 from server.settings import Settings
 from server.topics.log import TopicLog
+from server.topics.stream import TopicStream
 from server.webhooks import url
 from server.webhooks.addresses import AllowList
 from server.webhooks.deliverer import Deliverer
@@ -151,7 +152,7 @@ def make_app(
         publisher=publisher or sender,
         schedules=schedule_store or DatabaseScheduleStore(connections),
         watcher=Watcher(kept, settings.max_watchers),
-        topics=TopicLog(tasks, topology, settings.max_subscribers),
+        topics=TopicLog(TopicStream(tasks, topology), settings.topics, settings.max_subscribers),
         topic_names=settings.topics,
         queues=Queues(tasks, topology, settings.queues, settings.max_consumers),
         check_webhook=None if deliverer is None else check_webhook,

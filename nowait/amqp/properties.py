@@ -44,7 +44,13 @@ def values(properties: Mapping[str, Any], *names: str) -> bytes:
 
 def encode(properties: Mapping[str, Any]) -> bytes:
     """Flags and values of all of `properties`."""
-    return flags(properties) + values(properties, *_FIELDS)
+    there, encoded = 0, [b""]
+    for bit, name, kind in _BITS:
+        if (value := properties.get(name)) is not None:
+            there |= bit
+            encoded.append(_encode(kind, value))
+    encoded[0] = struct.pack(">H", there)
+    return b"".join(encoded)
 
 
 def decode(payload: bytes, at: int = 0) -> dict[str, Any]:

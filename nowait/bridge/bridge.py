@@ -35,6 +35,7 @@ from nowait.bridge.observer import Observer, Stages
 from nowait.bridge.reply_queue import ReplyQueue
 from nowait.bridge.streams import Streams
 from nowait.bridge.subscription import subscribe
+from nowait.broker import require_rabbitmq
 from nowait.budget import Budget
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
 from nowait.link.link import Link
@@ -92,7 +93,8 @@ class Bridge:
     Args:
         app: the Celery application whose broker, routes and defaults count. It should have no tasks:
             options of a registered one would be merged into each message. Its result backend has to be
-            `rpc://`, as its workers', or none, and each of its broker URLs readable; ValueError otherwise.
+            `rpc://`, as its workers', or none, and each of its broker URLs readable and RabbitMQ's; ValueError
+            otherwise.
         max_in_flight: calls that may wait at once, 1 or more; above, Overloaded.
         max_streams: streams that may be read at once; above, Overloaded. Each one's call counts as in flight, too.
         timeout: seconds that a call may take when it does not say.
@@ -121,6 +123,8 @@ class Bridge:
         source: Source | None = None,
         observer: Observer | None = None,
     ) -> None:
+        if source is None:
+            require_rabbitmq(app)
         self._observer = observer
         self._timeout = timeout
         self._max_body = max_body

@@ -15,6 +15,7 @@ from celery import Celery, Task
 from celery.backends.rpc import RPCBackend
 
 from nowait.amqp.properties import encode_short_string
+from nowait.broker import require_rabbitmq
 from nowait.messages.outbound import OutboundMessage
 from nowait.topology import Topology
 from nowait.worker.outbox import outbox
@@ -44,9 +45,12 @@ class Results(RPCBackend):
 
     Args:
         app: the worker's application; its broker is used, and its setting `nowait_topology`, if there is one.
+
+    Raises ValueError where the broker is neither RabbitMQ nor memory://, as in tests.
     """
 
     def __init__(self, app: Celery, *args: Any, **kwargs: Any) -> None:
+        require_rabbitmq(app, besides=["memory"])
         # Replies are JSON, whatever serializer the application has for results.
         super().__init__(app, *args, **{**kwargs, "serializer": "json"})
         self._app: Any = app

@@ -14,6 +14,7 @@ from celery.app.defaults import DEFAULTS
 from celery.worker.state import maybe_shutdown
 from kombu import Message, compression
 
+from nowait.broker import require_rabbitmq
 from nowait.messages.validation import (
     JSON,
     Rejected,
@@ -40,6 +41,8 @@ class Consumer(LeanConsumer):
 
     Gossip and mingle, by which workers greet each other, are off; so are heartbeat events, unless
     remote control is on. A broker that went away is tried every second.
+
+    Raises ValueError where the broker is neither RabbitMQ nor memory://, as in tests.
     """
 
     qos: Any
@@ -47,6 +50,7 @@ class Consumer(LeanConsumer):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         app = kwargs["app"]
+        require_rabbitmq(app, besides=["memory"])
         self._topology: Topology = app.conf.get("nowait_topology", Topology.declared())
         self._rejected = 0
         self._notifier = Notifier(app.conf.get("nowait_liveness_file"))

@@ -9,15 +9,17 @@ from tornado.web import HTTPError
 _BOM = b"\xef\xbb\xbf"
 
 
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_refuse).decode
+
+
 def read_json(request: HTTPServerRequest) -> Any:
     """The JSON value of a body. Raises HTTPError 415 when it is not declared as one, and 400 when it is none."""
-    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise HTTPError(415, "application/json is expected.")
-    try:
-        return json.loads(request.body, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        raise HTTPError(400, "The body is not JSON.") from error
+    _check_type(request)
+    return _value(request.body, json.detect_encoding(request.body), "surrogatepass")  # as json.loads
 
 
 def read_json_line(request: HTTPServerRequest, limit: int) -> bytes:
@@ -27,15 +29,20 @@ def read_json_line(request: HTTPServerRequest, limit: int) -> bytes:
     """
     if len(request.body) > limit:
         raise HTTPError(413, f"A message has at most {limit} bytes.")
-    read_json(request)
+    _check_type(request)
+    body = request.body.removeprefix(_BOM)
+    _value(body, "utf-8", "strict")
+    return body.replace(b"\r", b" ").replace(b"\n", b" ").strip()
+
+
+def _check_type(request: HTTPServerRequest) -> None:
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPError(415, "application/json is expected.")
+
+
+def _value(body: bytes, encoding: str, errors: str) -> Any:
     try:
-        if b"\0" in request.body.removeprefix(_BOM):  # UTF-16, or UTF-32
-            raise ValueError("not UTF-8")
-        request.body.decode("utf-8")
-    except ValueError as error:
-        raise HTTPError(400, "The body is not in UTF-8.") from error
-    return bytes(request.body).removeprefix(_BOM).replace(b"\r", b" ").replace(b"\n", b" ").strip()
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
+        return _decode(body.decode(encoding, errors))
+    except (ValueError, RecursionError) as error:
+        raise HTTPError(400, "The body is not JSON in UTF-8.") from error

@@ -4,6 +4,7 @@ from tornado.web import Finish, HTTPError
 from tornado.websocket import WebSocketHandler
 
 from server.http.handler import BaseHandler
+from server.http.sites import is_of_another_origin
 
 _PING_INTERVAL = 15.0  # seconds, in which the other side has to answer
 _MAX_COMMAND = 4096  # bytes of a message of a client
@@ -17,10 +18,15 @@ class SocketHandler(BaseHandler, WebSocketHandler):
     max_message_size = _MAX_COMMAND
 
     def check_upgrade(self) -> None:
-        """Raises HTTPError 426 when the client does not want a WebSocket."""
+        """Raises HTTPError 426 when the client does not want a WebSocket, and 403 when it is a page of another origin.
+
+        Tornado looks for itself, but only once there is something to upgrade to.
+        """
         if self.request.headers.get("Upgrade", "").lower() != "websocket":
             self.set_sticky_header("Upgrade", "websocket")
             raise HTTPError(426, "A WebSocket is expected.")
+        if is_of_another_origin(self.request.headers):
+            raise HTTPError(403, "A page of another origin opens no WebSocket.")
 
     def on_connection_close(self) -> None:
         WebSocketHandler.on_connection_close(self)

@@ -1,7 +1,7 @@
 """What the handlers of topics share."""
 
-import asyncio
 import re
+from collections.abc import Iterable
 
 from tornado.web import HTTPError
 
@@ -11,8 +11,6 @@ from server.topics.event import Event, Gap, Item, Position
 from server.topics.log import TooManySubscribers
 
 _RETRY = 1000  # milliseconds after which a client whose stream has ended comes again
-# Seconds between two writes to one subscriber: what comes meanwhile is one write, and one packet.
-_PACE = 0.05
 
 
 class TopicHandler(EventStream):
@@ -34,18 +32,23 @@ class TopicHandler(EventStream):
         # Longer than the broker's 64 bits, or negative, it is none of ours.
         if after is not None and not re.fullmatch("[0-9]{1,18}", after):
             raise HTTPError(400, "Last-Event-ID: the id of an event is expected.")
+        if self.request.method == "HEAD":
+            await self.begin_events(_RETRY)
+            return
+        offset = None if after is None else int(after)
         try:
-            offset = None if after is None else int(after)
-            # Its client does not read: what is under way to it is not waited for.
-            with self.context.topics.subscribe(topics, offset, self._close) as feed:
-                if not await self.begin_events(_RETRY):
-                    return
-                while (items := await self.wait_for(feed.take(COMMENT_INTERVAL))) is not None:
-                    await self.write_taken(b"".join(map(_encode, items)) or COMMENT)
-                    await asyncio.sleep(_PACE)
+            async with self.context.topics.subscribe(topics, offset, COMMENT_INTERVAL) as batches:
+                await self.begin_events(_RETRY)
+                while (items := await self.wait_for(anext(batches, None))) is not None:
+                    await self.write_taken(encoded(items) or COMMENT)
         except TooManySubscribers as error:
             raise ProblemError(TOO_MANY_SUBSCRIBERS) from error
         self.finish()
+
+
+def encoded(items: Iterable[Item]) -> bytes:
+    """Items as server-sent events."""
+    return b"".join(map(_encode, items))
 
 
 def _encode(item: Item) -> bytes:

@@ -13,6 +13,7 @@ from server.bridge import Messages
 from server.missing import declaring
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.25  # seconds between tries to put a message into a queue that is full
+_LAST_TRY = 0.25  # seconds that are left for the last one: its answer is known, then
 
 
 class TooManyConsumers(Exception):
@@ -62,7 +63,8 @@ class Queues:
         Raises QueueFull, and any other BridgeError; OutcomeUnknown and DeadlineExceeded when it may have been put.
         """
         loop = asyncio.get_running_loop()
-        deadline, until, pause = loop.time() + timeout, loop.time() + wait, _FIRST_PAUSE
+        deadline, until = loop.time() + timeout, loop.time() + min(wait, timeout - _LAST_TRY)
+        pause = _FIRST_PAUSE
         message_id = new_id()
 
         async def publish() -> None:

@@ -45,9 +45,13 @@ class Reset:
 Item = Event | Position | Gap | Reset
 
 
+def topic_of(message: StreamMessage) -> str:
+    """The topic of a message: its routing key, and its type where it was published to the stream itself."""
+    return message.routing_key if message.exchange else message.kind
+
+
 def event_of(message: StreamMessage) -> Event | None:
     """The event of a message; None for one that is no JSON on one line, whoever published it."""
-    topic = message.routing_key if message.exchange else message.kind
     body = message.body.strip()
     try:
         json.loads(body.decode())
@@ -55,5 +59,5 @@ def event_of(message: StreamMessage) -> Event | None:
         return None
     if b"\n" in body or b"\r" in body:
         return None
-    head = json.dumps({"topic": topic, "message_id": message.message_id}).encode()
-    return Event(message.offset, topic, b'%s, "data": %s}' % (head[:-1], body))
+    head = json.dumps({"topic": topic_of(message), "message_id": message.message_id}).encode()
+    return Event(message.offset, topic_of(message), b'%s, "data": %s}' % (head[:-1], body))

@@ -1,6 +1,7 @@
 """The newest events of the log, in memory. No I/O."""
 
 from bisect import bisect_right
+from collections.abc import Collection
 
 from server.topics.event import Event
 
@@ -14,7 +15,7 @@ class Ring:
 
     Attributes:
         behind: the offset behind which none is missing; None while nothing is known.
-        last: the offset up to which the log was read.
+        last: the offset up to which the log was read; -1 while nothing is known.
     """
 
     def __init__(self, count: int, size: int) -> None:
@@ -50,14 +51,35 @@ class Ring:
             del self._events[: self._first]
             self._first = 0
 
-    def since(self, offset: int, limit: int) -> list[Event] | None:
-        """The events behind an offset, the first `limit` of them; None when some of them may not be here."""
-        if self.behind is None or offset < self.behind:
-            return None
-        at = bisect_right(self._events, offset, lo=self._first, key=lambda event: event.offset)
-        return self._events[at : at + limit]
+    def has(self, offset: int) -> bool:
+        """Is all here that is behind an offset?"""
+        return self.behind is not None and offset >= self.behind
+
+    def since(self, offset: int, topics: Collection[str], size: int) -> tuple[list[Event], int]:
+        """The first events of some topics behind an offset, and the offset up to which they are all.
+
+        For one that has() everything behind it.
+
+        Args:
+            offset: behind this one.
+            topics: of these.
+            size: of their documents together, in bytes; exceeded by the last of them at most.
+        """
+        found: list[Event] = []
+        for at in range(bisect_right(self._events, offset, lo=self._first, key=_offset), len(self._events)):
+            event = self._events[at]
+            if event.topic in topics:
+                found.append(event)
+                size -= len(event.document)
+                if size <= 0:
+                    return found, event.offset
+        return found, max(offset, self.last)
 
     def clear(self) -> None:
         """Nothing is known any more."""
         self._events.clear()
         self._first, self._bytes, self.behind, self.last = 0, 0, None, -1
+
+
+def _offset(event: Event) -> int:
+    return event.offset

@@ -16,6 +16,7 @@ from tests.bench import (
     bridge,
     job_sides,
     jobs,
+    messages,
     metrics,
     pair,
     report,
@@ -29,8 +30,10 @@ from tests.bench.results import Results, Step, about
 from tests.bench.site import ROOT, Site
 from tests.bench.tools import LoadError
 
-_FIGURES = bridge.MEASUREMENTS + worker.MEASUREMENTS + jobs.MEASUREMENTS + schedules.MEASUREMENTS
-_FIGURES += metrics.MEASUREMENTS
+_FIGURES = (
+    *bridge.MEASUREMENTS, *worker.MEASUREMENTS, *jobs.MEASUREMENTS, *schedules.MEASUREMENTS, *messages.MEASUREMENTS,
+    *metrics.MEASUREMENTS,
+)  # fmt: skip
 MEASUREMENTS = {measurement.__name__: measurement for measurement in _FIGURES}
 SECTIONS = ("peers", "variants", "sizes", "jobs")
 LONG = ("beats",)  # only when they are asked for
@@ -38,8 +41,8 @@ LONG = ("beats",)  # only when they are asked for
 _SECONDS = {
     "sending": 5.0, "serving": 34.0, "serving_echo": 34.0, "in_flight": 15.0, "isolation": 80.0, "tasks_threads": 23.0,
     "tasks_solo": 20.0, "tasks_prefork": 23.0, "processes": 27.0, "pools": 115.0,
-    "jobs_wait": 25.0, "jobs_idle": 40.0, "jobs_million": 100.0, "schedules": 80.0,
-    "metrics": 95.0,
+    "jobs_wait": 25.0, "jobs_idle": 40.0, "jobs_million": 100.0, "schedules": 80.0, "messages": 105.0,
+    "metrics": 27.0,
 }  # fmt: skip
 _OUTPUT = ROOT / "bench"
 

@@ -1,8 +1,6 @@
 """This bridge and every other way to await a task, each as a server and a worker: the task returns its argument."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +8,12 @@ from pathlib import Path
 from deploy.local.errors import LocalError
 from deploy.local.process import Process, free_port, listens
 from tests import programs
-from tests.bench.site import OURS, ROOT, STOCK, THREADS, Kind, Site
+from tests.bench.site import OURS, STOCK, THREADS, Kind, Site
 from tests.bench.tools import wrk
+from tests.environments import NotInstalled, programs_of
 from tests.http import fetch
 
 FOLDER = Path(__file__).parent / "peers"
-ENVIRONMENTS = ROOT / ".venv" / "peers"
 # The sides, by what they are called on the command line.
 TITLES = {
     "lean": "this bridge, Nowait's worker",
@@ -56,24 +54,11 @@ class Side:
 
 
 def environment(name: str) -> Path:
-    """The folder of the programs of a peer's environment, which is made when it is not there.
-
-    Raises Missing.
-    """
-    folder, made = ENVIRONMENTS / name, ENVIRONMENTS / name / "made"
-    wanted = FOLDER / name / "requirements.txt"
-    if not made.exists() or made.stat().st_mtime < wanted.stat().st_mtime:
-        print(f"installing {name} into {folder.relative_to(ROOT)}", flush=True)
-        pip = [str(folder / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-        for command in (
-            [sys.executable, "-m", "venv", "--clear", str(folder)],
-            [*pip, "install", "--require-hashes", "-r", str(wanted)],
-        ):
-            done = subprocess.run(command, capture_output=True, text=True)
-            if done.returncode != 0:
-                raise Missing(f"it cannot be installed: {(done.stdout + done.stderr).strip()[-300:]}")
-        made.touch()
-    return folder / "bin"
+    """The folder of the programs of a peer's environment. Raises Missing."""
+    try:
+        return programs_of(f"peers/{name}", FOLDER / name / "requirements.txt")
+    except NotInstalled as error:
+        raise Missing(str(error)) from error
 
 
 def await_ready(process: Process, ready: Callable[[], bool]) -> None:

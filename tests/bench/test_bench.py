@@ -26,7 +26,7 @@ from tests.conftest import BACKGROUND, ROOT
 
 
 class Handler(BaseHTTPRequestHandler):
-    """GET /right/N is N, /wrong/N now and then something else, /slow/N takes 0.2 seconds."""
+    """GET /right/N is N, /wrong/N now and then something else, /slow/N takes 0.2 seconds; POST takes JSON alone."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -41,6 +41,13 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        good = self.headers["Content-Type"] == "application/json" and json.loads(body) == {"a b": 1}
+        self.send_response(202 if good else 400)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -87,6 +94,9 @@ def test_requests_that_come_at_a_constant_rate_do_not_wait_for_answers(url: str)
 def test_ab_and_siege_tell_their_rates(url: str) -> None:
     assert tools.ab(f"{url}/slow/1", connections=5, requests=10) > 0
     assert tools.siege(f"{url}/slow/1", connections=5, repetitions=2) > 0
+    assert tools.siege(f"{url}/posted", connections=5, repetitions=2, body='{"a b": 1}') > 0
+    with pytest.raises(tools.LoadError):
+        tools.siege(f"{url}/posted", connections=5, repetitions=2, body="{}")
 
 
 def test_sides_take_turns() -> None:

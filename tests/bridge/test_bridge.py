@@ -62,6 +62,14 @@ def test_an_application_whose_results_are_no_replies_is_refused() -> None:
         Bridge(app)
 
 
+@pytest.mark.parametrize("broker", ["redis://:secret@one:1/0", "sqs://", "amqp://one//;redis://two/0", "memory://"])
+def test_another_broker_than_rabbitmq_is_refused_in_one_line(broker: str) -> None:
+    transport = broker.rpartition(";")[2].partition(":")[0]
+    with pytest.raises(ValueError) as caught:
+        Bridge(Celery("server", broker=broker, set_as_current=False))
+    assert str(caught.value) == f"broker '{transport}://…' is not allowed, expected RabbitMQ: amqp:// or amqps://"
+
+
 def test_a_broker_url_that_cannot_be_read_is_refused_before_its_turn_comes() -> None:
     app = Celery("server", broker="amqp://one//;amqp://two:port//;amqp://three//", set_as_current=False)
     with pytest.raises(ValueError, match="port"):

@@ -7,8 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
-from tornado.httpclient import HTTPClientError, HTTPRequest
-from tornado.websocket import WebSocketClientConnection, websocket_connect
+from kombu import Connection
+from tornado.httpclient import HTTPClientError
 
 from nowait.amqp.methods import Delivery
 from nowait.errors import Disconnected
@@ -16,10 +16,9 @@ from nowait.testing import FakeBridge
 from server.names import Bounds
 from server.queues.session import BadCommand, Command, Session
 from tests.bridge.conftest import running, until
-from tests.server.topics_site import TopicsSite, topics_site
+from tests.server.topics_site import MESSAGES, TopicsSite, closed, consuming, message, put, topics_site
 
 Serve = Callable[..., AbstractAsyncContextManager[TopicsSite]]
-PATH = "/queues/parcels/messages"
 ENVELOPE = b"\x00\x3c\x00\x3c\x00" + bytes(8) + b"\x01\x00\x00"  # delivered again, no names
 
 
@@ -43,35 +42,10 @@ def serve(request: pytest.FixtureRequest) -> Serve:
     return over_fake
 
 
-@asynccontextmanager
-async def consuming(site: TopicsSite, options: str = "") -> AsyncIterator[WebSocketClientConnection]:
-    socket = await websocket_connect(f"ws://127.0.0.1:{site.port}/queues/parcels/consumer{options}")
-    try:
-        yield socket
-    finally:
-        socket.close()
-
-
-async def message(socket: WebSocketClientConnection) -> Any:
-    text = await asyncio.wait_for(socket.read_message(), 20)
-    assert text is not None, (socket.close_code, socket.close_reason)
-    return json.loads(text)
-
-
-async def closed(socket: WebSocketClientConnection) -> int | None:
-    """Why it was closed by the server."""
-    assert await asyncio.wait_for(socket.read_message(), 20) is None
-    return socket.close_code
-
-
-async def put(site: TopicsSite, *values: Any) -> list[int]:
-    return [(await site.fetch(PATH, value)).code for value in values]
-
-
 @pytest.mark.gen_test
 async def test_a_message_goes_to_one_consumer_and_is_gone_once_acknowledged(serve: Serve) -> None:
     async with serve() as site:
-        answer = await site.fetch(PATH, {"to": "Ada"})
+        answer = await site.fetch(MESSAGES, {"to": "Ada"})
         assert answer.code == 202 and json.loads(answer.body)["queue"] == "parcels"
         async with consuming(site) as socket:
             found = await message(socket)
@@ -90,7 +64,7 @@ async def test_a_message_goes_to_one_consumer_and_is_gone_once_acknowledged(serv
 async def test_a_full_queue_is_503_and_takes_again_once_there_is_room(serve: Serve) -> None:
     async with serve(queues=Bounds({"parcels": 3})) as site:
         assert await put(site, 1, 2, 3) == [202] * 3
-        refused = await site.fetch(PATH, 4)
+        refused = await site.fetch(MESSAGES, 4)
         assert (refused.code, refused.headers["Retry-After"]) == (503, "1")
         assert json.loads(refused.body)["type"] == "urn:problem-type:nowait:queue-full"
         async with consuming(site) as socket:
@@ -102,9 +76,9 @@ async def test_a_full_queue_is_503_and_takes_again_once_there_is_room(serve: Ser
 async def test_a_producer_may_wait_for_room(serve: Serve) -> None:
     async with serve(queues=Bounds({"parcels": 1})) as site:
         await put(site, 1)
-        short = await site.fetch(PATH, 2, headers={"Prefer": "wait=0.1"})
+        short = await site.fetch(MESSAGES, 2, headers={"Prefer": "wait=0.1"})
         assert (short.code, short.headers["Preference-Applied"]) == (503, "wait=0.1")
-        waiting = asyncio.create_task(site.fetch(PATH, 2, headers={"Prefer": "wait=20"}))
+        waiting = asyncio.create_task(site.fetch(MESSAGES, 2, headers={"Prefer": "wait=20"}))
         await asyncio.sleep(0.1)
         async with consuming(site) as socket:
             await socket.write_message(json.dumps({"ack": (await message(socket))["tag"]}))
@@ -127,25 +101,39 @@ async def test_what_a_consumer_held_goes_to_another_and_shows_it(serve: Serve) -
 
 
 @pytest.mark.gen_test
+async def test_what_was_held_goes_back_above_the_bound_and_nothing_is_taken_until_there_is_room(vhost: str) -> None:
+    async with running(vhost) as bridge, topics_site(bridge, queues=Bounds({"parcels": 2})) as site:
+        with Connection(vhost) as connection:
+            channel = connection.channel()
+
+            def waiting() -> int:
+                return int(channel.queue_declare("parcels", passive=True).message_count)
+
+            assert await put(site, 1, 2) == [202] * 2
+            async with consuming(site, "?prefetch=2") as socket:
+                assert [(await message(socket))["data"] for _ in range(2)] == [1, 2]
+                assert await put(site, 3, 4, 5) == [202, 202, 503]
+                assert waiting() == 2
+            await until(lambda: waiting() == 4)
+            assert await put(site, 5) == [503]
+            async with consuming(site) as socket:
+                for number in (1, 2):
+                    assert await put(site, 5) == [503]
+                    found = await message(socket)
+                    assert (found["data"], found["redelivered"]) == (number, True)
+                    await socket.write_message(json.dumps({"ack": found["tag"]}))
+                # It has the third one: one waits.
+                assert (await message(socket))["data"] == 3
+                assert await put(site, 5, 6) == [202, 503]
+
+
+@pytest.mark.gen_test
 async def test_a_message_is_held_no_longer_than_its_lease(serve: Serve) -> None:
     async with serve() as site:
         await put(site, 1)
         async with consuming(site, "?lease=1") as socket:
             await message(socket)
             assert await closed(socket) == 4408
-        async with consuming(site) as socket:
-            assert (await message(socket))["redelivered"] is True
-
-
-@pytest.mark.gen_test
-@pytest.mark.parametrize("command", ["", "[]", "{}", '{"ack":99}', '{"ack":true}', '{"take":1}', '{"ack":1,"b":2}'])
-async def test_what_is_no_command_closes_the_connection(serve: Serve, command: str) -> None:
-    async with serve() as site:
-        await put(site, 1)
-        async with consuming(site) as socket:
-            await message(socket)
-            await socket.write_message(command)
-            assert await closed(socket) == 4400
         async with consuming(site) as socket:
             assert (await message(socket))["redelivered"] is True
 
@@ -190,42 +178,6 @@ async def test_consumers_are_bounded() -> None:
         await until(lambda: len(site.app.queues) == 0)
         async with consuming(site) as socket:
             await message(socket)
-    await bridge.stop()
-
-
-@pytest.mark.gen_test
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
-        ("/queues/other/messages", {}, 404),
-        ("/queues/other/consumer", None, 404),
-        ("/queues/no.dots/messages", {}, 404),
-        (PATH, b"", 400),
-        (PATH, b"{", 400),
-        (PATH, b'"' + b"x" * 65535 + b'"', 413),
-        ("/queues/parcels/consumer", None, 426),
-        ("/queues/parcels/consumer?prefetch=0", None, 400),
-        ("/queues/parcels/consumer?prefetch=101", None, 400),
-        ("/queues/parcels/consumer?lease=-1", None, 400),
-        ("/queues/parcels/consumer?lease=3601", None, 400),
-    ],
-)
-async def test_what_is_wrong_has_a_status(path: str, body: Any, status: int) -> None:
-    bridge = FakeBridge({})
-    async with topics_site(bridge) as site:
-        answer = await site.fetch(path, body)
-        assert (answer.code, answer.headers["Content-Type"]) == (status, "application/problem+json")
-    await bridge.stop()
-
-
-@pytest.mark.gen_test
-async def test_a_page_of_another_origin_consumes_nothing() -> None:
-    bridge = FakeBridge({})
-    async with topics_site(bridge) as site:
-        url = f"ws://127.0.0.1:{site.port}/queues/parcels/consumer"
-        with pytest.raises(HTTPClientError) as refused:
-            await websocket_connect(HTTPRequest(url, headers={"Origin": "http://elsewhere.example"}))
-        assert refused.value.code == 403
     await bridge.stop()
 
 

@@ -8,8 +8,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from kombu import Connection
 
 from nowait.testing import FakeBridge
+from nowait.topology import Topology
 from server.names import Names
 from tests.bridge.conftest import running
 from tests.server.topics_site import TopicsSite, topics_site
@@ -98,36 +100,21 @@ async def test_an_id_of_another_log_is_an_event_of_its_own(serve: Serve) -> None
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize(
-    ("path", "body", "status"),
-    [
-        ("/topics/other", {}, 404),
-        ("/topics/no.dots", {}, 404),
-        (f"/topics/{'a' * 65}", {}, 404),
-        ("/topics/news", b"", 400),
-        ("/topics/news", b"{", 400),
-        ("/topics/news", b"NaN", 400),
-        ("/topics/news", "[1]".encode("utf-16"), 400),
-        ("/topics/news", b"[" * 60_000, 400),
-        ("/topics/news", b'"' + b"x" * 65535 + b'"', 413),
-        ("/topics/other/events", None, 404),
-        ("/events", None, 400),
-        ("/events?topics=,", None, 400),
-        ("/events?topics=news,other", None, 404),
-    ],
-)  # fmt: skip
-async def test_what_is_wrong_has_a_status_and_never_reaches_the_broker(path: str, body: Any, status: int) -> None:
-    async with over_fake() as site:
-        answer = await site.fetch(path, body)
-        assert answer.code == status
-        assert answer.headers["Content-Type"] == "application/problem+json"
-
-
-@pytest.mark.gen_test
-@pytest.mark.parametrize("last_id", ["-1", "", "1" * 19, "first", "1.5", "²"])
-async def test_an_id_that_is_none_is_refused(last_id: str) -> None:
-    async with over_fake() as site:
-        assert (await site.fetch("/topics/news/events", headers={"Last-Event-ID": last_id})).code == 400
+async def test_a_log_that_is_deleted_and_made_anew_is_a_reset_for_all_who_knew_it(vhost: str) -> None:
+    async with over_broker(vhost) as site, site.follow("/topics/news/events") as follower:
+        await follower.block()
+        for number in range(3):
+            await site.fetch("/topics/news", number)
+        assert await follower.events(3) == [0, 1, 2]
+        known = follower.last_id
+        with Connection(vhost) as connection:
+            connection.default_channel.queue_delete(Topology.declared().topic_log)
+        blocks = [await follower.block()]
+        async with site.follow("/topics/news/events", known) as again:
+            blocks.append(await again.block())
+            assert [block is not None and block.kind for block in blocks] == ["reset", "reset"]
+            await site.fetch("/topics/news", 3)
+            assert (await follower.events(1), await again.events(1)) == ([3], [3])
 
 
 @pytest.mark.gen_test

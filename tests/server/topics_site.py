@@ -11,10 +11,13 @@ from typing import Any
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
+from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 from server.app import WebApplication, make_app
 from server.http.limits import SERVER_OPTIONS
 from server.settings import Settings
+
+MESSAGES = "/queues/parcels/messages"
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,11 @@ class Follower:
 
 
 class TopicsSite:
-    """The server, and requests to it."""
+    """The server, the bridge behind it, and requests to it."""
 
-    def __init__(self, app: WebApplication, port: int) -> None:
+    def __init__(self, app: WebApplication, bridge: Any, port: int) -> None:
         self.app = app
+        self.bridge = bridge
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
 
@@ -105,9 +109,37 @@ async def topics_site(bridge: Any, **settings: Any) -> AsyncIterator[TopicsSite]
     http = HTTPServer(app, **SERVER_OPTIONS)
     http.add_sockets([sock])
     try:
-        yield TopicsSite(app, port)
+        yield TopicsSite(app, bridge, port)
     finally:
         app.stop_waiting()
         http.stop()
         await http.close_all_connections()
         await app.close()
+
+
+@asynccontextmanager
+async def consuming(site: TopicsSite, options: str = "") -> AsyncIterator[WebSocketClientConnection]:
+    """A consumer of the queue `parcels`."""
+    socket = await websocket_connect(f"ws://127.0.0.1:{site.port}/queues/parcels/consumer{options}")
+    try:
+        yield socket
+    finally:
+        socket.close()
+
+
+async def message(socket: WebSocketClientConnection) -> Any:
+    """The next one that a consumer gets."""
+    text = await asyncio.wait_for(socket.read_message(), 20)
+    assert text is not None, (socket.close_code, socket.close_reason)
+    return json.loads(text)
+
+
+async def closed(socket: WebSocketClientConnection) -> int | None:
+    """Why it was closed by the server."""
+    assert await asyncio.wait_for(socket.read_message(), 20) is None
+    return socket.close_code
+
+
+async def put(site: TopicsSite, *values: Any) -> list[int]:
+    """Put values into the queue; the statuses."""
+    return [(await site.fetch(MESSAGES, value)).code for value in values]
