@@ -61,7 +61,10 @@ class Metrics:
 
     async def run(self, bridge: Bridge, app: WebApplication) -> None:
         """Read what is to be read, until cancelled."""
-        await asyncio.gather(self._keep_setting(bridge, app), app.instruments.lag.run(), self._keep_reading(app))
+        try:
+            await asyncio.gather(self._keep_setting(bridge, app), app.instruments.lag.run(), self._keep_reading(app))
+        except Exception:  # the server must not depend on it, and its log should know
+            log.exception("what there is at a moment is not measured any more")
 
     async def _keep_setting(self, bridge: Bridge, app: WebApplication) -> None:
         loop = asyncio.get_running_loop()
