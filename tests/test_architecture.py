@@ -274,8 +274,11 @@ ALLOWED: dict[str, set[str]] = {
     "server.live.pulse": set(),
     "server.live.shared": set(),
     "server.metrics": set(),
-    "server.metrics.calls": {"prometheus_client", "nowait.bridge", "nowait.errors"},
-    "server.metrics.events": {"prometheus_client", "server.metrics.calls", "server.webhooks.outcome"},
+    "server.metrics.batch": {"prometheus_client"},
+    "server.metrics.calls": {"prometheus_client", "nowait.bridge", "nowait.errors", "server.metrics.batch"},
+    "server.metrics.events": {
+        "prometheus_client", "server.metrics.batch", "server.metrics.calls", "server.webhooks.outcome",
+    },
     "server.metrics.exposition": {"prometheus_client", "nowait.settings", "server.lifecycle"},
     "server.metrics.metrics": {
         "prometheus_client", "nowait.bridge", "nowait.settings", "server.app", "server.metrics.calls",

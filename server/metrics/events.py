@@ -1,17 +1,22 @@
 """Metrics of what happens in a server."""
 
+from collections import Counter as Counts
+from collections import defaultdict
+
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from server.metrics.batch import BatchHistogram
 from server.metrics.calls import BUCKETS
 from server.webhooks.outcome import OUTCOMES, is_answer
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
+_MOST = 1000  # requests that are kept until flush()
 _OTHER = "other"  # stands for a method that no route has
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # seconds
 
 
 class EventMetrics:
-    """The server's observer."""
+    """The server's observer. The requests that it sees are among the metrics once flush() was called."""
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         self._requests = Counter(
@@ -20,7 +25,7 @@ class EventMetrics:
             ["route", "method", "status"],
             registry=registry,
         )
-        self._seconds = Histogram(
+        self._seconds = BatchHistogram(
             "nowait_http_request_seconds",
             "Seconds from a request to its answer, by route",
             ["route"],
@@ -42,21 +47,24 @@ class EventMetrics:
         # What has not happened yet is 0: its first time is to be seen, too.
         for outcome in (*OUTCOMES, *(f"http-{kind}xx" for kind in range(2, 6))):
             self._attempts.labels(outcome)
-        # labels() takes as long as what it is for.
-        self._by_answer: dict[tuple[str, str, int], Counter] = {}
-        self._by_route: dict[str, Histogram] = {}
+        self._answers: list[tuple[str, str, int, float]] = []
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request was answered."""
-        key = route, method if method in _METHODS else _OTHER, status
-        counter = self._by_answer.get(key)
-        if counter is None:
-            self._by_answer[key] = counter = self._requests.labels(*key)
-        counter.inc()
-        histogram = self._by_route.get(route)
-        if histogram is None:
-            self._by_route[route] = histogram = self._seconds.labels(route)
-        histogram.observe(seconds)
+        self._answers.append((route, method if method in _METHODS else _OTHER, status, seconds))
+        if len(self._answers) >= _MOST:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count the requests that were seen."""
+        answers, self._answers = self._answers, []
+        for labels, count in Counts((route, method, status) for route, method, status, _ in answers).items():
+            self._requests.labels(*labels).inc(count)
+        times = defaultdict(list)
+        for route, _, _, seconds in answers:
+            times[route].append(seconds)
+        for route, each in times.items():
+            self._seconds.labels(route).add(each)
 
     def attempted(self, outcome: str, seconds: float) -> None:
         """An attempt to deliver a webhook has ended."""

@@ -69,11 +69,19 @@ class Metrics:
     async def _keep_setting(self, bridge: Bridge, app: WebApplication) -> None:
         loop = asyncio.get_running_loop()
         last = loop.time()
-        while True:
-            now = loop.time()
-            self._moment.set(bridge, app, now - last)
-            last = now
-            await asyncio.sleep(_INTERVAL)
+        try:
+            while True:
+                now = loop.time()
+                self._moment.set(bridge, app, now - last)
+                self._flush()
+                last = now
+                await asyncio.sleep(_INTERVAL)
+        finally:
+            self._flush()
+
+    def _flush(self) -> None:
+        self.calls.flush()
+        self.events.flush()
 
     async def _keep_reading(self, app: WebApplication) -> None:
         """Read what is the same for all processes, if it is this one's turn."""
