@@ -43,8 +43,7 @@ class EventMetrics:
         )
         self._parent = os.getpid()
         # labels() takes as long as what it is for.
-        self._by_outcome: dict[tuple[str, str], Counter] = {}
-        self._by_task: dict[str, Histogram] = {}
+        self._by_end: dict[tuple[str, str], tuple[Counter, Histogram]] = {}
         MeasuredTask.ended = staticmethod(self._ended)
         signals.task_rejected.connect(self._was_rejected, weak=False)
         signals.task_unknown.connect(self._was_rejected, weak=False)
@@ -53,13 +52,12 @@ class EventMetrics:
 
     def _ended(self, name: str, state: str, returned: Any, seconds: float) -> None:
         key = name, state
-        counter = self._by_outcome.get(key)
-        if counter is None:
-            self._by_outcome[key] = counter = self._tasks.labels(name, _OUTCOMES.get(state, _OTHER))
+        found = self._by_end.get(key)
+        if found is None:
+            outcome = _OUTCOMES.get(state, _OTHER)
+            self._by_end[key] = found = self._tasks.labels(name, outcome), self._seconds.labels(name)
+        counter, histogram = found
         counter.inc()
-        histogram = self._by_task.get(name)
-        if histogram is None:
-            self._by_task[name] = histogram = self._seconds.labels(name)
         histogram.observe(seconds)
         if name == _RUN_JOB and state == "SUCCESS":
             self._attempts.labels(returned or _NOTHING).inc()

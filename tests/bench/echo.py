@@ -15,6 +15,7 @@ from nowait.bridge import Bridge
 from nowait.settings import host_port
 from server.http.access_log import log_and_observe, log_request
 from server.live.lag import LoopLag
+from server.metrics.metrics import Metrics
 
 _QUEUE = os.environ.get("NOWAIT_TEST_QUEUE", "tests")
 
@@ -35,8 +36,6 @@ class NowHandler(RequestHandler):
 async def main() -> None:
     calls, options, measuring = None, {"log_function": log_request}, []
     if address := os.environ.get("NOWAIT_METRICS"):
-        from server.metrics.metrics import Metrics
-
         metrics = Metrics.started(host_port(address), False, ())
         calls, options["log_function"] = metrics.calls, log_and_observe(metrics.events)
         measuring.append(asyncio.create_task(LoopLag(observe=metrics.events.lagged).run()))
