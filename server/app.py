@@ -167,9 +167,9 @@ def make_app(
     routes += health.routes(context)
     stops = [context.watcher.close, context.topics.close, context.queues.close]
     closes: list[Close] = [connections.close] if deliverer is None else [deliverer.close, connections.close]
-    depths = Depths(settings.broker_url, lambda: _task_queues(context) | set(settings.queues))
+    depths = Depths(settings.broker_url, lambda: _queues(context) | settings.queues.keys())
     lag = LoopLag(observe=observer.lagged)
-    instruments = Instruments(tasks, lag, depths, partial(_task_queues, context), settings.processes)
+    instruments = Instruments(tasks, lag, depths, settings.queues, settings.processes)
     closes.append(depths.close)
     if settings.demo:
         # Imported here alone: a server without the demo needs none of the drivers that it compares.
@@ -182,13 +182,11 @@ def make_app(
         routes += demo.routes(context, compared) + live.routes(context, pulse) + page.routes(context)
         stops.append(pulse.close)
         closes.append(compared.close)
-    return WebApplication(
-        routes, context, connections, instruments, relay, deliverer, observer, stops, closes
-    )
+    return WebApplication(routes, context, connections, instruments, relay, deliverer, observer, stops, closes)
 
 
-def _task_queues(context: Context) -> set[str]:
-    """The queues of tasks that the server sends to, as far as the workers have listed theirs."""
+def _queues(context: Context) -> set[str]:
+    """The queues of tasks that the server sends to: of those of queries and jobs, what the workers have listed."""
     used = {users.QUEUE, queries.CATALOGUE_QUEUE, queries.STREAMS_QUEUE}
     used |= {query.queue for query in context.catalogue.listed()}
     return used | {kind.queue for kind in context.kinds.listed()}

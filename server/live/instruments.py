@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Mapping
 from typing import Any
 
 from nowait.link.depths import Depth, Depths
@@ -18,7 +18,7 @@ class Instruments:
         tasks: the bridge.
         lag: of the loop.
         depths: of the queues.
-        shown: gives the names of the queues that are read.
+        bounds: of the queues of messages, by their names: how many may wait.
         processes: how many server processes share the port.
 
     Attributes:
@@ -27,16 +27,16 @@ class Instruments:
     """
 
     def __init__(
-        self, tasks: Tasks, lag: LoopLag, depths: Depths, shown: Callable[[], Collection[str]], processes: int
+        self, tasks: Tasks, lag: LoopLag, depths: Depths, bounds: Mapping[str, int], processes: int
     ) -> None:
         self._tasks = tasks
         self._lag, self._depths = lag, depths
-        self._shown = shown
+        self._bounds = bounds
         self._processes = processes
         self.lag, self.depths = Shared(lag.run), Shared(depths.run)
 
     @property
-    def latest_depths(self) -> Any:
+    def latest_depths(self) -> Mapping[str, Depth | None] | None:
         return self._depths.latest
 
     async def measure(self) -> None:
@@ -45,21 +45,23 @@ class Instruments:
 
     def read(self) -> dict[str, Any]:
         """The figures of this moment; `lag` is the worst since the last reading, in seconds."""
-        depths, shown = self._depths.latest, self._shown()
-        queues = None
-        if depths is not None:
-            queues = [_queue(name, depth) for name, depth in depths.items() if name in shown]
+        depths = self._depths.latest
+        tasks = None if depths is None else {name: depth for name, depth in depths.items() if name not in self._bounds}
         return {
             "process": os.getpid(),
             "processes": self._processes,
             "lag": round(self._lag.take(), 6),
             "in_flight": self._tasks.in_flight,
             "broker": self._tasks.state,
-            "queues": queues,
+            "queues": None if tasks is None else [_queue(name, depth, "workers") for name, depth in tasks.items()],
+            "messages": [
+                {**_queue(name, (depths or {}).get(name), "consumers"), "bound": bound}
+                for name, bound in self._bounds.items()
+            ],
         }
 
 
-def _queue(name: str, depth: Depth | None) -> dict[str, Any]:
+def _queue(name: str, depth: Depth | None, takers: str) -> dict[str, Any]:
     """None for what is not known of it."""
-    waiting, workers = (None, None) if depth is None else (depth.waiting, depth.consumers)
-    return {"name": name, "waiting": waiting, "workers": workers}
+    waiting, taking = (None, None) if depth is None else (depth.waiting, depth.consumers)
+    return {"name": name, "waiting": waiting, takers: taking}
