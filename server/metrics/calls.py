@@ -28,22 +28,30 @@ class CallMetrics:
         # It is to be seen at once.
         self._calls.labels(_MESSAGE, QueueFull.__name__)
         self._stages = list(map(stages.labels, Stages._fields))
-        self._ended: list[tuple[str | None, type[BaseException] | None, Stages]] = []
+        # Numbers alone: the garbage collector has nothing to look at.
+        self._counts: Counts[tuple[str | None, type[BaseException] | None]] = Counts()
+        self._seconds: list[list[float]] = [[] for _ in Stages._fields]
+        self._kept = 0
 
     def ended(self, name: str | None, error: BaseException | None, stages: Stages) -> None:
         """A call has ended."""
-        # An error knows the frames that it went through.
-        self._ended.append((name, None if error is None else type(error), stages))
-        if len(self._ended) >= _MOST:
+        self._counts[name, None if error is None else type(error)] += 1
+        for kept, seconds in zip(self._seconds, stages):
+            if seconds is not None:
+                kept.append(seconds)
+        self._kept += 1
+        if self._kept >= _MOST:
             self.flush()
 
     def flush(self) -> None:
         """Count what was seen."""
-        ended, self._ended = self._ended, []
-        for (name, error), count in Counts((name, error) for name, error, _ in ended).items():
+        self._kept = 0
+        for (name, error), count in self._counts.items():
             self._calls.labels(name or _MESSAGE, _outcome(error)).inc(count)
-        for histogram, seconds in zip(self._stages, zip(*(stages for _, _, stages in ended))):
-            histogram.add(each for each in seconds if each is not None)
+        self._counts.clear()
+        for histogram, seconds in zip(self._stages, self._seconds):
+            histogram.add(seconds)
+            seconds.clear()
 
 
 def _outcome(error: type[BaseException] | None) -> str:

@@ -47,24 +47,28 @@ class EventMetrics:
         # What has not happened yet is 0: its first time is to be seen, too.
         for outcome in (*OUTCOMES, *(f"http-{kind}xx" for kind in range(2, 6))):
             self._attempts.labels(outcome)
-        self._answers: list[tuple[str, str, int, float]] = []
+        # Numbers alone: the garbage collector has nothing to look at.
+        self._counts: Counts[tuple[str, str, int]] = Counts()
+        self._times: defaultdict[str, list[float]] = defaultdict(list)
+        self._kept = 0
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request was answered."""
-        self._answers.append((route, method if method in _METHODS else _OTHER, status, seconds))
-        if len(self._answers) >= _MOST:
+        self._counts[route, method if method in _METHODS else _OTHER, status] += 1
+        self._times[route].append(seconds)
+        self._kept += 1
+        if self._kept >= _MOST:
             self.flush()
 
     def flush(self) -> None:
         """Count the requests that were seen."""
-        answers, self._answers = self._answers, []
-        for labels, count in Counts((route, method, status) for route, method, status, _ in answers).items():
+        self._kept = 0
+        for labels, count in self._counts.items():
             self._requests.labels(*labels).inc(count)
-        times = defaultdict(list)
-        for route, _, _, seconds in answers:
-            times[route].append(seconds)
-        for route, each in times.items():
-            self._seconds.labels(route).add(each)
+        self._counts.clear()
+        for route, seconds in self._times.items():
+            self._seconds.labels(route).add(seconds)
+        self._times.clear()
 
     def attempted(self, outcome: str, seconds: float) -> None:
         """An attempt to deliver a webhook has ended."""
