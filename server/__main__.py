@@ -5,16 +5,19 @@ import asyncio
 import gc
 import logging
 import sys
+from contextlib import ExitStack
 
 from celery import Celery
 
 import nowait
 from nowait.bridge import Bridge
+from nowait.bridge import Observer as CallObserver
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from server.app import make_app
-from server.lifecycle import ListenError, listen, notify, on_signal, serve
+from server.lifecycle import ListenError, Measure, listen, notify, on_signal, serve
+from server.observer import Observer as EventObserver
 from server.processes import Processes
 from server.settings import Settings
 
@@ -23,6 +26,15 @@ _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() start
 
 async def run(settings: Settings, one_of_several: bool) -> None:
     """Run one server process until a signal. Raises ListenError."""
+    calls: CallObserver | None = None
+    events: EventObserver | None = None
+    measure: Measure | None = None
+    if settings.metrics is not None:
+        # Here alone: a server without metrics does without the library.
+        from server.metrics.metrics import Metrics
+
+        metrics = Metrics.started(settings.metrics, one_of_several, settings.queues.keys())
+        calls, events, measure = metrics.calls, metrics.events, metrics.run
     app = Celery("server", broker=settings.broker_url, set_as_current=False)
     app.conf.task_default_queue = "queries"
     topology = Topology.named(settings.topology)
@@ -34,10 +46,11 @@ async def run(settings: Settings, one_of_several: bool) -> None:
         max_body=MAX_TASK_BODY,
         max_reply_bytes=settings.max_answer_bytes,
         topology=topology,
+        observer=calls,
     )
-    web = make_app(bridge, settings)
+    web = make_app(bridge, settings, observer=events)
     spare_collections()
-    await serve(bridge, web, settings, one_of_several)
+    await serve(bridge, web, settings, one_of_several, measure)
 
 
 def spare_collections() -> None:
@@ -62,11 +75,18 @@ async def supervise(settings: Settings) -> None:
     command = [sys.executable, "-m", "server", _ONE_OF_SEVERAL]
     timeout = settings.shutdown_notice + settings.shutdown_timeout
     processes = Processes(command, settings.processes, timeout, on_ready=notifier.ready)
-    on_signal(processes.stop)
-    liveness = asyncio.create_task(notify(notifier))
-    await processes.run()
-    liveness.cancel()
-    notifier.stopping()
+    with ExitStack() as stack:
+        if settings.metrics is not None:
+            from server.metrics.exposition import SharedFolder
+
+            folder = stack.enter_context(SharedFolder())
+            folder.listen(settings.metrics)
+            processes.variables, processes.on_end = folder.variables, folder.ended
+        on_signal(processes.stop)
+        liveness = asyncio.create_task(notify(notifier))
+        await processes.run()
+        liveness.cancel()
+        notifier.stopping()
 
 
 def main() -> int:

@@ -11,7 +11,8 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -24,6 +25,8 @@ from server.http.limits import SERVER_OPTIONS
 from server.settings import Settings
 
 log = logging.getLogger(__name__)
+
+Measure = Callable[[Bridge, WebApplication], Coroutine[Any, Any, None]]
 
 _WRITE_TIMEOUT = 5.0  # seconds that the last answers get to be written
 
@@ -40,7 +43,9 @@ def listen(settings: Settings, reuse_port: bool) -> list[socket.socket]:
         raise ListenError(f"cannot listen on {settings.address}:{settings.port}: {error.strerror}") from error
 
 
-async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_several: bool) -> None:
+async def serve(
+    bridge: Bridge, app: WebApplication, settings: Settings, one_of_several: bool, measure: Measure | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT, then stop and return.
 
     Args:
@@ -48,6 +53,7 @@ async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_
         app: what answers.
         settings: the settings.
         one_of_several: others listen on the same port; the end of standard input stops this one, too.
+        measure: goes on meanwhile, for the metrics; None for none.
 
     Raises ListenError.
     """
@@ -62,6 +68,8 @@ async def serve(bridge: Bridge, app: WebApplication, settings: Settings, one_of_
     looking = {asyncio.create_task(app.relay.run(), name="relay")}
     if app.deliverer is not None:
         looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
+    if measure is not None:
+        looking.add(asyncio.create_task(measure(bridge, app), name="metrics"))
     http.add_sockets(sockets)
     notifier = Notifier()
     notifier.ready()

@@ -6,6 +6,7 @@ from math import inf
 
 import pytest
 
+from nowait.settings import HostPort
 from server.routes import users
 from server.settings import PREFIX, Settings, SettingsError
 from server.webhooks.addresses import AllowList
@@ -22,6 +23,7 @@ def test_every_setting_is_read() -> None:
     given = {
         "NOWAIT_BROKER_URL": "amqp://a:b@one:5672/v;amqps://two//",
         "NOWAIT_DATABASE_URL": "mysql://u:p@db:3307/name",
+        "NOWAIT_METRICS": "[::1]:9101",
         "NOWAIT_ADDRESS": "::",
         "NOWAIT_PORT": "81",
         "NOWAIT_PROCESSES": "4",
@@ -52,7 +54,7 @@ def test_every_setting_is_read() -> None:
     settings = Settings.from_environment(given)
     values = tuple(getattr(settings, field.name) for field in dataclasses.fields(settings))
     assert values == (
-        given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
+        given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"], HostPort("::1", 9101),
         "::", 81, 4, 2.5, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
         3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, True, "error",
     )
@@ -66,6 +68,10 @@ BAD = [
     ("BROKER_URL", "amqp://h//;http://h"),
     ("DATABASE_URL", "postgresql://h/n"),
     ("DATABASE_URL", "mysql://[::1/n"),
+    ("METRICS", "9101"),
+    ("METRICS", "127.0.0.1:0"),
+    ("METRICS", "::1:9101"),
+    ("METRICS", "[::1]"),
     ("ADDRESS", "a b"),
     ("PORT", "65536"),
     ("PORT", "-1"),
@@ -114,6 +120,11 @@ def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: str) -> Non
 def test_a_setting_of_an_earlier_version_is_not_ignored_in_silence(name: str) -> None:
     with pytest.raises(SettingsError, match=f"NOWAIT_{name} is not allowed any more, expected NOWAIT_"):
         Settings.from_environment({PREFIX + name: "1"})
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9101", "[::1]:9101", "metrics.internal:80"])
+def test_an_address_of_metrics_is_written_as_it_is_given(text: str) -> None:
+    assert str(Settings.from_environment({"NOWAIT_METRICS": text}).metrics) == text
 
 
 def test_a_password_is_never_repeated() -> None:
