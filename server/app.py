@@ -23,6 +23,9 @@ from server.jobs.model import Publisher, Store
 from server.jobs.publisher import TaskPublisher
 from server.jobs.relay import Relay
 from server.jobs.watcher import Watcher
+from server.keys.file import KeyFile
+from server.keys.gate import Gate
+from server.keys.reloader import Reloader
 from server.query import Query
 from server.queues.queues import Queues
 from server.routes import health, jobs, queries
@@ -53,6 +56,7 @@ class WebApplication(Application):
         watcher: finds out which jobs have changed.
         topics: the topics.
         queues: the queues of messages.
+        keys: has the keys read again when they change, once it runs; None where none are configured.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class WebApplication(Application):
         context: Context,
         relay: Relay,
         deliverer: Deliverer | None,
+        keys: Reloader | None,
         stops: list[Callable[[], None]],
         closes: list[Close],
     ) -> None:
@@ -74,6 +79,7 @@ class WebApplication(Application):
         self.watcher = context.watcher
         self.topics = context.topics
         self.queues = context.queues
+        self.keys = keys
         self._stops = stops
         self._closes = closes
 
@@ -109,6 +115,8 @@ def make_app(
         store: where the routes keep jobs; None for the database of the settings.
         publisher: wakes workers for what they have added; None for one that sends tasks.
         schedule_store: where they keep schedules; None for the database as well.
+
+    Raises KeyFileError.
     """
 
     def fetch(task: str) -> Callable[[float], Awaitable[Any]]:
@@ -127,6 +135,8 @@ def make_app(
         deliverer = Deliverer(connections, webhooks, partial(_once, kinds), check_webhook)
     relay = Relay(connections, sender, settings.retention, deliverer.hurry if deliverer else _nobody)
     kept = store or DatabaseStore(connections, settings.max_jobs)
+    gate = Gate(None, settings.processes)
+    keys = None if settings.keys is None else Reloader(KeyFile(settings.keys), gate)
     context = Context(
         tasks=tasks,
         catalogue=Catalogue("queries", Query.of_document, fetch("task.list_queries")),
@@ -140,6 +150,9 @@ def make_app(
         queues=Queues(tasks, topology, settings.queues, settings.max_consumers),
         check_webhook=None if deliverer is None else check_webhook,
         in_flight=InFlightRequests(),
+        gate=gate,
+        origins=settings.cors_origins,
+        proxies=settings.trusted_proxies,
         timeout=settings.timeout,
         stream_timeout=settings.stream_timeout,
         demo=settings.demo,
@@ -164,7 +177,7 @@ def make_app(
         routes += demo.routes(context, compared) + live.routes(context, pulse) + page.routes(context)
         stops.append(pulse.close)
         closes += [compared.close, depths.close]
-    return WebApplication(routes, context, relay, deliverer, stops, closes)
+    return WebApplication(routes, context, relay, deliverer, keys, stops, closes)
 
 
 def _queues(context: Context) -> set[str]:

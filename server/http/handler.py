@@ -1,4 +1,4 @@
-"""What all handlers share: request ids, deadlines, limits, problem documents, and an end for what they wait for."""
+"""What all handlers share: admission, request ids, deadlines, limits, problem documents, an end for their waits."""
 
 import asyncio
 import inspect
@@ -8,7 +8,8 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import ExitStack, asynccontextmanager
 from copy import copy
 from secrets import token_hex
 from types import TracebackType
@@ -20,10 +21,13 @@ from tornado.web import Finish, HTTPError, RequestHandler
 from nowait.deadline import Deadline
 from nowait.errors import BridgeError, TaskFailed
 from nowait.messages.encoded import Encoded
-from server.http import prefer, problem
+from server.http import origins, prefer, problem
+from server.http.access import OPEN, Access
+from server.http.admission import Admission, Refused
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
-from server.http.sites import is_of_another_site
+from server.http.sites import is_of_another_origin, is_of_another_site
+from server.keys.client import Client
 
 log = logging.getLogger(__name__)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -32,6 +36,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499  # no client sees it; the log does
 _MAX_LOGGED = 1000  # characters of a worker's text
 _PART = 256 * 1024  # bytes of a body that are written at a time
+_READING = ("GET", "HEAD", "OPTIONS")
 _READ_TIMEOUT = 10.0  # seconds in which a client has to take a part, or the end, of an answer
 
 T = TypeVar("T")
@@ -41,9 +46,11 @@ class BaseHandler(RequestHandler):
     """Every route's base.
 
     Attributes:
+        access: what a client needs for the route. None, where nobody has decided, is for administrators alone.
         open_to_all_sites: with the demo, too, pages of other sites may have browsers ask for it.
     """
 
+    access: Access | None = None
     open_to_all_sites = False
     request_id: str
     deadline: Deadline
@@ -51,12 +58,16 @@ class BaseHandler(RequestHandler):
     def initialize(self, context: Context) -> None:
         self.context = context
         self._sticky: dict[str, str] = {}
+        self._varies: list[str] = []
         self._ended_by: Exception | None = None
         self._awaited: asyncio.Future[Any] | None = None
         # Here, not in prepare(): Tornado refuses an unknown method before that.
         given = self.request.headers.get("X-Request-Id", "")
         self.request_id = given if given and _REQUEST_ID.fullmatch(given) else token_hex(16)
         self.set_sticky_header("X-Request-Id", self.request_id)
+        self._admission = Admission(
+            context.gate, self.access, self.request.method or "", self.request_id, lambda: self.address
+        )
         if context.demo:
             # Of several, a blocked one holds up only those that are connected to it.
             self.set_sticky_header("X-Process", str(os.getpid()))
@@ -67,7 +78,23 @@ class BaseHandler(RequestHandler):
     def compute_etag(self) -> None:
         """None: each answer is made anew, and hashing it would help nobody."""
 
-    def prepare(self) -> None:
+    @property
+    def client(self) -> Client:
+        """Who asks."""
+        return self._admission.client
+
+    @property
+    def owner(self) -> str:
+        """Of the jobs and schedules that are made."""
+        return self.client.owner
+
+    @property
+    def address(self) -> str:
+        """Of the client: the balancers that are trusted are left out."""
+        forwarded = self.request.headers.get_list("X-Forwarded-For")
+        return self.context.proxies.client(self.request.remote_ip or "", forwarded)
+
+    def prepare(self) -> Awaitable[None] | None:
         self.context.in_flight.enter(self)
         if self.context.in_flight.stopping:
             self.set_sticky_header("Connection", "close")
@@ -75,11 +102,90 @@ class BaseHandler(RequestHandler):
         size = len(self.request.uri or "") + sum(len(name) + len(value) + 4 for name, value in headers.get_all())
         if size > MAX_HEADERS:
             raise HTTPError(431, f"A request has at most {MAX_HEADERS} bytes of headers.")
-        if self.context.demo and not self.open_to_all_sites and is_of_another_site(headers):
-            raise HTTPError(403, "A demo takes no requests that pages of other sites send.")
+        self._check_origin(headers)
+        if self.request.method == "OPTIONS" and "Access-Control-Request-Method" in headers:
+            if self._answer_preflight(headers):
+                return None
         self.deadline = Deadline.after(self.context.timeout)
         if "Prefer" in headers:
             self.apply_preferences(",".join(headers.get_list("Prefer")))
+        try:
+            self._admission.enter(headers.get_list("Authorization"), self.path_args)
+        except Refused as refused:
+            return self._refuse(refused)
+        finally:
+            for name, value in self._admission.fields().items():
+                self.set_sticky_header(name, value)
+        return None
+
+    @property
+    def for_all_names(self) -> bool:
+        """The client may do what the method does to all that is in the route's area, whatever its name."""
+        return self._admission.for_all_names
+
+    def require(self, name: str | None, area: str | None = None) -> None:
+        """Raise ProblemError unless the client may do what the method does, in the route's area or another one.
+
+        Args:
+            name: of what it is to be done to; None for all, which has any.
+            area: another one than the route's.
+        """
+        if area is None:
+            self._admission.require_named(name)
+        else:
+            self._admission.require(area, name)
+
+    @asynccontextmanager
+    async def counted_as(self, policy: str) -> AsyncIterator[None]:
+        """While the block runs, the request is a stream or a subscriber of its client, and not in flight.
+
+        Raises ProblemError, and Finish when the client leaves.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._admission.counted_as(policy))
+            except Refused as refused:
+                await self._refuse(refused)
+            yield
+
+    async def _refuse(self, refused: Refused) -> None:
+        """Raise what is refused with, when that is due; Finish when the client leaves."""
+        with self.context.gate.holding(self._admission.delay()) as delay:
+            if delay is None:
+                self.break_off()
+                raise Finish
+            if delay:
+                await self.wait_for(asyncio.sleep(delay))
+        raise refused
+
+    def _check_origin(self, headers: HTTPHeaders) -> None:
+        """Raise HTTPError 403 for what a page of another origin must not send."""
+        origin, listed = headers.get("Origin"), self.context.origins
+        if listed:
+            self.vary_by("Origin")
+        if origin is not None and origin in listed:
+            for name, value in origins.of_answer(origin).items():
+                self.set_sticky_header(name, value)
+            return
+        if self.context.demo and not self.open_to_all_sites and is_of_another_site(headers):
+            raise HTTPError(403, "A demo takes no requests that pages of other sites send.")
+        if self.request.method not in _READING and is_of_another_origin(headers):
+            raise HTTPError(403, "A page of another origin changes nothing here.")
+
+    def _answer_preflight(self, headers: HTTPHeaders) -> bool:
+        """Answer a browser that asks for a page of one of the origins; it has no key then. Returns False for others."""
+        if headers.get("Origin") not in self.context.origins:
+            return False
+        for name, value in origins.of_preflight(self.allowed_methods()).items():
+            self.set_header(name, value)
+        self.set_status(204)
+        self.finish()
+        return True
+
+    def vary_by(self, header: str) -> None:
+        """The answer depends on a header of the request."""
+        self._varies.append(header)
+        self.set_sticky_header("Vary", ", ".join(self._varies))
 
     def apply_preferences(self, header: str) -> None:
         """Apply the header `Prefer`: here its wait is the request's time, when that is shorter."""
@@ -138,12 +244,17 @@ class BaseHandler(RequestHandler):
         """End the answer; the request is in flight until its last byte is written, for which its client has a time."""
         written = super().finish(chunk)
         if written.done():
-            self.context.in_flight.leave(self)
+            self.leave()
         else:
             timer = asyncio.get_running_loop().call_later(_READ_TIMEOUT, self._close)
             written.add_done_callback(lambda _: timer.cancel())
-            written.add_done_callback(lambda _: self.context.in_flight.leave(self))
+            written.add_done_callback(lambda _: self.leave())
         return written
+
+    def leave(self) -> None:
+        """The request is in flight no more."""
+        self.context.in_flight.leave(self)
+        self._admission.leave()
 
     async def finish_encoded(self, start: bytes, value: Encoded, end: bytes) -> None:
         """Finish with a JSON document, `value` between its other parts, and release that.
@@ -202,7 +313,7 @@ class BaseHandler(RequestHandler):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.set_status(_CLIENT_LEFT, "Client left")
-        self.context.in_flight.leave(self)
+        self.leave()
         self._end(Finish())
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -248,6 +359,8 @@ class BaseHandler(RequestHandler):
 class NotFoundHandler(BaseHandler):
     """Everything that no route takes."""
 
+    access = OPEN
+
     def prepare(self) -> None:
         super().prepare()
         raise HTTPError(404, "There is nothing at this path.")
@@ -255,6 +368,8 @@ class NotFoundHandler(BaseHandler):
 
 class TooLargeHandler(BaseHandler):
     """Every request whose body is too large."""
+
+    access = OPEN
 
     def prepare(self) -> None:
         super().prepare()

@@ -25,10 +25,14 @@ class SocketHandler(BaseHandler, WebSocketHandler):
         if self.request.headers.get("Upgrade", "").lower() != "websocket":
             self.set_sticky_header("Upgrade", "websocket")
             raise HTTPError(426, "A WebSocket is expected.")
-        if is_of_another_origin(self.request.headers):
+        if is_of_another_origin(self.request.headers, self.context.origins):
             raise HTTPError(403, "A page of another origin opens no WebSocket.")
+
+    def check_origin(self, origin: str) -> bool:
+        """True: check_upgrade() has looked."""
+        return True
 
     def on_connection_close(self) -> None:
         WebSocketHandler.on_connection_close(self)
-        self.context.in_flight.leave(self)
+        self.leave()
         self._end(Finish())

@@ -8,6 +8,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from server.http.access import OPEN
 from server.http.context import Context
 from server.http.event_stream import EventStream, event
 from server.http.jobs import JobHandler
@@ -26,6 +27,8 @@ _PAUSE = 1.0  # seconds until the next look while the database is away
 
 class LiveHandler(EventStream, JobHandler):
     """GET /live/events?job=: `statistics` each second, and `job` for each version of a job that is seen"""
+
+    access = OPEN
 
     def initialize(self, context: Context, pulse: Pulse | None = None) -> None:
         super().initialize(context)
@@ -55,7 +58,7 @@ class LiveHandler(EventStream, JobHandler):
         version = -1
         while not self.context.watcher.closed:
             try:
-                job = await self.context.watcher.read(job_id, self.owner)
+                job = await self.context.watcher.read(job_id, self.client.sees)
             except StoreUnavailable:
                 await asyncio.sleep(_PAUSE)
                 continue
