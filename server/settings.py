@@ -127,7 +127,7 @@ class Settings(fields.ServiceSettings):
 
     def __post_init__(self) -> None:
         if self.processes > 1 and self.port == 0:
-            raise SettingsError(f"{PREFIX}PORT=0 is not allowed, expected the port that several {PREFIX}PROCESSES share")
+            raise SettingsError(f"{PREFIX}PORT=0 is not allowed, expected the port that {PREFIX}PROCESSES share")
         if (self.tls_cert is None) != (self.tls_key is None):
             raise SettingsError(f"{PREFIX}TLS_CERT is not allowed without {PREFIX}TLS_KEY, nor that without it")
         if self.require_keys and self.keys is None:

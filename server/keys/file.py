@@ -45,7 +45,8 @@ class KeyFile:
             raise KeyFileError(f"{self._path}: {error.strerror}") from None
         except (ValueError, RecursionError) as error:
             # A decoder's text may repeat a part of the file.
-            reason = "it is not JSON in UTF-8" if isinstance(error, (UnicodeError, json.JSONDecodeError)) else error
+            undecoded = (UnicodeError, json.JSONDecodeError, RecursionError)
+            reason = "it is not JSON in UTF-8" if isinstance(error, undecoded) else error
             raise KeyFileError(f"{self._path}: {reason}") from None
 
     @contextmanager

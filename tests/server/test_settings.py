@@ -20,8 +20,8 @@ def test_nothing_set_means_the_defaults() -> None:
 
 
 def test_every_setting_is_read(tmp_path: Path) -> None:
-    keys, cert, key = (str(tmp_path / name) for name in ("keys.json", "cert.pem", "key.pem"))
-    for name in (keys, cert, key):
+    files = keys, cert, key = [str(tmp_path / name) for name in ("keys.json", "cert.pem", "key.pem")]
+    for name in files:
         Path(name).touch()
     given = {
         "NOWAIT_BROKER_URL": "amqp://a:b@one:5672/v;amqps://two//",
@@ -61,12 +61,12 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     settings = Settings.from_environment(given)
     values = tuple(getattr(settings, field.name) for field in dataclasses.fields(settings))
     assert values == (
-        given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
-        "::", 81, 4,
+        given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"], "::", 81, 4,
         Path(keys), True, {"http://a.example:81", "https://b.example"},
-        {ip_network("10.1.0.0/16"), ip_network("::1")}, Path(cert), Path(key), 2.5, 7, 40_000_000, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
+        {ip_network("10.1.0.0/16"), ip_network("::1")}, Path(cert), Path(key),
+        2.5, 7, 40_000_000, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
         3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, False, "error",
-    )
+    )  # fmt: skip
     assert len(given) == len(dataclasses.fields(Settings))
 
 
