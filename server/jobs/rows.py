@@ -123,9 +123,13 @@ def listed(
     owner: str | None, limit: int, before: str | None, state: State | None, name: str | None, schedule: str | None
 ) -> Select[Any]:
     """Up to `limit` jobs without their results and histories, the newest first."""
-    # In the order of an index, of which the first rows are enough; the database might sort all of the owner's instead.
-    index = "schedule" if schedule is not None and owner is not None else "PRIMARY" if state is None else "state"
-    found = _select(_LISTED).with_hint(jobs, f"FORCE INDEX ({index})").where(*protocol.of_owner(owner))
+    found = _select(_LISTED).where(*protocol.of_owner(owner))
+    if schedule is not None and owner is not None:
+        found = found.with_hint(jobs, "FORCE INDEX (schedule)")
+    elif not owner:
+        # In the order of an index, of which the first rows are enough: the database might sort all jobs instead. Of an
+        # owner that has few among many, it knows better.
+        found = found.with_hint(jobs, f"FORCE INDEX ({'PRIMARY' if state is None else 'state'})")
     if before is not None:
         found = found.where(jobs.c.id < before)
     if state is not None:

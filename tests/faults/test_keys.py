@@ -1,0 +1,84 @@
+"""Two keys, one of which floods the server: the other's requests are answered as if nobody did."""
+
+import asyncio
+import json
+import os
+import statistics
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from deploy.local.process import Process, free_port
+from deploy.local.services import Services
+from server.keys.limits import Limits, Rate
+from tests.conftest import ROOT, Start, ready, services_settings
+from tests.faults.figures import Figures
+from tests.faults.flood import one
+from tests.server.key_files import Keys
+
+pytestmark = [pytest.mark.gen_test(timeout=900), pytest.mark.timeout(900)]
+
+_PATH = "/mysql_query/1"
+_EACH = 0.02  # seconds from one request of the other to the next
+_CONNECTIONS, _RATE = 50, 200  # of the flood: those that are kept, and further ones each second
+_MOST = 1.5  # times as long as alone
+
+
+async def latencies(port: int, headers: dict[str, str], seconds: float) -> list[float]:
+    """Of requests of the other, one after the other; all are answered with 200."""
+    loop = asyncio.get_running_loop()
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    request = f"GET {_PATH} HTTP/1.1\r\nHost: h\r\n{lines}\r\n".encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    found = []
+    end = loop.time() + seconds
+    while (sent := loop.time()) < end:
+        assert await one(reader, writer, request) == "200"
+        found.append(loop.time() - sent)
+        await asyncio.sleep(max(0.0, sent + _EACH - loop.time()))
+    writer.close()
+    return found
+
+
+def p99(found: list[float]) -> float:
+    return statistics.quantiles(found, n=100)[-1]
+
+
+async def test_while_one_key_floods_another_is_answered_as_fast(
+    services: Services, worker: Process, start: Start, tmp_path: Path, scale: float, figures: Figures
+) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    calm = keys.add("calm", "queries")
+    flood = keys.add("flood", "queries", limits=Limits(rate=Rate(20, 1), in_flight=4))
+    port = free_port()
+    server = start("server", "server", port=port, keys=keys.path, **services_settings(services))
+    ready(server, port)
+    environment = {**os.environ, "KEY": flood["Authorization"].removeprefix("Bearer ")}
+    seconds, rounds = 3.0 + 7 * scale, 5
+    statuses: Counter[str] = Counter()
+    alone, flooded = [], []
+    await latencies(port, calm, 1.0)
+    for _ in range(rounds):
+        alone.append(await latencies(port, calm, seconds))
+        arguments = [str(port), _PATH, str(seconds + 1), str(_CONNECTIONS), str(_RATE)]
+        flooding = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.faults.flood", *arguments,
+            cwd=ROOT, env=environment, stdout=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        await asyncio.sleep(0.7)
+        flooded.append(await latencies(port, calm, seconds))
+        printed, _ = await flooding.communicate()
+        statuses += Counter(json.loads(printed))
+    ratios = [p99(behind) / p99(before) for before, behind in zip(alone, flooded)]
+    pooled = p99(sum(flooded, [])) / p99(sum(alone, []))
+    figures.remark(
+        "two keys, one floods",
+        p99_alone_ms=f"{p99(sum(alone, [])) * 1000:.1f}",
+        p99_flooded_ms=f"{p99(sum(flooded, [])) * 1000:.1f}",
+        times=f"{pooled:.2f}, by rounds {' '.join(f'{ratio:.2f}' for ratio in ratios)}",
+        answers_of_the_flood=statuses,
+    )
+    assert statuses["200"] and statuses["429"]
+    assert statistics.median(ratios) <= _MOST
