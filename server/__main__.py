@@ -17,8 +17,8 @@ from server.app import make_app
 from server.keys import commands
 from server.keys.file import KeyFile, KeyFileError
 from server.lifecycle import ListenError, listen, notify, on_signal, serve, warn_if_open
+from server.log_filters import SPARED, Redaction, Sparing
 from server.processes import Processes
-from server.redaction import Redaction
 from server.settings import Settings
 from server.tls import Certificate, CertificateError
 
@@ -109,6 +109,8 @@ def main() -> int:
     )
     for handler in logging.getLogger().handlers:
         handler.addFilter(Redaction())
+    for name in SPARED:
+        logging.getLogger(name).addFilter(Sparing())
     try:
         if settings.processes > 1 and not one_of_several:
             asyncio.run(supervise(settings))

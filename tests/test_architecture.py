@@ -174,7 +174,7 @@ ALLOWED: dict[str, set[str]] = {
     "server": set(),
     "server.__main__": {
         "celery", "nowait.bridge", "nowait.messages.limits", "nowait.systemd", "nowait.topology", "server.app",
-        "server.keys", "server.keys.file", "server.lifecycle", "server.processes", "server.redaction",
+        "server.keys", "server.keys.file", "server.lifecycle", "server.log_filters", "server.processes",
         "server.settings", "server.tls",
     },
     "server.app": {
@@ -296,6 +296,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.live.lag": set(),
     "server.live.merged": set(),
     "server.live.pulse": set(),
+    "server.log_filters": {"server.keys.token"},
     "server.missing": {"nowait.errors", "server.bridge"},
     "server.names": set(),
     "server.parameters": {"jsonschema", "nowait.formats"},
@@ -306,7 +307,6 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.bridge", "nowait.bridge.call", "nowait.errors", "nowait.topology", "server.bridge", "server.missing",
     },
     "server.queues.session": {"nowait.amqp.methods"},
-    "server.redaction": {"server.keys.token"},
     "server.routes": set(),
     "server.routes.demo": {
         "nowait.errors", "nowait.messages.encoded", "server.comparison", "server.http.access", "server.http.context",

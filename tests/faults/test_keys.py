@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.gen_test(timeout=900), pytest.mark.timeout(900)]
 _PATH = "/mysql_query/1"
 _EACH = 0.02  # seconds from one request of the other to the next
 _CONNECTIONS, _RATE = 50, 200  # of the flood: those that are kept, and further ones each second
+_ALLOWED = 20  # of its requests each second
 _MOST = 1.5  # times as long as alone
 
 
@@ -51,12 +52,12 @@ async def test_while_one_key_floods_another_is_answered_as_fast(
 ) -> None:
     keys = Keys(tmp_path / "keys.json")
     calm = keys.add("calm", "queries")
-    flood = keys.add("flood", "queries", limits=Limits(rate=Rate(20, 1), in_flight=4))
+    flood = keys.add("flood", "queries", limits=Limits(rate=Rate(_ALLOWED, 1), in_flight=4))
     port = free_port()
     server = start("server", "server", port=port, keys=keys.path, **services_settings(services))
     ready(server, port)
     environment = {**os.environ, "KEY": flood["Authorization"].removeprefix("Bearer ")}
-    seconds, rounds = 3.0 + 7 * scale, 5
+    seconds, rounds = (10.0 * scale, 5) if scale else (2.0, 2)
     statuses: Counter[str] = Counter()
     alone, flooded = [], []
     await latencies(port, calm, 1.0)
@@ -80,5 +81,8 @@ async def test_while_one_key_floods_another_is_answered_as_fast(
         times=f"{pooled:.2f}, by rounds {' '.join(f'{ratio:.2f}' for ratio in ratios)}",
         answers_of_the_flood=statuses,
     )
-    assert statuses["200"] and statuses["429"]
-    assert statistics.median(ratios) <= _MOST
+    assert statuses.keys() <= {"200", "429", "none"} and statuses["429"] > statuses["200"]
+    assert 0 < statuses["200"] <= rounds * _ALLOWED * (seconds + 3)
+    # Of few requests, the slowest are those that something else has held up.
+    if scale >= 1:
+        assert statistics.median(ratios) <= _MOST

@@ -1,6 +1,7 @@
 """Keys, without a server: their texts, their file, what they are for, and how much."""
 
 import json
+import logging
 import os
 import random
 import stat
@@ -25,6 +26,7 @@ from server.keys.pace import Pace
 from server.keys.quota import IN_FLIGHT, SUBSCRIBERS, Quota, QuotaExceeded
 from server.keys.scopes import Scope, Scopes
 from server.keys.token import Token, without_secrets
+from server.log_filters import Sparing
 from tests.conftest import ROOT
 from tests.server.key_files import HOUR, new_key, now
 
@@ -45,6 +47,20 @@ def test_of_a_key_in_a_text_the_id_alone_is_left() -> None:
     for text in (token.text, token.text[:-9], f"{token.text}9"):
         assert without_secrets(f"Invalid 'Bearer {text}'") == f"Invalid 'Bearer nwt_{token.id}_…'"
     assert without_secrets("nothing") == "nothing"
+
+
+def test_a_log_has_so_many_lines_of_a_second_and_how_many_more_there_were() -> None:
+    moment = 0.5
+    sparing = Sparing(clock=lambda: moment)
+
+    def written() -> logging.LogRecord | None:
+        record = logging.LogRecord("name", logging.INFO, __file__, 1, "line %d", (1,), None)
+        return record if sparing.filter(record) else None
+
+    assert [written() is not None for _ in range(100)] == [True] * 5 + [False] * 95
+    moment = 1.5
+    texts = [record.getMessage() for record in (written(), written()) if record]
+    assert texts == ["line 1 (95 lines before were left out)", "line 1"]
 
 
 @pytest.mark.parametrize(
