@@ -4,8 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
-# Environments of their own: of the peers, of the page for other projects, of the neighbours.
-APART := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requirements.in tests/docs/requirements.in tests/neighbours/requirements.in))
+# Environments of their own: of the peers, of the page for other projects, of the neighbours, of Kubernetes' schemas, of
+# releases.
+APART := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requirements.in tests/docs/requirements.in \
+    tests/neighbours/requirements.in tests/kubernetes/requirements.in deploy/supply/requirements.in))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If make is killed, what it runs gets SIGTERM (see prctl(2), PR_SET_PDEATHSIG).
 EXEC := @exec setpriv --pdeathsig TERM
@@ -13,7 +15,8 @@ EXEC := @exec setpriv --pdeathsig TERM
 PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 2 --max-worker-restart 0)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults bench bench-compare platforms check lint types sample migrate server worker beat lock clean
+.PHONY: help run test faults bench bench-compare platforms check lint types audit sbom dist sample migrate server \
+    worker beat lock clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
@@ -21,7 +24,7 @@ help: ## This list
 run: $(VENV)/run ## Everything from nothing, in the foreground: broker, database, worker, scheduler, server
 	$(EXEC) $(BIN)/python -m deploy.local
 
-test: $(VENV)/test $(VENV)/celery-5.3/made ## The tests but the long ones, against a private broker and database; ARGS='-k bridge' picks
+test: $(VENV)/test $(VENV)/celery-5.3/made $(VENV)/supply/made ## The tests but the long ones, against a private broker and database; ARGS='-k bridge' picks
 	$(EXEC) $(BIN)/python -m pytest $(PARALLEL) $(if $(filter tests/%,$(ARGS)),,--part short) $(ARGS)
 
 faults: $(VENV)/test ## The long fault tests with their table of figures; SCALE=10 for ten times the length
@@ -36,9 +39,11 @@ bench-compare: $(VENV)/test ## This revision against another one, measured in tu
 platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; as root; ONLY=mysql,unstable picks
 	$(EXEC) $(BIN)/python -m tests.platforms $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
 
-# The tests of a file share what they stand on. The last part measures times: nothing runs beside it.
-check: lint types test ## What CI runs: lint, types, all tests, the faults shortened
-	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) $(if $(PARALLEL),--dist loadfile) --part long
+# The tests of a file share what they stand on; they wait more than they do. The last part measures times: nothing runs
+# beside it.
+check: lint types test ## What CI runs: lint, types, all tests, the faults shortened; and the audit, where that is possible
+	@setpriv --pdeathsig TERM $(VENV)/supply/bin/python -m deploy.supply.audit --if-reachable
+	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(subst -n 2,-n 3,$(PARALLEL)) $(if $(PARALLEL),--dist loadfile) --part long
 	$(EXEC) $(BIN)/python -m pytest --part alone
 
 lint: $(VENV)/test ## Style and import order
@@ -47,6 +52,16 @@ lint: $(VENV)/test ## Style and import order
 
 types: $(VENV)/test ## Types, strictly
 	@$(BIN)/mypy
+
+audit: $(VENV)/supply/made ## Known vulnerabilities of what hosts install; status 3 where none can be looked up
+	$(EXEC) $(VENV)/supply/bin/python -m deploy.supply.audit $(ARGS)
+
+sbom: $(VENV)/supply/made ## What each part consists of, as CycloneDX in dist/
+	$(EXEC) $(VENV)/supply/bin/python -m deploy.supply.bom dist
+
+dist: $(VENV)/supply/made ## A release in dist/, of what is committed: wheel, source, what each part consists of, checksums
+	@rm -rf dist
+	$(EXEC) $(VENV)/supply/bin/python -m deploy.supply.release dist
 
 sample: $(VENV)/run ## The sample data into the database of the settings; an existing table is never touched
 	$(EXEC) $(BIN)/python -m deploy.local.sample
@@ -63,18 +78,21 @@ worker: $(VENV)/run ## One worker alone, from the settings; ARGS='-P threads -c 
 beat: $(VENV)/run ## One scheduler alone, from the settings; as many as one likes
 	$(EXEC) $(BIN)/celery -A tasks beat --loglevel INFO $(ARGS)
 
-lock: $(VENV)/lock ## Pin the newest allowed versions of all dependencies, with their hashes
+lock: $(VENV)/supply/made ## Pin the newest allowed versions of all dependencies, with their hashes
 	@for set in server worker migrate 'run server worker migrate demo' 'test server worker migrate demo test bench'; do \
 	    set -- $$set; name=$$1; [ $$# -eq 1 ] || shift; \
-	    $(VENV)/lock/bin/uv pip compile setup.cfg $$(printf -- '--extra %s ' "$$@") --upgrade --universal \
+	    $(VENV)/supply/bin/uv pip compile setup.cfg $$(printf -- '--extra %s ' "$$@") --upgrade --universal \
 	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
 	        -o $(REQUIREMENTS)/$$name.txt || exit; \
 	done
-	@printf 'celery==5.3.*\ngevent\n' | $(VENV)/lock/bin/uv pip compile - --upgrade --universal \
+	@printf 'celery==5.3.*\ngevent\n' | $(VENV)/supply/bin/uv pip compile - --upgrade --universal \
 	    --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
 	    -o $(REQUIREMENTS)/celery-5.3.txt
+	@printf 'setuptools>=64\nsetuptools-scm>=10\n' | $(VENV)/supply/bin/uv pip compile - --upgrade --universal \
+	    --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
+	    -o $(REQUIREMENTS)/build.txt
 	@for folder in $(APART); do \
-	    $(VENV)/lock/bin/uv pip compile $$folder/requirements.in --upgrade --universal \
+	    $(VENV)/supply/bin/uv pip compile $$folder/requirements.in --upgrade --universal \
 	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \
 	        -o $$folder/requirements.txt || exit; \
 	done
@@ -102,6 +120,9 @@ $(VENV)/celery-5.3/made: $(REQUIREMENTS)/celery-5.3.txt $(VENV)/made
 	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
 	@touch $@
 
-$(VENV)/lock: $(VENV)/made
-	@$(BIN)/python -m venv $@
-	@$@/bin/pip --disable-pip-version-check --quiet install uv
+# What pins dependencies, looks at them, and makes releases.
+$(VENV)/supply/made: deploy/supply/requirements.txt $(VENV)/made
+	@echo 'installing what dependencies are pinned with into $(@D)'
+	@$(BIN)/python -m venv $(@D)
+	@$(@D)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r $<
+	@touch $@

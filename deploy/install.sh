@@ -39,9 +39,17 @@ trap 'exit 1' HUP INT TERM
 sh "$root/deploy/local/venv.sh" "${PYTHON:-python3}" "$new"
 pip="$new/bin/python -m pip --disable-pip-version-check --quiet"
 $pip install --require-hashes -r "$root/deploy/requirements/$part.txt"
-# The library, from a copy: building leaves files behind. The application, where the part is one, beside it.
-cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/nowait" "$copy"
-$pip install --no-deps "$copy"
+# The library, from a copy: building leaves files behind. What builds it is pinned, too, and does not stay. The version is
+# that of the tree's tag.
+export PYTHONPATH="$copy/build"
+$pip install --require-hashes --target "$PYTHONPATH" -r "$root/deploy/requirements/build.txt"
+SETUPTOOLS_SCM_PRETEND_VERSION=$(cd "$root" && "$new/bin/python" -m setuptools_scm)
+export SETUPTOOLS_SCM_PRETEND_VERSION
+mkdir "$copy/source"
+cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/nowait" "$copy/source"
+$pip install --no-deps --no-build-isolation "$copy/source"
+unset PYTHONPATH
+# The application, where the part is one, beside it.
 [ -z "$package" ] || cp -R "$root/$package" "$("$new/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 # By its own path: a process that were started through the link would import from the next version after a switch.
 # Celery's command is like that anyway.

@@ -198,8 +198,9 @@ class ServiceSettings(Settings):
     )
     topology: str = setting(
         "declared",
-        choice("declared", "provisioned"),
-        "provisioned for a broker that was set up by deploy/broker/definitions.json, declared for any other",
+        choice("declared", "provisioned", "clustered"),
+        "provisioned for a broker that was set up by deploy/broker/setup.sh, clustered for a cluster that was, declared"
+        " for any other",
     )
     database_url: str = setting(
         "mysql://nowait:nowait@127.0.0.1:3306/nowait",

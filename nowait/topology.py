@@ -1,7 +1,7 @@
 """What servers, workers and broker agree on: exchanges, queues, users. No I/O."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kombu import Exchange, Queue
@@ -13,6 +13,8 @@ class Topology:
 
     Attributes:
         declares: workers declare their queues; False where the broker has them already.
+        queue_type: the type of the queues of tasks, "classic" or "quorum": Celery has to know the second, whose
+            prefetch counts are for each queue by itself.
         tasks: the exchange that takes tasks, by the name of their queue; "" for what the application's own routes say.
         replies: the exchange that takes replies, by the name of their queue; "" for the default one.
         streams: the exchange that takes parts of streams, by the name of their queue; "" for the default one.
@@ -28,6 +30,7 @@ class Topology:
     """
 
     declares: bool = True
+    queue_type: str = "classic"
     tasks: str = ""
     replies: str = ""
     streams: str = ""
@@ -52,16 +55,22 @@ class Topology:
         return cls(declares=False, **exchanges, server_user="server", worker_user="worker")
 
     @classmethod
+    def clustered(cls) -> "Topology":
+        """The same on a cluster of brokers, by deploy/broker/definitions.py: tasks are in quorum queues."""
+        return replace(cls.provisioned(), queue_type="quorum")
+
+    @classmethod
     def named(cls, name: str) -> "Topology":
-        """declared() or provisioned(), by name, as in NOWAIT_TOPOLOGY."""
-        return cls.provisioned() if name == "provisioned" else cls.declared()
+        """declared(), provisioned() or clustered(), by name, as in NOWAIT_TOPOLOGY."""
+        makers = {"provisioned": cls.provisioned, "clustered": cls.clustered}
+        return makers.get(name, cls.declared)()
 
     def queues(self, names: Iterable[str]) -> list[Queue]:
         """The queues of these names, as workers consume them."""
-        return [
-            Queue(name, Exchange(name), routing_key=name, no_declare=None if self.declares else True)
-            for name in sorted(names)
-        ]
+        options: dict[str, Any] = {"no_declare": None if self.declares else True}
+        if self.queue_type != "classic":
+            options["queue_arguments"] = {"x-queue-type": self.queue_type}
+        return [Queue(name, Exchange(name), routing_key=name, **options) for name in sorted(names)]
 
     def routed(self, options: dict[str, Any], default_queue: str) -> dict[str, Any]:
         """The options of `Celery.send_task` that publish a task to the exchange `tasks`, from `server_user`."""

@@ -9,6 +9,7 @@ import sys
 
 from celery import Celery
 
+import nowait
 from nowait.bridge import Bridge
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.systemd import Notifier
@@ -96,6 +97,7 @@ def main() -> int:
         epilog="Settings, from the environment:\n" + Settings.describe(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"nowait {nowait.__version__}")
     parser.add_argument(_ONE_OF_SEVERAL, action="store_true", help=argparse.SUPPRESS)
     commands.add_to(parser.add_subparsers(metavar="keys", help="without a command, the server runs"))
     options = parser.parse_args()

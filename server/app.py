@@ -9,6 +9,8 @@ from tornado.web import Application
 
 from nowait.link.depths import Depths
 from nowait.topology import Topology
+from server.answers.kept import KeptAnswers
+from server.answers.shared import SharedCalls
 from server.bridge import Broker
 from server.catalogue import Catalogue
 from server.http.access_log import log_request
@@ -51,6 +53,7 @@ class WebApplication(Application):
 
     Attributes:
         in_flight: the requests that are being answered.
+        shared_calls, kept_answers: the answers of queries that several clients get.
         relay: looks after the jobs, once it runs.
         deliverer: delivers their ends, once it runs; None where no webhooks are configured.
         watcher: finds out which jobs have changed.
@@ -74,6 +77,8 @@ class WebApplication(Application):
             routes, default_handler_class=NotFoundHandler, default_handler_args=self._options, log_function=log_request
         )
         self.in_flight = context.in_flight
+        self.shared_calls = context.shared_calls
+        self.kept_answers = context.kept_answers
         self.relay = relay
         self.deliverer = deliverer
         self.watcher = context.watcher
@@ -137,6 +142,7 @@ def make_app(
     kept = store or DatabaseStore(connections, settings.max_jobs)
     gate = Gate(None, settings.processes)
     keys = None if settings.keys is None else Reloader(KeyFile(settings.keys), gate)
+    answers = KeptAnswers(settings.cache_bytes)
     context = Context(
         tasks=tasks,
         catalogue=Catalogue("queries", Query.of_document, fetch("task.list_queries")),
@@ -149,6 +155,8 @@ def make_app(
         topic_names=settings.topics,
         queues=Queues(tasks, topology, settings.queues, settings.max_consumers),
         check_webhook=None if deliverer is None else check_webhook,
+        shared_calls=SharedCalls(answers.keep),
+        kept_answers=answers,
         in_flight=InFlightRequests(),
         gate=gate,
         origins=settings.cors_origins,
@@ -171,8 +179,8 @@ def make_app(
         from server.routes import demo, live, page
 
         compared = Comparison(settings.database_url)
-        depths = Depths(settings.broker_url, partial(_queues, context))
-        instruments = Instruments(tasks, depths, settings.processes)
+        depths = Depths(settings.broker_url, lambda: _queues(context) | settings.queues.keys())
+        instruments = Instruments(tasks, depths, settings.queues, settings.processes)
         pulse = Pulse(instruments.read, instruments.measure, settings.max_watchers)
         routes += demo.routes(context, compared) + live.routes(context, pulse) + page.routes(context)
         stops.append(pulse.close)
@@ -181,7 +189,7 @@ def make_app(
 
 
 def _queues(context: Context) -> set[str]:
-    """The queues that the live page shows: those that the server sends to, as far as the workers have listed theirs."""
+    """The queues of tasks that the live page shows: of those of queries and jobs, what the workers have listed."""
     used = {users.QUEUE, queries.CATALOGUE_QUEUE, queries.STREAMS_QUEUE}
     used |= {query.queue for query in context.catalogue.listed()}
     return used | {kind.queue for kind in context.kinds.listed()}

@@ -53,6 +53,11 @@ class Parameters:
             },
         )
 
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Of those that may be left out, by name."""
+        return {name: each["default"] for name, each in self.schema["properties"].items() if "default" in each}
+
     def parse(self, given: Mapping[str, list[str]]) -> dict[str, Any]:
         """The values of parameters that came as text. Raises BadParameter.
 

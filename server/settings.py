@@ -69,6 +69,12 @@ class Settings(fields.ServiceSettings):
         fields.integer(MAX_RECEIVED_REPLY, 999_999_999),
         "bytes of answers that each process may hold, on their way from the workers to the clients",
     )
+    cache_bytes: int = setting(
+        16 * 1024 * 1024,
+        fields.integer(0, 999_999_999),
+        "bytes of answers that each process may keep, of queries that have a time for which they may be given again;"
+        " 0 keeps none",
+    )
     max_streams: int = setting(100, fields.integer(1, 10_000), "streams that may be read at once, in each process")
     stream_timeout: float = setting(
         600.0, fields.seconds(1, 86400), "seconds that a stream may take; its first row comes within TIMEOUT"

@@ -11,6 +11,8 @@ file of the same name with the ending .toml has a table for each query, all of i
     stream_time_limit = 600.0     # the same of a stream
     stream_row_limit = 1000000
     repeatable = true             # false: it is never run a second time
+    cache = 5.0                   # seconds in which an answer may be given again; none otherwise
+    coalesce = true               # false: calls for the same at once are each run
     json_columns = ["profile"]    # MariaDB's JSON columns, which it calls LONGTEXT
     job = true                    # it may be run as a durable job, too: INSERT, UPDATE, CALL with repeatable = false
     job_time_limit = 3600.0       # seconds that it may take then
@@ -20,6 +22,7 @@ file of the same name with the ending .toml has a table for each query, all of i
 
 import re
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,8 @@ _SETTINGS = Draft202012Validator(
             "stream_time_limit": {"type": "number", "exclusiveMinimum": 0},
             "stream_row_limit": {"type": "integer", "minimum": 1},
             "repeatable": {"type": "boolean"},
+            "cache": {"type": "number", "exclusiveMinimum": 0, "maximum": 31_536_000},  # a year
+            "coalesce": {"type": "boolean"},
             "json_columns": {"type": "array", "items": {"type": "string"}},
             "job": {"type": "boolean"},
             "job_time_limit": {"type": "number", "exclusiveMinimum": 0},
@@ -75,6 +80,9 @@ class Query:
         row_limit: rows that it may give.
         stream_time_limit, stream_row_limit: the same, where its rows are streamed.
         repeatable: True when it may run twice.
+        cache: seconds in which an answer of a server may be given again; 0 for none.
+        coalesce: True when one run may answer all that ask for the same while it is under way.
+        revision: another one for another statement, or other settings.
         job: True when it may be run as a job, too.
         job_time_limit: seconds that each attempt of the job may take.
         retry: when the job is tried again, unless whoever adds it decides.
@@ -90,6 +98,9 @@ class Query:
     stream_time_limit: float = 3600.0
     stream_row_limit: int = 10_000_000
     repeatable: bool = True
+    cache: float = 0.0
+    coalesce: bool = True
+    revision: str = ""
     job: bool = False
     job_time_limit: float = 3600.0
     retry: Retry = Retry()
@@ -115,6 +126,9 @@ class Query:
             "queue": self.queue,
             "time_limit": self.time_limit,
             "repeatable": self.repeatable,
+            "cache": self.cache,
+            "coalesce": self.repeatable and self.coalesce,
+            "revision": self.revision,
         }
 
 
@@ -164,6 +178,7 @@ def _settings(path: Path) -> dict[str, Any]:
 
 def _query(path: Path, name: str, sql: str, description: str, settings: dict[str, Any]) -> Query:
     where = f"{path.with_suffix('.toml')}: {name}"
+    revision = blake2b(repr((sql, settings)).encode(), digest_size=8).hexdigest()
     try:
         _SETTINGS.validate(settings)
         json_columns, properties = settings.pop("json_columns", []), settings.pop("parameters", {})
@@ -180,7 +195,9 @@ def _query(path: Path, name: str, sql: str, description: str, settings: dict[str
     if used != listed:
         raise CatalogueError(f"{where}: parameters: the statement has {used}, the table {listed}")
     typed = statement.columns(**{column: JSON() for column in json_columns})
-    query = Query(name, description.strip(), typed, parameters, **settings)
+    query = Query(name, description.strip(), typed, parameters, **settings, revision=revision)
+    if query.cache != query.cache or query.cache and not query.repeatable:
+        raise CatalogueError(f"{where}: cache: seconds are expected, of a query that is repeatable")
     if query.job and query.repeatable and not _READS.match(sql):
         # Safe as a job, and not as a query, which a GET would run.
         raise CatalogueError(f"{where}: repeatable = false is expected of a statement that is no SELECT")

@@ -9,6 +9,7 @@ PACKAGES = {
     "ab": ("apache2-utils",),
     "chromium": ("chromium",),
     "curl": ("curl",),
+    "git": ("git",),
     "haproxy": ("haproxy",),
     "ip": ("iproute2",),
     "mariadb": ("mariadb-client-core", "mariadb-client"),

@@ -1,10 +1,21 @@
 #!/bin/sh
 # Sets up a running RabbitMQ node for Nowait: virtual host, users, queues; removes its open account.
 # SERVER_PASSWORD and WORKER_PASSWORD are the passwords that the two users get. May be run again.
+# With CLUSTER=1, on one node of a cluster that is complete, the queues of tasks outlive the loss of a node.
 set -eu
 : "${SERVER_PASSWORD:?the password of the user server}" "${WORKER_PASSWORD:?the password of the user worker}"
 
-rabbitmqctl --quiet import_definitions "$(dirname "$0")/definitions.json"
+here=$(dirname "$0")
+if [ "${CLUSTER:-0}" = 1 ]; then
+    definitions=$(mktemp)
+    trap 'rm -f "$definitions"' EXIT
+    python3 "$here/definitions.py" >"$definitions"
+    # rabbitmqctl may be another user's.
+    chmod 644 "$definitions"
+else
+    definitions=$here/definitions.json
+fi
+rabbitmqctl --quiet import_definitions "$definitions"
 # By standard input: anybody on the machine can read the command line of a program. RabbitMQ 4 reads it only where the
 # command has no options.
 printf '%s\n' "$SERVER_PASSWORD" | rabbitmqctl change_password server >/dev/null

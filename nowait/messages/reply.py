@@ -35,11 +35,13 @@ class Reply(NamedTuple):
         state: the task's state; REJECTED where the worker did not run it.
         result: what the task returned, for SUCCESS; whatever the worker sent, otherwise.
         runtime: seconds that the task ran; None when the worker does not say.
+        worker: the name that the worker gives itself, whatever that is; None when it gives none.
     """
 
     state: str
     result: Any
     runtime: float | None = None
+    worker: str | None = None
 
     @property
     def final(self) -> bool:
@@ -134,9 +136,13 @@ def _decode(body: bytes, content_type: str, decoder: json.JSONDecoder) -> Reply:
         raise MalformedReply("not JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get("status"), str):
         raise MalformedReply("no status")
-    runtime = document.get("runtime")
-    state = "REJECTED" if document.get(REJECTED) is True else document["status"]
-    return Reply(state, document.get("result"), runtime if isinstance(runtime, float) else None)
+    runtime, worker = document.get("runtime"), document.get("worker")
+    return Reply(
+        "REJECTED" if document.get(REJECTED) is True else document["status"],
+        document.get("result"),
+        runtime if isinstance(runtime, float) else None,
+        worker if isinstance(worker, str) else None,
+    )
 
 
 def _result_at(message: Delivery) -> int:
@@ -158,9 +164,9 @@ def _split(message: Delivery, start: int) -> Reply:
     if not 0 < start < len(first) or start >= message.size - 1 or last[-1:] != b"}":
         raise MalformedReply("there is no result where it should be")
     reply = decode_reply(first[:start] + b"null}", message.content_type)
-    parts = [memoryview(part) for part in (first, *others)]
-    parts[0] = parts[0][start:]
-    parts[-1] = parts[-1][:-1]
+    parts: list[bytes | memoryview] = [first, *others]
+    parts[0] = memoryview(first)[start:]
+    parts[-1] = memoryview(parts[-1])[:-1]
     return reply._replace(result=Encoded(*parts, share=message.share))
 
 

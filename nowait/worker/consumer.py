@@ -11,6 +11,7 @@ from typing import Any
 import amqp
 from celery import signals
 from celery.app.defaults import DEFAULTS
+from celery.bootsteps import Blueprint
 from celery.worker.state import maybe_shutdown
 from kombu import Message, compression
 
@@ -36,6 +37,13 @@ _MAX_WARNINGS = 10  # rejections that are logged as warnings; a flood of them is
 _RETRY_DELAY = 1  # seconds from one try to connect to the next
 
 
+def _with_own_steps(celerys: type[Blueprint]) -> type[Blueprint]:
+    # By its name: Celery 5.3 has no such step, nor what ours is made of.
+    own = "nowait.worker.delayed_delivery:DelayedDelivery"
+    steps = [own if step.endswith(":DelayedDelivery") else step for step in celerys.default_steps]
+    return type("Blueprint", (celerys,), {"default_steps": steps})
+
+
 class Consumer(LeanConsumer):
     """Celery's consumer behind a check of each message.
 
@@ -47,6 +55,8 @@ class Consumer(LeanConsumer):
 
     qos: Any
     event_dispatcher: Any
+
+    Blueprint = _with_own_steps(LeanConsumer.Blueprint)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         app = kwargs["app"]

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from server.answers.kept import KeptAnswers
+from server.answers.shared import SharedCalls
 from server.bridge import Tasks
 from server.catalogue import Catalogue
 from server.http.in_flight import InFlightRequests
@@ -34,6 +36,8 @@ class Context:
         topic_names: their names.
         queues: the queues of messages.
         check_webhook: what a job's webhook may be; None where none is configured.
+        shared_calls: those of queries that several requests wait for.
+        kept_answers: those of queries that may be given again.
         in_flight: the requests of this server.
         gate: knows clients by their keys.
         origins: whose pages may use this server.
@@ -54,6 +58,8 @@ class Context:
     topic_names: frozenset[str]
     queues: Queues
     check_webhook: CheckWebhook | None
+    shared_calls: SharedCalls
+    kept_answers: KeptAnswers
     in_flight: InFlightRequests
     gate: Gate
     origins: Origins

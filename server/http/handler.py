@@ -26,7 +26,7 @@ from server.http.access import OPEN, Access
 from server.http.admission import Admission, Refused
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
-from server.http.sites import is_of_another_origin, is_of_another_site
+from server.http.sites import is_of_another_site
 from server.keys.client import Client
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ _CLIENT_LEFT = 499  # no client sees it; the log does
 _MAX_LOGGED = 1000  # characters of a worker's text
 _PART = 256 * 1024  # bytes of a body that are written at a time
 _READING = ("GET", "HEAD", "OPTIONS")
+_COPIED = 16 * 1024  # bytes of one that several clients get that are copied for each, as that is less work
 _READ_TIMEOUT = 10.0  # seconds in which a client has to take a part, or the end, of an answer
 
 T = TypeVar("T")
@@ -159,7 +160,7 @@ class BaseHandler(RequestHandler):
         raise refused
 
     def _check_origin(self, headers: HTTPHeaders) -> None:
-        """Raise HTTPError 403 for what a page of another origin must not send."""
+        """Raise HTTPError 403 for what a page of another site must not send."""
         origin, listed = headers.get("Origin"), self.context.origins
         if listed:
             self.vary_by("Origin")
@@ -167,10 +168,17 @@ class BaseHandler(RequestHandler):
             for name, value in origins.of_answer(origin).items():
                 self.set_sticky_header(name, value)
             return
-        if self.context.demo and not self.open_to_all_sites and is_of_another_site(headers):
-            raise HTTPError(403, "A demo takes no requests that pages of other sites send.")
-        if self.request.method not in _READING and is_of_another_origin(headers):
-            raise HTTPError(403, "A page of another origin changes nothing here.")
+        if self.is_of_another_site:
+            if self.context.demo and not self.open_to_all_sites:
+                raise HTTPError(403, "A demo takes no requests that pages of other sites send.")
+            if self.request.method not in _READING:
+                raise HTTPError(403, "A page of another site changes nothing here.")
+
+    @property
+    def is_of_another_site(self) -> bool:
+        """A page has sent the request that is neither this server's nor of one of the origins that may."""
+        headers = self.request.headers
+        return headers.get("Origin") not in self.context.origins and is_of_another_site(headers)
 
     def _answer_preflight(self, headers: HTTPHeaders) -> bool:
         """Answer a browser that asks for a page of one of the origins; it has no key then. Returns False for others."""
@@ -263,18 +271,25 @@ class BaseHandler(RequestHandler):
         nothing is there twice. Raises Finish when the client leaves, or takes too long.
         """
         try:
-            self.set_header("Content-Type", "application/json")
-            size = len(value)
-            if size <= _PART:
-                await self._taken(self.finish(b"".join((start, *value.parts, end))))
-                return
-            self.set_header("Content-Length", str(len(start) + size + len(end)))
-            self.write(start)
-            for part in value.parts:
-                await self.write_taken(part)
-            await self._taken(self.finish(end))
+            await self._finish_json(start, value.parts, end, _PART)
         finally:
             value.release()
+
+    async def finish_shared(self, start: bytes, parts: tuple[bytes, ...], end: bytes) -> None:
+        """The same with parts that other clients get as well: all but small ones are there once for all of them."""
+        await self._finish_json(start, parts, end, _COPIED)
+
+    async def _finish_json(self, start: bytes, parts: tuple[bytes | memoryview, ...], end: bytes, copied: int) -> None:
+        self.set_header("Content-Type", "application/json")
+        size = sum(map(len, parts))
+        if size <= copied:
+            await self._taken(self.finish(b"".join((start, *parts, end))))
+            return
+        self.set_header("Content-Length", str(len(start) + size + len(end)))
+        # By itself: what is written together is copied.
+        for part in (start, *parts):
+            await self.write_taken(part)
+        await self._taken(self.finish(end))
 
     async def write_taken(self, data: bytes | memoryview) -> None:
         """Write a part of the answer; what is large in smaller ones, each when the one before it has left.
@@ -282,7 +297,7 @@ class BaseHandler(RequestHandler):
         Raises Finish when the client leaves, or takes too long.
         """
         for at in range(0, len(data), _PART):
-            self.write(bytes(memoryview(data)[at : at + _PART]))
+            self.write(bytes(data if len(data) <= _PART else memoryview(data)[at : at + _PART]))
             await self._taken(self.flush())
 
     async def _taken(self, written: "asyncio.Future[None]") -> None:

@@ -1,14 +1,20 @@
 """The handlers that a worker answers."""
 
 import contextlib
+import re
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, TypeVar
 
+from nowait.bridge import Call
 from nowait.errors import TaskFailed
 from nowait.messages.encoded import Encoded
 from server.http.handler import BaseHandler
 from server.http.problem import QUERY_BROKEN, ProblemError
+
+_WORKER = re.compile("[A-Za-z0-9@._-]{1,255}")
+
+T = TypeVar("T")
 
 
 class TaskHandler(BaseHandler):
@@ -31,18 +37,35 @@ class TaskHandler(BaseHandler):
         call = self.context.tasks.send_task(
             name, args, timeout=self.deadline.remaining(), idempotent=idempotent, encoded=True, queue=queue
         )
+        result: Encoded = await self.wait_timed(call, started, lambda: call)
+        return result
+
+    async def wait_timed(self, awaitable: Awaitable[T], started: float, sent: Callable[[], Call | None]) -> T:
+        """Await what a task answers, and set how long that took.
+
+        Args:
+            awaitable: the answer.
+            started: when it was asked for, by time.perf_counter().
+            sent: the call for it, in the end; None where that is another request's.
+
+        Raises as run_task().
+        """
         try:
             with broken_queries():
-                result: Encoded = await self.wait_for(call)
-                return result
+                return await self.wait_for(awaitable)
         finally:
             took = time.perf_counter() - started
             # Milliseconds: https://www.w3.org/TR/server-timing/
             timing = f"bridge;dur={took * 1000:.1f}"
+            call = sent()
             # Unless the worker does not report it.
             if (ran := getattr(call, "runtime", None)) is not None:
                 timing += f", queue;dur={max(0.0, took - ran) * 1000:.1f}, run;dur={ran * 1000:.1f}"
             self.set_sticky_header("Server-Timing", timing)
+            # It names a host: for the demo alone.
+            worker = getattr(call, "worker", None) if self.context.demo else None
+            if worker is not None and _WORKER.fullmatch(worker):
+                self.set_sticky_header("X-Worker", worker)
 
 
 @contextlib.contextmanager

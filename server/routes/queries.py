@@ -1,13 +1,16 @@
 """Named queries: SQL that the worker hosts own, parameters typed and bound."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import Any
 
 from tornado.web import HTTPError
 
 from nowait.errors import TaskFailed
+from server.answers.key import AnswerKey
 from server.http import accept
 from server.http.access import Access
+from server.http.answers import AnswerHandler
 from server.http.body import read_json
 from server.http.context import Context
 from server.http.handler import write_json
@@ -21,6 +24,7 @@ CATALOGUE_QUEUE = "queries.catalogue"
 # Apart, too: a stream takes as long as its reader does.
 STREAMS_QUEUE = "queries.streams"
 
+_TASK = "task.run_query"
 _JSON = "application/json"
 # By media type: what the workers call it.
 _STREAMED = {"application/x-ndjson": "ndjson", "text/csv": "csv"}
@@ -37,7 +41,7 @@ class QueriesHandler(TaskHandler):
         write_json(self, {"queries": [query.document() for query in queries if may("queries", "", query.name)]})
 
 
-class QueryHandler(StreamHandler):
+class QueryHandler(StreamHandler, AnswerHandler):
     """GET /queries/{name}?parameter=… for queries that may run twice, POST /queries/{name} for all.
 
     A client that would rather have lines of JSON, or CSV, gets a stream.
@@ -53,11 +57,11 @@ class QueryHandler(StreamHandler):
             # A GET may be repeated by whatever stands between client and server.
             raise HTTPError(405, "This query must not run twice: use POST.")
         given = {key: self.get_query_arguments(key, strip=False) for key in self.request.query_arguments}
-        await self._run(query, query.parameters.parse, given)
+        await self._run(query, query.parameters.parse, given, self._answer)
 
     async def post(self, name: str) -> None:
         query = await self._find(name)
-        await self._run(query, query.parameters.check, read_json(self.request))
+        await self._run(query, query.parameters.check, read_json(self.request), self._answer_anew)
 
     def allowed_methods(self) -> Iterable[str]:
         if self._query is not None and not self._query.idempotent:
@@ -74,7 +78,13 @@ class QueryHandler(StreamHandler):
         self._query = query
         return query
 
-    async def _run(self, query: Query, parse: Callable[[Any], dict[str, Any]], given: Any) -> None:
+    async def _run(
+        self,
+        query: Query,
+        parse: Callable[[Any], dict[str, Any]],
+        given: Any,
+        answer: Callable[[Query, dict[str, Any]], Awaitable[None]],
+    ) -> None:
         try:
             parameters = parse(given)
         except BadParameter as error:
@@ -87,9 +97,7 @@ class QueryHandler(StreamHandler):
                 kind = f"{wanted}; charset=utf-8"
                 await self.stream_task("task.stream_query", arguments, queue=STREAMS_QUEUE, content_type=kind)
                 return
-            rows = await self.run_task(
-                "task.run_query", [query.name, parameters], queue=query.queue, idempotent=query.idempotent
-            )
+            await answer(query, parameters)
         except TaskFailed as error:
             # The workers' queries have changed since they were listed.
             if error.exception == "UnknownQuery":
@@ -97,7 +105,32 @@ class QueryHandler(StreamHandler):
             if error.exception == "BadParameters":
                 raise HTTPError(400, "The query takes other parameters now.") from error
             raise
-        await self.finish_encoded(b'{"query":"%s","rows":' % query.name.encode(), rows, b"}")
+
+    async def _answer(self, query: Query, parameters: dict[str, Any]) -> None:
+        """Answer with rows that others may get as well, or have got."""
+        send = partial(
+            self.context.tasks.send_task, _TASK, [query.name, parameters], idempotent=True, encoded=True,
+            queue=query.queue,
+        )  # fmt: skip
+        await self.finish_answer(
+            AnswerKey.of(self.owner, query, parameters),
+            lambda seconds: send(timeout=seconds),
+            _start(query),
+            lifetime=query.cache,
+            shared=query.coalesce,
+        )
+
+    async def _answer_anew(self, query: Query, parameters: dict[str, Any]) -> None:
+        """Answer with rows of this request's own."""
+        rows = await self.run_task(
+            _TASK, [query.name, parameters], queue=query.queue, idempotent=query.idempotent
+        )
+        await self.finish_encoded(_start(query), rows, b"}")
+
+
+def _start(query: Query) -> bytes:
+    """What stands before the rows."""
+    return b'{"query":"%s","rows":' % query.name.encode()
 
 
 def routes(context: Context) -> list[Any]:

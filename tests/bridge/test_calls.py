@@ -16,7 +16,6 @@ from nowait.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
     Overloaded,
-    QueueFull,
     Refused,
     ResultTooLarge,
     Stopped,
@@ -32,7 +31,7 @@ class SomeCall:
     idempotent: bool = False
     expects_reply: bool = True
     encoded: bool = False
-    bounded: bool = False
+    destination: str = "tasks"
     confirmed: bool = False
     link: int = 0
 
@@ -269,6 +268,37 @@ def test_a_link_that_refuses_all_messages_is_given_up_and_the_next_one_has_more_
     assert isinstance(effect, GiveUp)
 
 
+def test_a_link_that_refuses_all_messages_for_one_queue_is_given_up() -> None:
+    table = connected(SomeCall("a"), SomeCall("b", destination="jobs"))
+    table.confirmed(Confirmed(1, False, acked=False))
+    table.confirmed(Confirmed(2, False, acked=True))
+    probe_back(table, probe(table, 0.0), 0.0)
+    (effect,) = table.tick(0.6, last_received=0.6, unblocked_at=0.0)
+    assert isinstance(effect, GiveUp)
+
+
+def test_a_queue_that_goes_on_refusing_ends_links_ever_less_often_whatever_others_accept() -> None:
+    table: Calls[SomeCall] = Calls(10)
+    lives = []
+    for number in range(4):
+        table.connected(0.0)
+        other, refused = SomeCall(f"other {number}", destination="jobs"), SomeCall(f"refused {number}")
+        for call in (other, refused):
+            table.add(call)
+            table.published(call, 0.0)
+        table.confirmed(Confirmed(1, False, acked=True))
+        probe_back(table, probe(table, 0.0), 0.0)
+        table.confirmed(Confirmed(2, False, acked=False))
+        now = 0.5
+        while isinstance((effect := table.tick(now, now, 0.0)[0]), SendProbe):
+            table.published(None, now)
+            probe_back(table, effect.correlation_id, now)
+            now += 0.5
+        assert isinstance(effect, GiveUp)
+        lives.append(now)
+    assert lives == [0.5, 1.0, 2.0, 4.0]
+
+
 @pytest.mark.parametrize("confirms", [[], [True, False], [False, True]])
 def test_a_link_that_has_accepted_a_message_or_got_none_stays(confirms: list[bool]) -> None:
     table = connected(*(SomeCall(str(number)) for number in range(len(confirms))))
@@ -491,11 +521,3 @@ def test_every_call_that_enters_ends_once_or_is_still_in_flight(steps: list[tupl
         ended += [effect.call for effect in effects if isinstance(effect, Complete)]
     assert len(set(map(id, ended))) == len(ended)
     assert len(entered) - len(ended) == len(table)
-
-
-def test_a_link_whose_messages_find_full_queues_is_kept() -> None:
-    call = SomeCall("a", expects_reply=False, bounded=True)
-    table = connected(call)
-    assert isinstance(outcome(table.confirmed(Confirmed(1, False, False))), QueueFull)
-    for moment in range(1, 10):
-        assert not [each for each in table.tick(moment / 2, moment / 2, 0.0) if isinstance(each, GiveUp)]

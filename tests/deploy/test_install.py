@@ -78,18 +78,28 @@ def source(tmp_path: Path) -> Path:
         shutil.copy(file, source / file.relative_to(ROOT))
     for name in ("nowait", "server", "tasks"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (source / ".git").unlink(missing_ok=True)  # of a further worktree
+    # As git writes it into an archive.
+    (source / ".git_archival.txt").write_text(f"node: {40 * '0'}\ndescribe-name: v1.2.3\n")
     (source / "deploy/requirements").mkdir()
+    shutil.copy(ROOT / "deploy/requirements/build.txt", source / "deploy/requirements")
     (source / "deploy/requirements/server.txt").touch()
     return source
 
 
 def installed(folder: Path) -> str:
-    """The prefix of the installed Python, once it has found the application."""
-    code = "import os, sys, nowait, server; print(os.path.realpath(sys.prefix), os.path.dirname(server.__file__))"
-    done = subprocess.run([folder / "bin/python", "-c", code], cwd="/", capture_output=True, text=True, check=True)
-    prefix, package = done.stdout.split()
-    assert package.startswith(str(folder))
+    """The prefix of the installed Python, once it has found the library and the application."""
+    code = "import os, sys; print(os.path.realpath(sys.prefix))"
+    code += "; from importlib.util import find_spec; print(find_spec('nowait').origin, find_spec('server').origin)"
+    prefix, *packages = run_python(folder, code).split()
+    assert all(package.startswith(str(folder)) for package in packages)
     return prefix
+
+
+def run_python(folder: Path, code: str) -> str:
+    """What code prints in an installation."""
+    done = subprocess.run([folder / "bin/python", "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def test_an_upgrade_is_whole_or_changes_nothing(source: Path, tmp_path: Path) -> None:
@@ -110,6 +120,9 @@ def test_an_upgrade_is_whole_or_changes_nothing(source: Path, tmp_path: Path) ->
     assert (versions / "0/first").exists(), "the environment before this one is kept"
     first = installed(folder)
     assert first == str(versions / "1")
+    assert run_python(folder, "from importlib import metadata; print(metadata.version('nowait'))") == "1.2.3"
+    leftover = run_python(folder, "from importlib.util import find_spec; print(find_spec('setuptools_scm'))")
+    assert leftover == "None", "what builds the library does not stay"
     server = subprocess.run([folder / "bin/nowait-server"], cwd="/", capture_output=True, text=True)
     # Without its dependencies it ends with a traceback.
     assert str(versions / "1") in server.stderr, "a server runs from its own version, not through the link"

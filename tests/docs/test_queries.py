@@ -65,10 +65,12 @@ def test_the_query_of_the_page_has_the_limits_of_its_comments(tmp_path: Path) ->
     query = load(tmp_path)["flags"]
     assert (query.queue, query.time_limit, query.row_limit, query.repeatable) == ("queries.fast", 5.0, 1, True)
     assert (query.stream_time_limit, query.stream_row_limit) == (60.0, 1)
+    assert (query.cache, query.coalesce) == (60.0, True)
     assert (query.job, query.job_time_limit, query.retry) == (False, 60.0, Retry(max_retries=3))
     (tmp_path / "flags.toml").write_text('[flags.parameters.flag]\ntype = "integer"\n')
     query = load(tmp_path)["flags"]
     comments = re.findall(r"^[a-z_]+_limit = .*?([0-9]+) otherwise$", blocks(PAGE, "toml")[0], re.MULTILINE)
     limits = [query.time_limit, query.row_limit, query.stream_time_limit, query.stream_row_limit, query.job_time_limit]
     assert comments == [f"{limit:.0f}" for limit in limits]
+    assert (query.cache, query.coalesce) == (0.0, True)
     assert f'"{query.queue}" otherwise' in blocks(PAGE, "toml")[0]

@@ -52,12 +52,13 @@ class Cluster:
         """The URLs of all nodes, beginning with one of them."""
         return ";".join(node.url for node in self.nodes[first:] + self.nodes[:first])
 
-    def leader(self, queue: str) -> Broker | None:
+    def leader(self, queue: str, vhost: str = "/") -> Broker | None:
         """The node that leads a quorum queue, once all nodes take part; None before."""
         for node in self.nodes:
             if node.process.returncode is None:
                 break
-        for line in node.control("list_queues", "name", "leader", "online", "--no-table-headers").splitlines():
+        columns = ("name", "leader", "online", "--no-table-headers")
+        for line in node.control("list_queues", "--vhost", vhost, *columns).splitlines():
             name, leader, online = line.split("\t")
             if name == queue and all(node.node in online for node in self.nodes):
                 return next(node for node in self.nodes if node.node == leader)

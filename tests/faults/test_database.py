@@ -110,6 +110,7 @@ def site(
             (folder / file.name).write_text(file.read_text())
         for name, statement in QUERIES.items():
             (folder / f"{name}.sql").write_text(statement)
+            (folder / f"{name}.toml").write_text(f"[{name}]\ncoalesce = false")
         settings = {
             "broker_url": f"amqp://guest:guest@127.0.0.1:{private_broker.port}/{vhost}",
             "database_url": database.url,

@@ -29,6 +29,7 @@ def site(services: Services, start: Start, tmp_path: Path, scale: float) -> Iter
     folder.mkdir()
     statement = f"SELECT id, REPEAT('x', {_ANSWER // 16}) AS text FROM users WHERE id <= 16 ORDER BY id"
     (folder / "large.sql").write_text(statement)
+    (folder / "large.toml").write_text("[large]\ncoalesce = false")
     settings = {**services_settings(services), "queries": folder}
     worker = celery_worker(start, "tasks", "-P", "threads", "-c", "8", **settings)
     port = free_port()

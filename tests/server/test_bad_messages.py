@@ -29,7 +29,6 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "not UTF-8": (b'"\xff"', 400),
     "half a pair": (b'"\xed\xa0\x80"', 400),
     "deep": (b"[" * 60_000, 400),
-    "deep and whole": (b"[" * 30_000 + b"]" * 30_000, 400),
     "not too deep": (b"[" * 500 + b"]" * 500, 202),
     "64 KiB": (b'"' + b"x" * 65534 + b'"', 202),
     "more": (b'"' + b"x" * 65535 + b'"', 413),
@@ -41,7 +40,7 @@ QUERIES = {
     "/events": 400, "/events?topics=,": 400, "/events?topics=news,other": 404, "/events?topics=ne%00ws": 404,
     "/topics/other/events": 404, "/queues/other/consumer": 404, CONSUMER: 426,
     **{f"{CONSUMER}?{option}": 400 for option in (
-        "prefetch=0", "prefetch=101", "prefetch=-1", "prefetch=1e1", "prefetch=", "lease=-1", "lease=3601", "lease=nan",
+        "prefetch=0", "prefetch=101", "prefetch=-1", "prefetch=1e1", "prefetch=", "lease=-1", "lease=1501", "lease=nan",
         f"lease={'1' * 5000}",
     )},
 }  # fmt: skip
@@ -119,7 +118,8 @@ async def test_what_is_no_command_ends_its_consumer_and_the_message_goes_to_anot
 
 @pytest.mark.gen_test
 async def test_a_page_of_another_origin_and_what_is_no_websocket_take_nothing_out_of_the_queue(vhost: str) -> None:
-    async with unharmed(vhost) as site:
+    listed = "https://app.example"
+    async with unharmed(vhost, cors_origins={listed}) as site:
         await put(site, "untouched")
         url = f"ws://127.0.0.1:{site.port}{CONSUMER}"
         for name, value in (
@@ -133,7 +133,7 @@ async def test_a_page_of_another_origin_and_what_is_no_websocket_take_nothing_ou
             with pytest.raises(HTTPClientError) as refused:
                 await websocket_connect(HTTPRequest(url, headers={name: value}))
             assert refused.value.code == 403, (name, value)
-        own = HTTPRequest(url, headers={"Origin": f"http://127.0.0.1:{site.port}"})
-        socket = await websocket_connect(own)
-        assert (await message(socket))["redelivered"] is False
-        socket.close()
+        for origin, redelivered in ((f"http://127.0.0.1:{site.port}", False), (listed, True)):
+            socket = await websocket_connect(HTTPRequest(url, headers={"Origin": origin}))
+            assert (await message(socket))["redelivered"] is redelivered
+            socket.close()

@@ -12,6 +12,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from nowait.bridge.call import Call
 from nowait.errors import OutcomeUnknown, ResultTooLarge
 from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
@@ -137,6 +138,41 @@ async def test_rows_come_back_as_the_worker_sent_them(serve: Serve, bridge: Fake
     assert bridge.sent == [("task.query_users", [1, 0.25], {})]
 
 
+class Named(FakeBridge):
+    """Its workers give themselves a name."""
+
+    name: str | None = None
+
+    def send_task(self, *args: Any, **kwargs: Any) -> Call:
+        call = super().send_task(*args, **kwargs)
+        call.worker = self.name
+        return call
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("demo", "name", "shown"),
+    [
+        (True, "celery@host-1.example", "celery@host-1.example"),
+        (False, "celery@host-1.example", None),
+        (True, None, None),
+        (True, "", None),
+        (True, "celery@host\r\nSet-Cookie: a=b", None),
+        (True, "celery@host\n", None),
+        (True, "zoë@host", None),
+        (True, "a" * 256, None),
+    ],
+)
+async def test_a_demo_names_the_worker_if_that_can_be_a_name(
+    demo: bool, name: str | None, shown: str | None, serve: Serve
+) -> None:
+    bridge = Named({"task.query_users": query_users}, queues=QUEUES)
+    bridge.name = name
+    response = await serve(make_app(bridge, Settings(demo=demo))).fetch("/mysql_query/1")
+    assert response.code == 200
+    assert response.headers.get("X-Worker") == shown
+
+
 @pytest.mark.gen_test
 async def test_no_rows_are_a_success(serve: Serve) -> None:
     response = await serve().fetch("/mysql_query/7")
@@ -155,7 +191,7 @@ async def test_the_named_queries_are_listed_without_their_sql_and_queues(serve: 
     response = await serve().fetch("/queries")
     assert response.code == 200
     first, *_ = json.loads(response.body)["queries"]
-    assert first.keys() == {"name", "description", "parameters", "repeatable", "broken"}
+    assert first.keys() == {"name", "description", "parameters", "repeatable", "broken", "cache"}
     assert first["parameters"]["properties"] == {"flag": {"type": "integer", "minimum": 0}}
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from server.routes import users
 from server.settings import PREFIX, Settings, SettingsError
 from server.webhooks.addresses import AllowList
 
@@ -38,6 +39,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "NOWAIT_TIMEOUT": "2.5",
         "NOWAIT_MAX_IN_FLIGHT": "7",
         "NOWAIT_MAX_ANSWER_BYTES": "40000000",
+        "NOWAIT_CACHE_BYTES": "0",
         "NOWAIT_MAX_STREAMS": "9",
         "NOWAIT_STREAM_TIMEOUT": "90",
         "NOWAIT_MAX_JOBS": "50",
@@ -64,7 +66,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"], "::", 81, 4,
         Path(keys), True, {"http://a.example:81", "https://b.example"},
         {ip_network("10.1.0.0/16"), ip_network("::1")}, Path(cert), Path(key),
-        2.5, 7, 40_000_000, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
+        2.5, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
         3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, False, "error",
     )  # fmt: skip
     assert len(given) == len(dataclasses.fields(Settings))
@@ -90,8 +92,12 @@ BAD = [
     ("TIMEOUT", "soon"),
     ("MAX_IN_FLIGHT", "0"),
     ("MAX_IN_FLIGHT", "1e3"),
+    ("CACHE_BYTES", "16M"),
     ("MAX_STREAMS", "0"),
     ("STREAM_TIMEOUT", "0.5"),
+    ("QUEUES", "a:1,b"),
+    ("QUEUES", "a:1,a:2"),
+    ("QUEUES", f"{users.QUEUE}:100"),
     ("RETENTION_FAILED", "3599"),
     ("RETENTION_FAILED", "inf"),
     ("RETENTION_FAILED", "never"),

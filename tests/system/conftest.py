@@ -19,10 +19,12 @@ class Volley:
 
     Attributes:
         done: the answers so far, in the order in which they came.
+        sent: how many requests have left.
     """
 
     def __init__(self) -> None:
         self.done: list[tuple[str, Answer]] = []
+        self.sent = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     def send(self, url: str, times: int = 1) -> None:
@@ -39,6 +41,8 @@ class Volley:
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         target = url.partition(parts.netloc)[2]
         writer.write(f"GET {target} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
+        await writer.drain()
+        self.sent += 1
         head, _, body = (await reader.read()).partition(b"\r\n\r\n")
         writer.close()
         await writer.wait_closed()

@@ -1,6 +1,8 @@
 """Queries of a user's own, on a schema of its own, over HTTP: films, who plays in them, and their rentals."""
 
+import asyncio
 import base64
+import resource
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,8 +11,9 @@ import pytest
 
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
-from tests.conftest import Start, celery_worker, connect, printed, ready, services_settings
+from tests.conftest import Hold, Start, celery_worker, connect, printed, ready, services_settings
 from tests.http import assert_problem, fetch
+from tests.system.conftest import Volley, soon
 
 SCHEMA = """
 CREATE TABLE film (
@@ -69,6 +72,12 @@ SELECT REPEAT('x', :length) AS x FROM film
 
 -- name: reviews()
 SELECT * FROM review
+
+-- name: runs()
+SELECT UUID() AS run, COUNT(*) AS users FROM users
+
+-- name: kept_runs()
+SELECT UUID() AS run
 """
 SETTINGS = """
 [films.parameters]
@@ -90,6 +99,8 @@ row_limit = 3
 least = {type = "integer"}
 [huge.parameters]
 length = {type = "integer"}
+[kept_runs]
+cache = 600.0
 """
 
 
@@ -117,7 +128,14 @@ def own_worker(
 
 
 @pytest.fixture(scope="module")
-def url(own_worker: tuple[Process, str], start: Start) -> str:
+def descriptors() -> None:
+    """As many as there may be, for this process and those that it starts."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@pytest.fixture(scope="module")
+def url(descriptors: None, own_worker: tuple[Process, str], start: Start) -> str:
     port = free_port()
     return ready(start("server", "server", port=port, broker_url=own_worker[1]), port)
 
@@ -213,3 +231,28 @@ def test_a_query_that_cannot_work_is_listed_and_503_until_it_works(
         # From now on, that its table is away is a failure like any other.
         cursor.execute("DROP TABLE review")
         assert assert_problem(fetch(f"{url}/queries/reviews"), 500)["type"].endswith(":task-failed")
+
+
+@pytest.mark.gen_test
+async def test_of_a_thousand_equal_slow_queries_at_once_the_database_sees_one(url: str, hold: Hold) -> None:
+    volley = Volley()
+    with hold() as held:
+        volley.send(f"{url}/queries/runs", times=1000)
+        await soon(lambda: volley.sent == 1000 and held() > 0)
+        # They have been read by the time that one behind them is answered.
+        assert (await asyncio.to_thread(fetch, f"{url}/healthz")).status == 200
+        assert held() == 1 and not volley.done
+    answers = [answer for _, answer in await volley.all()]
+    assert {answer.status for answer in answers} == {200}
+    # Another run would have given its callers another id.
+    assert len({answer.body for answer in answers}) == 1
+    assert sum(answer.headers["cache-status"].endswith("; collapsed") for answer in answers) == 999
+
+
+def test_an_answer_that_may_be_given_again_is_until_a_client_wants_its_own(url: str) -> None:
+    first, again = (fetch(f"{url}/queries/kept_runs") for _ in range(2))
+    assert (again.status, again.body, again.headers["cache-control"]) == (200, first.body, "max-age=600")
+    assert fetch(f"{url}/queries/kept_runs", headers={"If-None-Match": first.headers["etag"]}).status == 304
+    anew = fetch(f"{url}/queries/kept_runs", headers={"Cache-Control": "no-cache"})
+    assert anew.body != first.body
+    assert fetch(f"{url}/queries/kept_runs").body == anew.body

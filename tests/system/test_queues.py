@@ -12,6 +12,7 @@ from tests.system.conftest import Volley, soon
 SLOW = """\
 [slow]
 queue = "queries.slow"
+coalesce = false
 [slow.parameters.delay]
 type = "number"
 """
@@ -24,7 +25,7 @@ async def test_a_full_queue_of_slow_queries_delays_no_fast_one_from_a_cold_start
     (tmp_path / "slow.sql").write_text("SELECT SLEEP(:delay) AS slept")
     (tmp_path / "slow.toml").write_text(SLOW)
     (tmp_path / "fast.sql").write_text("SELECT 1 AS one")
-    (tmp_path / "fast.toml").write_text('[fast]\nqueue = "queries.fast"')
+    (tmp_path / "fast.toml").write_text('[fast]\nqueue = "queries.fast"\ncoalesce = false')
     settings = {**services_settings(services), "broker_url": vhost, "queries": tmp_path}
     workers = [
         celery_worker(start, "tasks", "-P", "threads", "-c", "2", "-Q", queues, **settings)

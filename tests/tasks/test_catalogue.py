@@ -54,6 +54,30 @@ def test_a_file_may_have_several_statements_and_no_table(tmp_path: Path) -> None
     assert (queries["one"].queue, queries["one"].repeatable) == ("queries", True)
 
 
+def test_servers_learn_whether_answers_may_be_shared_and_for_how_long_they_may_be_given_again(folder: Path) -> None:
+    def listed(table: str) -> tuple[Any, ...]:
+        (folder / "users.toml").write_text(table)
+        document = load(folder)["users"].document()
+        return document["cache"], document["coalesce"]
+
+    assert listed(TABLE) == (0.0, False)  # it must not run twice
+    assert listed(TABLE.replace("repeatable = false", "")) == (0.0, True)
+    assert listed(TABLE.replace("repeatable = false", "cache = 5")) == (5, True)
+    assert listed(TABLE.replace("repeatable = false", "cache = 0.5\ncoalesce = false")) == (0.5, False)
+
+
+def test_a_query_has_another_revision_with_another_statement_or_table(folder: Path) -> None:
+    def revision() -> str:
+        return str(load(folder)["users"].document()["revision"])
+
+    first = revision()
+    assert first and revision() == first
+    (folder / "users.sql").write_text(f"{USERS} LIMIT 1")
+    second = revision()
+    (folder / "users.toml").write_text(TABLE.replace("row_limit = 10", "row_limit = 11"))
+    assert len({first, second, revision()}) == 3
+
+
 def test_parameters_get_their_defaults(folder: Path) -> None:
     query = load(folder)["users"]
     assert query.bind({"flag": 1}) == {"flag": 1, "name": "%"}
@@ -121,6 +145,11 @@ def test_a_refusal_says_what_is_expected_and_not_what_was_given(folder: Path) ->
         (USERS, TABLE.replace("1.5", "0"), "time_limit"),
         (USERS, TABLE.replace("row_limit", "rows_limit"), "rows_limit"),
         (USERS, TABLE.replace('"%"', "7"), "7 is not of type 'string'"),
+        (USERS, TABLE.replace("false", "false\ncache = 5"), "cache: seconds are expected, of a query that is"),
+        (USERS, TABLE.replace("false", "true\ncache = nan"), "cache: seconds are expected"),
+        (USERS, TABLE.replace("false", "true\ncache = 0"), "cache"),
+        (USERS, TABLE.replace("false", "true\ncache = inf"), "cache"),
+        (USERS, TABLE.replace("false", 'true\ncoalesce = "no"'), "coalesce"),
         (USERS, TABLE + "[nobody]\n", "no statement is called nobody"),
         (USERS, "[users", "Expected"),
         ("SELECT 1; SELECT 2", "", "one statement"),

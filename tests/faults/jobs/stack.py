@@ -64,7 +64,10 @@ class Stack:
         servers, workers: the processes, in the order of their numbers.
         urls: of the servers.
         journal: of the database.
+        worker_options: of Celery's command line.
     """
+
+    worker_options = WORKER
 
     def __init__(
         self,
@@ -166,14 +169,21 @@ class Stack:
         """What a function returns that blocks."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *args)
 
+    def broker_url(self, user: str) -> str:
+        """The URL by which servers ("server") and workers ("worker") reach the broker."""
+        return self.broker.url
+
     def _begin_services(self) -> None:
         self.broker.start()
+        self._begin_database()
+        self.broker.wait_ready()
+
+    def _begin_database(self) -> None:
         self.database.start()
         self.database.wait_ready()
         sample.load(self.database.url)
         migrate(self.database.url)
         self.journal.open()
-        self.broker.wait_ready()
 
     def _up(self, service: Broker | Database | GivenDatabase) -> None:
         service.start()
@@ -182,15 +192,15 @@ class Stack:
         service.wait_ready()
 
     def _worker(self, number: int) -> Process:
-        broker = self.broker.url
+        broker = self.broker_url("worker")
         if number == 0 and self.proxy is not None:
             broker = broker.replace(f":{self.broker.port}/", f":{self.proxy.port}/")
         settings = {"broker_url": broker, "database_url": self.database.url, **self._settings}
-        return celery_worker(self._start, "tasks", *WORKER, celery=self._celery_module, **settings)
+        return celery_worker(self._start, "tasks", *self.worker_options, celery=self._celery_module, **settings)
 
     def _server(self, number: int) -> Process:
         port = self._ports[number]
-        settings = {"broker_url": self.broker.url, "database_url": self.database.url, **self._settings}
+        settings = {"broker_url": self.broker_url("server"), "database_url": self.database.url, **self._settings}
         server = self._start("server", self._server_module, port=port, **settings)
         server.wait_until(lambda: listens(port), 60.0)
         return server

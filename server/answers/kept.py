@@ -1,0 +1,66 @@
+"""The answers that may be given again."""
+
+import time
+from collections.abc import Callable
+
+from cachetools import TLRUCache
+
+from server.answers.answer import Answer
+from server.answers.key import AnswerKey
+
+_EACH = 1024  # bytes that an answer takes beside its text and its key, at most
+
+
+class KeptAnswers:
+    """Answers, each for its lifetime; where there is no room for all, those that were asked for last.
+
+    Args:
+        most: bytes that they may take; 0 keeps none.
+        clock: seconds, never going back.
+
+    Attributes:
+        hits: how often one was given again.
+    """
+
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.hits = 0
+        self._clock = clock
+        self._answers: TLRUCache[AnswerKey, Answer] = TLRUCache(most, _end, clock, _size)
+
+    def __len__(self) -> int:
+        """Answers."""
+        return len(self._answers)
+
+    def __repr__(self) -> str:
+        return f"<KeptAnswers {len(self)} answers, {self.bytes} of {self._answers.maxsize:.0f} bytes>"
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that they take; those of answers whose lifetime is over count until the next one is kept."""
+        return int(self._answers.currsize)
+
+    def get(self, key: AnswerKey, max_age: float | None = None) -> Answer | None:
+        """The answer with that key, at most `max_age` seconds old, None for as old as it may be; None for none."""
+        answer = self._answers.get(key)
+        if answer is None or max_age is not None and self.age(answer) > max_age:
+            return None
+        self.hits += 1
+        return answer
+
+    def keep(self, answer: Answer) -> None:
+        """Have it given again, unless it is too large, or one is kept that was asked for later."""
+        newest = self._answers.get(answer.key)
+        if _size(answer) <= self._answers.maxsize and (newest is None or newest.asked <= answer.asked):
+            self._answers[answer.key] = answer
+
+    def age(self, answer: Answer) -> float:
+        """Seconds since it came."""
+        return self._clock() - answer.came
+
+
+def _end(_: AnswerKey, answer: Answer, now: float) -> float:
+    return answer.came + answer.lifetime
+
+
+def _size(answer: Answer) -> int:
+    return answer.size + answer.key.size + _EACH

@@ -1,0 +1,55 @@
+"""Handlers whose answers several clients may get."""
+
+import time
+
+from server.answers.answer import Answer
+from server.answers.key import AnswerKey
+from server.answers.shared import Send
+from server.http.cache_control import CacheControl
+from server.http.tasks import TaskHandler
+
+
+class AnswerHandler(TaskHandler):
+    """Base of the routes that answer a GET with rows which others may have asked for as well.
+
+    The header `Cache-Status` (RFC 9211) has what came of that.
+    """
+
+    async def finish_answer(self, key: AnswerKey, send: Send, start: bytes, *, lifetime: float, shared: bool) -> None:
+        """Finish with the rows of a call: one that is sent now, one under way, or one of before, if that is fresh.
+
+        Args:
+            key: of what is called.
+            send: sends the call.
+            start: of the document, before the rows; it ends behind them.
+            lifetime: seconds in which the answer may be given again; 0 for none.
+            shared: a call under way may be waited for.
+
+        Raises as run_task().
+        """
+        wanted = CacheControl.of_header(",".join(self.request.headers.get_list("Cache-Control")))
+        anew = wanted.no_cache or wanted.no_store
+        answer = None if anew or not lifetime else self.context.kept_answers.get(key, wanted.max_age)
+        if answer is not None:
+            self.set_header("Age", str(int(self.context.kept_answers.age(answer))))
+            await self._finish(answer, start, "hit")
+            return
+        self.check_wanted()
+        started = time.perf_counter()
+        with self.context.shared_calls.join(
+            key, self.deadline, send, lifetime=lifetime, alone=anew or not shared, kept=not wanted.no_store
+        ) as seat:
+            answer = await self.wait_timed(seat.answer, started, lambda: seat.sent)
+            forwarded = "fwd=request" if anew else "fwd=miss" if lifetime or shared else "fwd=bypass"
+            await self._finish(answer, start, f"{forwarded}; collapsed" if seat.joined else forwarded)
+
+    async def _finish(self, answer: Answer, start: bytes, status: str) -> None:
+        self.set_header("Cache-Status", f"nowait; {status}")
+        if answer.lifetime:
+            self.set_header("Cache-Control", f"max-age={int(answer.lifetime)}")
+            self.set_header("Etag", answer.etag)
+            if self.check_etag_header():
+                self.set_status(304)
+                self.finish()
+                return
+        await self.finish_shared(start, answer.parts, b"}")
