@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPResponse
 from tornado.routing import PathMatches
+from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import RequestHandler
 
 from nowait.testing import FakeBridge
 from server.app import make_app
 from server.http.access import Access
-from server.keys import keyring
+from server.keys import gate, keyring
 from server.keys.limits import Limits, Rate
 from server.settings import Settings
 from tests.bridge.conftest import until
@@ -298,6 +299,19 @@ async def test_who_guesses_waits_and_who_has_a_key_does_not(keys: Keys) -> None:
         assert (await site.fetch("/queries", headers=one)).code == 200
         assert sum(guess.done() for guess in guesses) < 20
         assert {(await guess).code for guess in guesses} == {401}
+
+
+@pytest.mark.gen_test
+async def test_of_more_that_wait_than_may_the_connections_end(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(gate, "_MOST_HELD", 2)
+    async with site_of(keys) as site:
+        answers = await asyncio.gather(*(site.fetch("/queries") for _ in range(40)), return_exceptions=True)
+        ended = [answer for answer in answers if isinstance(answer, HTTPStreamClosedError)]
+        assert ended and {answer.code for answer in answers if isinstance(answer, HTTPResponse)} == {401}
+        await until(lambda: len(site.app.in_flight) == 0)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 ORIGIN = "https://app.example"
