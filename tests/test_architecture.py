@@ -240,7 +240,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.http.handler": {
         "tornado", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.http", "server.http.access",
-        "server.http.admission", "server.http.context", "server.http.limits", "server.http.sites", "server.keys.client",
+        "server.http.admission", "server.http.context", "server.http.limits", "server.http.page_origins",
+        "server.keys.client",
     },
     "server.http.in_flight": {"nowait.errors"},
     "server.http.jobs": {
@@ -250,6 +251,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.http.limits": {"tornado"},
     "server.http.origins": set(),
+    "server.http.page_origins": {"tornado", "server.http", "server.http.context", "server.http.sites"},
     "server.http.pages": {"tornado"},
     "server.http.preconditions": set(),
     "server.http.prefer": set(),

@@ -21,12 +21,12 @@ from tornado.web import Finish, HTTPError, RequestHandler
 from nowait.deadline import Deadline
 from nowait.errors import BridgeError, TaskFailed
 from nowait.messages.encoded import Encoded
-from server.http import origins, prefer, problem
+from server.http import prefer, problem
 from server.http.access import OPEN, Access
 from server.http.admission import Admission, Refused
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
-from server.http.sites import is_of_another_site
+from server.http.page_origins import OriginHandler
 from server.keys.client import Client
 
 log = logging.getLogger(__name__)
@@ -36,30 +36,25 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499  # no client sees it; the log does
 _MAX_LOGGED = 1000  # characters of a worker's text
 _PART = 256 * 1024  # bytes of a body that are written at a time
-_READING = ("GET", "HEAD", "OPTIONS")
 _COPIED = 16 * 1024  # bytes of one that several clients get that are copied for each, as that is less work
 _READ_TIMEOUT = 10.0  # seconds in which a client has to take a part, or the end, of an answer
 
 T = TypeVar("T")
 
 
-class BaseHandler(RequestHandler):
+class BaseHandler(OriginHandler):
     """Every route's base.
 
     Attributes:
         access: what a client needs for the route. None, where nobody has decided, is for administrators alone.
-        open_to_all_sites: with the demo, too, pages of other sites may have browsers ask for it.
     """
 
     access: Access | None = None
-    open_to_all_sites = False
     request_id: str
     deadline: Deadline
 
     def initialize(self, context: Context) -> None:
-        self.context = context
-        self._sticky: dict[str, str] = {}
-        self._varies: list[str] = []
+        super().initialize(context)
         self._ended_by: Exception | None = None
         self._awaited: asyncio.Future[Any] | None = None
         # Here, not in prepare(): Tornado refuses an unknown method before that.
@@ -103,10 +98,9 @@ class BaseHandler(RequestHandler):
         size = len(self.request.uri or "") + sum(len(name) + len(value) + 4 for name, value in headers.get_all())
         if size > MAX_HEADERS:
             raise HTTPError(431, f"A request has at most {MAX_HEADERS} bytes of headers.")
-        self._check_origin(headers)
-        if self.request.method == "OPTIONS" and "Access-Control-Request-Method" in headers:
-            if self._answer_preflight(headers):
-                return None
+        self.check_site()
+        if self.answer_preflight(self.allowed_methods()):
+            return None
         self.deadline = Deadline.after(self.context.timeout)
         if "Prefer" in headers:
             self.apply_preferences(",".join(headers.get_list("Prefer")))
@@ -159,53 +153,12 @@ class BaseHandler(RequestHandler):
                 await self.wait_for(asyncio.sleep(delay))
         raise refused
 
-    def _check_origin(self, headers: HTTPHeaders) -> None:
-        """Raise HTTPError 403 for what a page of another site must not send."""
-        origin, listed = headers.get("Origin"), self.context.origins
-        if listed:
-            self.vary_by("Origin")
-        if origin is not None and origin in listed:
-            for name, value in origins.of_answer(origin).items():
-                self.set_sticky_header(name, value)
-            return
-        if self.is_of_another_site:
-            if self.context.demo and not self.open_to_all_sites:
-                raise HTTPError(403, "A demo takes no requests that pages of other sites send.")
-            if self.request.method not in _READING:
-                raise HTTPError(403, "A page of another site changes nothing here.")
-
-    @property
-    def is_of_another_site(self) -> bool:
-        """A page has sent the request that is neither this server's nor of one of the origins that may."""
-        headers = self.request.headers
-        return headers.get("Origin") not in self.context.origins and is_of_another_site(headers)
-
-    def _answer_preflight(self, headers: HTTPHeaders) -> bool:
-        """Answer a browser that asks for a page of one of the origins; it has no key then. Returns False for others."""
-        if headers.get("Origin") not in self.context.origins:
-            return False
-        for name, value in origins.of_preflight(self.allowed_methods()).items():
-            self.set_header(name, value)
-        self.set_status(204)
-        self.finish()
-        return True
-
-    def vary_by(self, header: str) -> None:
-        """The answer depends on a header of the request."""
-        self._varies.append(header)
-        self.set_sticky_header("Vary", ", ".join(self._varies))
-
     def apply_preferences(self, header: str) -> None:
         """Apply the header `Prefer`: here its wait is the request's time, when that is shorter."""
         wanted = prefer.wait(header)
         if wanted is not None and wanted < self.context.timeout:
             self.deadline = Deadline.after(wanted)
             self.set_sticky_header("Preference-Applied", f"wait={wanted:g}")
-
-    def set_sticky_header(self, name: str, value: str) -> None:
-        """Set a header that stays when the answer becomes an error."""
-        self._sticky[name] = value
-        self.set_header(name, value)
 
     async def wait_for(self, awaitable: Awaitable[T]) -> T:
         """Await something of the request; every wait of a handler goes through this.
@@ -346,7 +299,7 @@ class BaseHandler(RequestHandler):
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
         self.set_status(answer.status)
-        for name, value in {**self._sticky, **answer.headers}.items():
+        for name, value in {**self.sticky, **answer.headers}.items():
             self.set_header(name, value)
         self.set_header("Content-Type", problem.CONTENT_TYPE)
         self.finish(answer.body(self.request_id))
