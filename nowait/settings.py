@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from nowait.database_url import DatabaseUrl
@@ -134,6 +134,29 @@ def address(text: str) -> str:
     return text
 
 
+class HostPort(NamedTuple):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def host_port(text: str) -> HostPort:
+    """An IP address or a host name, and a port: `127.0.0.1:9101`, `[::1]:9101`."""
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host[:1] == "[" and host[-1:] == "]" else host
+    try:
+        found = HostPort(address(bare), integer(1, 65535)(port))
+    except ValueError:
+        raise ValueError(f"{text!r} is not allowed, expected address:port") from None
+    if ":" in bare and bare is host:
+        raise ValueError(f"{text!r} is not allowed, expected [address]:port")
+    return found
+
+
 def folder(text: str) -> Path:
     """A folder that is there."""
     if not Path(text).is_dir():
@@ -206,4 +229,7 @@ class ServiceSettings(Settings):
         "mysql://nowait:nowait@127.0.0.1:3306/nowait",
         database_url,
         "the database, mysql://user:password@host:port/name, with ?tls=1 for TLS; the server uses it for jobs and DEMO",
+    )
+    metrics: HostPort | None = setting(
+        None, host_port, "the address of the metrics, host:port, apart from all else; none for no metrics"
     )

@@ -6,19 +6,22 @@ import gc
 import logging
 import signal
 import sys
+from contextlib import ExitStack
 
 from celery import Celery
 
 import nowait
 from nowait.bridge import Bridge
+from nowait.bridge import Observer as CallObserver
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from server.app import make_app
 from server.keys import commands
 from server.keys.file import KeyFile, KeyFileError
-from server.lifecycle import ListenError, listen, notify, on_signal, serve, warn_if_open
+from server.lifecycle import ListenError, Measure, listen, notify, on_signal, serve, warn_if_open
 from server.log_filters import SPARED, Redaction, Sparing
+from server.observer import Observer as EventObserver
 from server.processes import Processes
 from server.settings import Settings
 from server.tls import Certificate, CertificateError
@@ -28,6 +31,15 @@ _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() start
 
 async def run(settings: Settings, one_of_several: bool) -> None:
     """Run one server process until a signal. Raises ListenError, KeyFileError and CertificateError."""
+    calls: CallObserver | None = None
+    events: EventObserver | None = None
+    measure: Measure | None = None
+    if settings.metrics is not None:
+        # Here alone: a server without metrics does without the library.
+        from server.metrics.metrics import Metrics
+
+        metrics = Metrics.started(settings.metrics, one_of_several, settings.queues.keys())
+        calls, events, measure = metrics.calls, metrics.events, metrics.run
     app = Celery("server", broker=settings.broker_url, set_as_current=False)
     app.conf.task_default_queue = "queries"
     topology = Topology.named(settings.topology)
@@ -39,10 +51,11 @@ async def run(settings: Settings, one_of_several: bool) -> None:
         max_body=MAX_TASK_BODY,
         max_reply_bytes=settings.max_answer_bytes,
         topology=topology,
+        observer=calls,
     )
-    web = make_app(bridge, settings)
+    web = make_app(bridge, settings, observer=events)
     spare_collections()
-    await serve(bridge, web, settings, one_of_several, certificate_of(settings))
+    await serve(bridge, web, settings, one_of_several, certificate_of(settings), measure)
 
 
 def certificate_of(settings: Settings) -> Certificate | None:
@@ -80,13 +93,20 @@ async def supervise(settings: Settings) -> None:
     command = [sys.executable, "-m", "server", _ONE_OF_SEVERAL]
     timeout = settings.shutdown_notice + settings.shutdown_timeout
     processes = Processes(command, settings.processes, timeout, on_ready=notifier.ready)
-    on_signal(processes.stop)
-    if settings.keys is not None or settings.tls_cert is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, processes.signal, signal.SIGHUP)
-    liveness = asyncio.create_task(notify(notifier))
-    await processes.run()
-    liveness.cancel()
-    notifier.stopping()
+    with ExitStack() as stack:
+        if settings.metrics is not None:
+            from server.metrics.exposition import SharedFolder
+
+            folder = stack.enter_context(SharedFolder())
+            folder.listen(settings.metrics)
+            processes.variables, processes.on_end = folder.variables, folder.ended
+        on_signal(processes.stop)
+        if settings.keys is not None or settings.tls_cert is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, processes.signal, signal.SIGHUP)
+        liveness = asyncio.create_task(notify(notifier))
+        await processes.run()
+        liveness.cancel()
+        notifier.stopping()
 
 
 def main() -> int:

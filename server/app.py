@@ -13,11 +13,12 @@ from server.answers.kept import KeptAnswers
 from server.answers.shared import SharedCalls
 from server.bridge import Broker
 from server.catalogue import Catalogue
-from server.http.access_log import log_request
+from server.http.access_log import log_and_observe
 from server.http.context import Context
 from server.http.handler import NotFoundHandler, TooLargeHandler
 from server.http.in_flight import InFlightRequests
 from server.http.limits import BodyLimit
+from server.http.route import rules
 from server.jobs.connections import Connections
 from server.jobs.database import DatabaseStore
 from server.jobs.kind import JobKind
@@ -28,6 +29,9 @@ from server.jobs.watcher import Watcher
 from server.keys.file import KeyFile
 from server.keys.gate import Gate
 from server.keys.reloader import Reloader
+from server.live.instruments import Instruments
+from server.live.lag import LoopLag
+from server.observer import Nobody, Observer
 from server.query import Query
 from server.queues.queues import Queues
 from server.routes import health, jobs, queries
@@ -60,21 +64,29 @@ class WebApplication(Application):
         topics: the topics.
         queues: the queues of messages.
         keys: has the keys read again when they change, once it runs; None where none are configured.
+        connections: to the database of jobs.
+        instruments: measure the loop and the broker's queues.
     """
 
     def __init__(
         self,
         routes: list[Any],
         context: Context,
+        connections: Connections,
+        instruments: Instruments,
         relay: Relay,
         deliverer: Deliverer | None,
         keys: Reloader | None,
+        observer: Observer,
         stops: list[Callable[[], None]],
         closes: list[Close],
     ) -> None:
         self._options = {"context": context}
         super().__init__(
-            routes, default_handler_class=NotFoundHandler, default_handler_args=self._options, log_function=log_request
+            rules(routes),
+            default_handler_class=NotFoundHandler,
+            default_handler_args=self._options,
+            log_function=log_and_observe(observer),
         )
         self.in_flight = context.in_flight
         self.shared_calls = context.shared_calls
@@ -85,6 +97,8 @@ class WebApplication(Application):
         self.topics = context.topics
         self.queues = context.queues
         self.keys = keys
+        self.connections = connections
+        self.instruments = instruments
         self._stops = stops
         self._closes = closes
 
@@ -111,6 +125,7 @@ def make_app(
     store: Store | None = None,
     publisher: Publisher | None = None,
     schedule_store: ScheduleStore | None = None,
+    observer: Observer | None = None,
 ) -> WebApplication:
     """The application that answers through a bridge.
 
@@ -120,9 +135,11 @@ def make_app(
         store: where the routes keep jobs; None for the database of the settings.
         publisher: wakes workers for what they have added; None for one that sends tasks.
         schedule_store: where they keep schedules; None for the database as well.
+        observer: sees what has happened; None for nobody.
 
     Raises KeyFileError.
     """
+    observer = observer or Nobody()
 
     def fetch(task: str) -> Callable[[float], Awaitable[Any]]:
         queue = queries.CATALOGUE_QUEUE
@@ -137,7 +154,7 @@ def make_app(
     deliverer = None
     if settings.webhook_secrets is not None:
         webhooks = Sender(GuardedResolver(allowed), Signer(settings.webhook_secrets))
-        deliverer = Deliverer(connections, webhooks, partial(_once, kinds), check_webhook)
+        deliverer = Deliverer(connections, webhooks, partial(_once, kinds), check_webhook, observer.attempted)
     relay = Relay(connections, sender, settings.retention, deliverer.hurry if deliverer else _nobody)
     kept = store or DatabaseStore(connections, settings.max_jobs)
     gate = Gate(None, settings.processes)
@@ -171,25 +188,26 @@ def make_app(
     routes += health.routes(context)
     stops = [context.watcher.close, context.topics.close, context.queues.close]
     closes: list[Close] = [connections.close] if deliverer is None else [deliverer.close, connections.close]
+    depths = Depths(settings.broker_url, lambda: _queues(context) | settings.queues.keys())
+    lag = LoopLag(observe=observer.lagged)
+    instruments = Instruments(tasks, lag, depths, settings.queues, settings.processes)
+    closes.append(depths.close)
     if settings.demo:
         # Imported here alone: a server without the demo needs none of the drivers that it compares.
         from server.comparison import Comparison
-        from server.live.instruments import Instruments
         from server.live.pulse import Pulse
         from server.routes import demo, live, page
 
         compared = Comparison(settings.database_url)
-        depths = Depths(settings.broker_url, lambda: _queues(context) | settings.queues.keys())
-        instruments = Instruments(tasks, depths, settings.queues, settings.processes)
         pulse = Pulse(instruments.read, instruments.measure, settings.max_watchers)
         routes += demo.routes(context, compared) + live.routes(context, pulse) + page.routes(context)
         stops.append(pulse.close)
-        closes += [compared.close, depths.close]
-    return WebApplication(routes, context, relay, deliverer, keys, stops, closes)
+        closes.append(compared.close)
+    return WebApplication(routes, context, connections, instruments, relay, deliverer, keys, observer, stops, closes)
 
 
 def _queues(context: Context) -> set[str]:
-    """The queues of tasks that the live page shows: of those of queries and jobs, what the workers have listed."""
+    """The queues of tasks that the server sends to: of those of queries and jobs, what the workers have listed."""
     used = {users.QUEUE, queries.CATALOGUE_QUEUE, queries.STREAMS_QUEUE}
     used |= {query.queue for query in context.catalogue.listed()}
     return used | {kind.queue for kind in context.kinds.listed()}

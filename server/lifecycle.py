@@ -11,8 +11,9 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from ipaddress import ip_address
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
@@ -26,6 +27,8 @@ from server.settings import Settings
 from server.tls import Certificate
 
 log = logging.getLogger(__name__)
+
+Measure = Callable[[Bridge, WebApplication], Coroutine[Any, Any, None]]
 
 _WRITE_TIMEOUT = 5.0  # seconds that the last answers get to be written
 
@@ -58,6 +61,7 @@ async def serve(
     settings: Settings,
     one_of_several: bool,
     certificate: Certificate | None = None,
+    measure: Measure | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop and return.
 
@@ -67,6 +71,7 @@ async def serve(
         settings: the settings.
         one_of_several: others listen on the same port; the end of standard input stops this one, too.
         certificate: of HTTPS; None for HTTP.
+        measure: goes on meanwhile, for the metrics; None for none.
 
     Raises ListenError.
     """
@@ -88,6 +93,8 @@ async def serve(
         looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
     if app.keys is not None:
         looking.add(asyncio.create_task(app.keys.run(), name="keys"))
+    if measure is not None:
+        looking.add(asyncio.create_task(measure(bridge, app), name="metrics"))
     http.add_sockets(sockets)
     notifier = Notifier()
     notifier.ready()

@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from uuid import uuid4
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,10 @@ class Processes:
         shutdown_timeout: seconds that they may take to stop.
         watchdog: seconds without a notice of liveness after which a process is replaced.
         on_ready: is called once all serve, and for each that replaces another one after that.
+
+    Attributes:
+        variables: of their environment, besides those of this process; to be set before run().
+        on_end: is called with the id of each that has ended; the same.
     """
 
     def __init__(
@@ -81,6 +85,8 @@ class Processes:
         watchdog: float = 20.0,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
+        self.variables: Mapping[str, str] = {}
+        self.on_end: Callable[[int], None] = lambda _pid: None
         self._command = command
         self._count = count
         self._stop_timeout = shutdown_timeout + _GRACE
@@ -125,6 +131,7 @@ class Processes:
         """Run one process to its end."""
         environment = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}
         environment |= {"NOTIFY_SOCKET": liveness.address, "WATCHDOG_USEC": str(int(self._watchdog * 1e6))}
+        environment |= self.variables
         process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE, env=environment)
         self._running.add(process)
         ended = asyncio.ensure_future(process.wait())
@@ -139,6 +146,7 @@ class Processes:
                 log.error("server process %d does not answer, killing it", process.pid)
                 process.kill()
             status = await ended
+            self.on_end(process.pid)
             if not stopping.done():
                 log.error("server process %d exited with status %d, restarting", process.pid, status)
         finally:

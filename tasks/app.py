@@ -25,9 +25,12 @@ _JOBS_QUEUE = "queries.jobs"
 # A query that names no queue goes to the first.
 _QUEUES = {"queries", "queries.fast", "queries.slow", _STREAMS_QUEUE, _JOBS_QUEUE, _CATALOGUE_QUEUE}
 _QUEUES |= {query.queue for query in catalogue.values()}
+_MODULES = ["tasks.queries", "tasks.jobs.worker", "tasks.sample", "tasks.metrics"]
 
 topology = Topology.named(settings.topology)
-app = Celery("tasks", broker=settings.broker_url, include=["tasks.queries", "tasks.jobs.worker", "tasks.sample"])
+app = Celery("tasks", broker=settings.broker_url, include=_MODULES)
+if settings.metrics is not None:
+    app.task_cls = "tasks.metrics.task:MeasuredTask"
 configure(app, topology, canvas=settings.canvas, liveness_file=settings.liveness_file)
 app.conf.update(
     # Whoever may publish to it could stop the workers.

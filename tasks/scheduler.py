@@ -8,6 +8,7 @@ has no connection to the broker.
 import logging
 import time
 from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 from celery.beat import Scheduler
@@ -36,11 +37,33 @@ _AFTER_DEFECT = 5.0  # the same, where another look may do no better
 _INIT_COMMAND = f"{INIT_COMMAND}, wait_timeout = {round(2 * _TIMEOUT)}"
 
 
+@dataclass
+class Counts:
+    """What a scheduler has done.
+
+    Attributes:
+        last_pass: when it looked at the schedules last with success, seconds since the epoch; 0 for never.
+        passes: how often it has.
+        failures: looks that the database, or a defect, has ended.
+        jobs: that it has made.
+    """
+
+    last_pass: float = 0.0
+    passes: int = 0
+    failures: int = 0
+    jobs: int = 0
+
+
 class DatabaseScheduler(Scheduler):
-    """What Celery's beat runs: https://docs.celeryq.dev/en/stable/reference/celery.beat.html#celery.beat.Scheduler."""
+    """What Celery's beat runs: https://docs.celeryq.dev/en/stable/reference/celery.beat.html#celery.beat.Scheduler.
+
+    Attributes:
+        counts: what it has done so far.
+    """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        self.counts = Counts()
         self._engine = make_transactional_engine(settings.database_url, _INIT_COMMAND)
         self._found_good = False  # the schema
         self._batch = _BATCH  # fewer behind a pass that failed: it may have been too much for its time
@@ -56,6 +79,7 @@ class DatabaseScheduler(Scheduler):
         try:
             if not self._found_good:
                 if reason := shortcoming(self._engine):
+                    self.counts.failures += 1
                     self._log(reason)
                     return _LONGEST
                 self._found_good = True
@@ -65,9 +89,13 @@ class DatabaseScheduler(Scheduler):
             return self._failed(error_number(error))
         except Exception:
             # Beat would end, and be missed by all schedules.
+            self.counts.failures += 1
             log.exception("the schedules that are due could not be looked at")
             return _AFTER_DEFECT
         self._batch, self._repeated = min(2 * self._batch, _BATCH), False
+        self.counts.last_pass = time.time()
+        self.counts.passes += 1
+        self.counts.jobs += sum(len(move.ticks) for move in plan.moves)
         self._log(None)
         self._unreadable.update(plan.unreadable)
         for edition, reason in plan.unreadable.items():
@@ -76,6 +104,7 @@ class DatabaseScheduler(Scheduler):
 
     def _failed(self, number: int | None) -> float:
         """What becomes of an error of the database. Returns as tick()."""
+        self.counts.failures += 1
         if number in REPEATED and not self._repeated:
             self._repeated = True
             return 0.0

@@ -4,7 +4,8 @@ NOWAIT_TEST_RUNS names the file that test.record appends to, NOWAIT_TEST_QUEUE_T
 queue: classic, quorum or exclusive; NOWAIT_TEST_BACKEND the result backend, rpc:// unless it is given;
 NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given; NOWAIT_TEST_ACCEPT the
 content that is accepted, JSON unless it is given; NOWAIT_TEST_ACKS_LATE=1 has tasks acknowledged after
-their end; NOWAIT_TEST_ALIVE the file of its signs of life.
+their end; NOWAIT_TEST_ALIVE the file of its signs of life; NOWAIT_TEST_TASK the base class of the tasks;
+NOWAIT_TEST_METRICS=1 has them counted.
 """
 
 import math
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from celery import Celery, Task
+from celery.signals import celeryd_after_setup
 from kombu import Queue
 
 from nowait.messages.encoded import Encoded
@@ -24,6 +26,7 @@ app = Celery(
     "tests",
     broker=environment("NOWAIT_BROKER_URL", "memory://"),
     backend=environment("NOWAIT_TEST_BACKEND", "rpc://"),
+    task_cls=environment("NOWAIT_TEST_TASK"),
 )
 app.conf.update(
     nowait_liveness_file=Path(environment("NOWAIT_TEST_ALIVE", "")) if environment("NOWAIT_TEST_ALIVE") else None,
@@ -40,6 +43,16 @@ app.conf.update(
     broker_connection_retry_on_startup=environment("NOWAIT_TEST_RETRY_ON_STARTUP") != "0",
     worker_prefetch_multiplier=1,
 )
+
+if environment("NOWAIT_TEST_METRICS") == "1":
+
+    @celeryd_after_setup.connect
+    def count(**_: Any) -> None:
+        from prometheus_client import CollectorRegistry
+
+        from tasks.metrics.events import EventMetrics
+
+        EventMetrics(CollectorRegistry(), forks=False)
 
 
 @app.task(name="test.echo")

@@ -42,7 +42,7 @@ ALONE = (
 LONG = (
     "tests/faults", "tests/docs/project", "tests/deploy/test_run.py", "tests/test_suite.py",
     "tests/deploy/test_install.py", "tests/deploy/test_secrets.py", "tests/deploy/test_audit.py",
-    "tests/docs/test_release.py", "tests/system/test_processes.py",
+    "tests/docs/test_release.py", "tests/system/test_metrics.py", "tests/system/test_processes.py",
     "tests/neighbours", "tests/page", "tests/worker/test_lean.py", "tests/worker/test_same_as_celery_long.py",
     "tests/system/test_keys.py",
     "tests/tasks/test_jobs_attempts.py", "tests/tasks/test_jobs_pools.py",

@@ -13,11 +13,13 @@ PACKAGES = {
     "haproxy": ("haproxy",),
     "ip": ("iproute2",),
     "mariadb": ("mariadb-client-core", "mariadb-client"),
+    "prometheus": ("prometheus",),
+    "promtool": ("prometheus",),
     "redis-server": ("redis-server",),
     "siege": ("siege",),
     "wrk": ("wrk",),
 }
-UNITS = (*programs.UNITS, "haproxy.service", "redis-server.service")
+UNITS = (*programs.UNITS, "haproxy.service", "prometheus.service", "redis-server.service")
 
 
 def require(*names: str) -> None:

@@ -31,6 +31,7 @@ from nowait.bridge.call import Call, Progress, new_id
 from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
 from nowait.bridge.consumer import Consumer
 from nowait.bridge.consumers import Consumers
+from nowait.bridge.observer import Observer, Stages
 from nowait.bridge.publisher import Publisher
 from nowait.bridge.reply_queue import ReplyQueue
 from nowait.bridge.streams import Streams
@@ -107,6 +108,7 @@ class Bridge:
         topology: where tasks are published to and who sends replies; None for a broker that was not
             provisioned. With an exchange for tasks, `queue=` alone says where a task goes.
         source: opens the connections; None for the application's broker.
+        observer: sees each call that has ended; None for nobody.
     """
 
     def __init__(
@@ -120,9 +122,11 @@ class Bridge:
         max_reply_bytes: int = 256 * 1024 * 1024,
         topology: Topology | None = None,
         source: Source | None = None,
+        observer: Observer | None = None,
     ) -> None:
         if source is None:
             require_rabbitmq(app)
+        self._observer = observer
         self._timeout = timeout
         self._max_body = max_body
         self._topology = topology or Topology.declared()
@@ -134,7 +138,8 @@ class Bridge:
         self._encoder = TaskEncoder(app, self._reply_queue.name)
         self._source = source or self._opener(app)
         # What the broker does not like of a message, a subscription or a consumer ends no connection of the calls.
-        self._messages = Publisher(self._single(app.connection_for_write), max_in_flight, self._check_idle)
+        writing = self._single(app.connection_for_write)
+        self._messages = Publisher(writing, max_in_flight, self._check_idle, self._observe)
         # That of a subscription ends the connection of all of them.
         self._subscriptions = Consumers(self._single(app.connection_for_read), "subscriptions")
         self._consumers = Consumers(self._single(app.connection_for_read), "consumers")
@@ -279,6 +284,7 @@ class Bridge:
         call.lifetime = None if lifetime is None else now + lifetime
         call.expects_reply = not options.get("ignore_result")
         call.encoded = encoded
+        call.name = name
         if on_progress is not None:
             call.listen(on_progress)
         return self._send(call, now, partial(self._task, call.id, name, args, kwargs, options))
@@ -336,6 +342,7 @@ class Bridge:
             self._messages.publish(call, OutboundMessage(exchange, routing_key, encoded, body))
         except BridgeError as error:
             call.set_exception(error)
+            self._observe(call, error)
         return call
 
     def subscribe(
@@ -392,6 +399,7 @@ class Bridge:
             frames = self._frames(link, call, now, make)
         except BridgeError as error:
             call.set_exception(error)
+            self._observe(call, error)
             return call
         if call.idempotent:
             call.message = make
@@ -487,7 +495,7 @@ class Bridge:
         elif isinstance(event, Delivery):
             self._carry_out(self._calls.received(event, self._loop.time()))
         elif isinstance(event, Confirmed):
-            self._carry_out(self._calls.confirmed(event))
+            self._carry_out(self._calls.confirmed(event, self._loop.time()))
         elif isinstance(event, Returned):
             self._carry_out(self._calls.returned(event))
 
@@ -511,6 +519,7 @@ class Bridge:
             if isinstance(effect, Complete):
                 effect.call.runtime, effect.call.worker = effect.runtime, effect.worker
                 effect.call.complete(effect.outcome)
+                self._observe(effect.call, effect.outcome if isinstance(effect.outcome, Exception) else None, effect)
             elif isinstance(effect, Report):
                 effect.call.report(Progress(effect.state, effect.meta))
             elif isinstance(effect, Decode):
@@ -527,8 +536,19 @@ class Bridge:
                 self._link.lose(ConnectionLost(effect.reason))
         self._check_idle()
 
+    def _observe(self, call: Call, error: BaseException | None, effect: Complete[Call] | None = None) -> None:
+        """A call has ended, by an effect or otherwise."""
+        if self._observer is None:
+            return
+        answered, run, reply = None, None, None
+        if effect is not None:
+            answered, run = self._loop.time(), effect.runtime
+            reply = None if effect.ended is None else time.time() - effect.ended
+        self._observer.ended(call.name, error, Stages.of(call.sent_at, call.confirmed_at, answered, run, reply))
+
     def _abandon(self, call: Call) -> None:
         self._calls.abandon(call)
+        self._observe(call, asyncio.CancelledError())
         self._check_idle()
 
     @property
@@ -558,6 +578,7 @@ class Bridge:
             # Its caller has changed the arguments since, or this broker's frames are smaller.
             self._calls.abandon(call)
             call.complete(error)
+            self._observe(call, error)
         else:
             link.publish(frames)
             self._calls.published(call, now)

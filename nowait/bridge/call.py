@@ -37,9 +37,11 @@ class Call(asyncio.Future[Any]):
 
     Attributes:
         id: the task's id.
+        name: of the task; None for a message that is no task.
         runtime: seconds that the task ran; None when the worker did not say, or not yet.
         worker: the name that its worker gave itself, unchecked; None when it gave none, or not yet.
-        deadline, idempotent, expects_reply, confirmed, destination, link: as in `nowait.bridge.calls.PendingCall`.
+        deadline, idempotent, expects_reply, confirmed, destination, link, sent_at, confirmed_at: as in
+            `nowait.bridge.calls.PendingCall`.
         lifetime: until when a worker may start the task, by the loop's clock; None for `deadline`.
         bounded: it is a message for a queue that may be full.
         message: makes the message of what may be sent again, for the seconds that are left.
@@ -47,7 +49,7 @@ class Call(asyncio.Future[Any]):
 
     __slots__ = (
         "id", "runtime", "worker", "deadline", "idempotent", "expects_reply", "encoded", "bounded", "confirmed",
-        "destination", "link", "lifetime", "message", "_listeners", "_abandon",
+        "destination", "link", "lifetime", "message", "name", "sent_at", "confirmed_at", "_listeners", "_abandon",
     )  # fmt: skip
 
     def __init__(self, call_id: str, deadline: float, idempotent: bool, abandon: Callable[["Call"], None]) -> None:
@@ -61,6 +63,9 @@ class Call(asyncio.Future[Any]):
         self.confirmed = False
         self.destination = ""
         self.link = 0
+        self.name: str | None = None
+        self.sent_at = 0.0
+        self.confirmed_at: float | None = None
         self.runtime: float | None = None
         self.worker: str | None = None
         self.lifetime: float | None = None

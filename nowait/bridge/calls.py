@@ -50,6 +50,8 @@ class PendingCall(Protocol):
     destination: str  # the routing key of the message that was published last
     confirmed: bool  # the broker has the message that was published last
     link: int  # the number of the link that it was published on, or found to be safe on since
+    sent_at: float  # when it was published last
+    confirmed_at: float | None  # when the broker confirmed it; None while it has not
 
 
 C = TypeVar("C", bound=PendingCall)
@@ -57,12 +59,13 @@ C = TypeVar("C", bound=PendingCall)
 
 @dataclass(frozen=True)
 class Complete(Generic[C]):
-    """The call is over, with what its task returned or a BridgeError; `runtime` and `worker` as in Reply."""
+    """The call is over, with what its task returned or a BridgeError; the others as in Reply."""
 
     call: C
     outcome: Any
     runtime: float | None = None
     worker: str | None = None
+    ended: float | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,7 @@ class Calls(Generic[C]):
         """A message left on the current link: that of a call, or a probe (None)."""
         if call is not None:
             call.link, call.confirmed = self._link, False
+            call.sent_at, call.confirmed_at = now, None
         self._confirms.published(call, now)
 
     def abandon(self, call: C) -> None:
@@ -240,7 +244,7 @@ class Calls(Generic[C]):
         lost = [call for call in self if not call.confirmed and (refused or not call.idempotent)]
         return [self._fail(call, OutcomeUnknown(error)) for call in lost]
 
-    def confirmed(self, event: Confirmed) -> list[Effect[C]]:
+    def confirmed(self, event: Confirmed, now: float) -> list[Effect[C]]:
         """The broker has messages, or refuses them (nack)."""
         effects: list[Effect[C]] = []
         for call in self._confirms.settled(event.tag, event.multiple):
@@ -252,7 +256,7 @@ class Calls(Generic[C]):
             if not event.acked:
                 effects.append(self._fail(call, Refused("the broker refused the message")))
                 continue
-            call.confirmed = True
+            call.confirmed, call.confirmed_at = True, now
             if not call.expects_reply:
                 self._end(call, answered=True)
                 effects.append(Complete(call, None))
@@ -404,7 +408,7 @@ class Calls(Generic[C]):
             return Report(call, reply.state, reply.result)
         self._end(call, answered=True)
         outcome = reply.result if reply.state == "SUCCESS" else reply.error()
-        return Complete(call, outcome, reply.runtime, reply.worker)
+        return Complete(call, outcome, reply.runtime, reply.worker, reply.ended)
 
     def _unconfirmed_since(self, moment: float) -> list[Effect[C]]:
         """Give up the calls whose messages left before that moment and are not confirmed."""

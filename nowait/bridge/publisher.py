@@ -48,14 +48,22 @@ class Publisher:
         source: opens the connection.
         limit: messages that may be under way at once; above, Overloaded.
         on_end: is called when one of them is under way no more.
+        observe: is called with each that has ended, and what it failed with; None where it did not.
     """
 
-    def __init__(self, source: Source, limit: int, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        limit: int,
+        on_end: Callable[[], None],
+        observe: Callable[[Call, BaseException | None], None] = lambda _call, _error: None,
+    ) -> None:
         self._connection: SharedConnection[_Exchange] = SharedConnection(
             source, "messages", self._received, self._lost
         )
         self._limit = limit
         self._on_end = on_end
+        self._observe = observe
         self._calls: dict[str, Call] = {}  # under way
         self._timer: asyncio.TimerHandle | None = None  # for the first of their deadlines, or earlier
         self._exchanges: dict[str, _Exchange] = {}
@@ -103,6 +111,8 @@ class Publisher:
         """Nobody waits for it any more."""
         if self._calls.pop(call.id, None) is not None:
             self._on_end()
+            if call.cancelled():
+                self._observe(call, asyncio.CancelledError())
 
     def lose(self, reason: str) -> None:
         """Give the connection up; the next message opens another one."""
@@ -162,13 +172,16 @@ class Publisher:
         except methods.PropertiesTooLarge as error:
             raise MessageTooLarge(str(error)) from error
         connection.write(frames)
-        exchange.confirms.published(call, asyncio.get_running_loop().time())
+        call.sent_at = asyncio.get_running_loop().time()
+        exchange.confirms.published(call, call.sent_at)
 
     def _received(self, exchange: _Exchange, event: methods.ChannelEvent) -> None:
         if isinstance(event, methods.Confirmed):
             exchange.takes = exchange.takes or event.acked
             settled = exchange.confirms.settled(event.tag, event.multiple)
+            now = asyncio.get_running_loop().time()
             for call in settled:
+                call.confirmed_at = now
                 self._end(call, None if event.acked else _refusal(call))
             if not (exchange.takes or exchange.confirms or all(call.bounded for call in settled)):
                 # A channel of RabbitMQ 3 that first publishes to a quorum queue while that elects a leader refuses for
@@ -200,6 +213,7 @@ class Publisher:
         if not call.done():
             self.abandon(call)
             call.complete(outcome)
+            self._observe(call, outcome)
 
 
 def _refusal(call: Call) -> BridgeError:

@@ -36,12 +36,14 @@ class Reply(NamedTuple):
         result: what the task returned, for SUCCESS; whatever the worker sent, otherwise.
         runtime: seconds that the task ran; None when the worker does not say.
         worker: the name that the worker gives itself, whatever that is; None when it gives none.
+        ended: when it ended, seconds since the epoch by the worker's clock; None when the worker does not say.
     """
 
     state: str
     result: Any
     runtime: float | None = None
     worker: str | None = None
+    ended: float | None = None
 
     @property
     def final(self) -> bool:
@@ -136,12 +138,13 @@ def _decode(body: bytes, content_type: str, decoder: json.JSONDecoder) -> Reply:
         raise MalformedReply("not JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get("status"), str):
         raise MalformedReply("no status")
-    runtime, worker = document.get("runtime"), document.get("worker")
+    runtime, worker, ended = document.get("runtime"), document.get("worker"), document.get("ended")
     return Reply(
         "REJECTED" if document.get(REJECTED) is True else document["status"],
         document.get("result"),
         runtime if isinstance(runtime, float) else None,
         worker if isinstance(worker, str) else None,
+        ended if isinstance(ended, float) else None,
     )
 
 

@@ -2,7 +2,8 @@
 
 Each reply is confirmed by the broker within a time limit; one that cannot be sent, as it is too
 large or no JSON, becomes a failure that says so. A reply carries the name of its worker, `worker`,
-and that of a TimedTask how long it ran, `runtime`, in seconds. Used as `Celery(backend="nowait.worker:Results")`.
+and that of a TimedTask how long it ran, `runtime`, in seconds, and when it ended, `ended`, in
+seconds since the epoch. Used as `Celery(backend="nowait.worker:Results")`.
 """
 
 import logging
@@ -109,4 +110,5 @@ class Results(RPCBackend):
             "children": self.current_task_children(request),
             "runtime": None if began is None else time.perf_counter() - began,
             "worker": getattr(request, "hostname", None),
+            "ended": None if began is None else time.time(),
         }

@@ -81,6 +81,16 @@ class Intake:
 
     # Called by any thread.
 
+    @property
+    def connected(self) -> bool:
+        """True while the link is up."""
+        return self._link is not None
+
+    @property
+    def replies(self) -> int:
+        """Replies that wait for the broker, or for its confirm."""
+        return self._unsettled.replies
+
     def start(self, prefetch_count: int, all_consumers: bool) -> None:
         """Begin to connect, if that is not done already.
 

@@ -1,10 +1,26 @@
 """The log line of each answer."""
 
 import logging
+from collections.abc import Callable
 
 from tornado.web import RequestHandler
 
+from server.http.route import route_of
+from server.observer import Observer
+
 log = logging.getLogger(__name__)
+
+
+def log_and_observe(observer: Observer) -> Callable[[RequestHandler], None]:
+    """What is to be done about each answer: logged, and seen by the observer."""
+
+    def done(handler: RequestHandler) -> None:
+        request = handler.request
+        # Tornado's type leaves room for none.
+        observer.answered(route_of(request), request.method or "", handler.get_status(), request.request_time())
+        log_request(handler)
+
+    return done
 
 
 def log_request(handler: RequestHandler) -> None:

@@ -1,7 +1,8 @@
 """The server's connections to the database that keeps the jobs, and what becomes of its errors."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import DBAPIError
@@ -45,11 +46,17 @@ class Connections:
     Args:
         database_url: `mysql://user:password@host:port/name`, with or without `?tls=1`.
         most: connections at once; who wants one more waits.
+
+    Attributes:
+        most: as above.
+        in_use: connections with a transaction on them, or about to have one.
+        waiting: transactions that wait for a connection.
     """
 
     def __init__(self, database_url: str, most: int = 10) -> None:
         # One after the other: at the pool itself, who has just come may be served before those who wait.
         self._turns = asyncio.Semaphore(most)
+        self.most, self.in_use, self.waiting = most, 0, 0
         options = DatabaseUrl.parse(database_url).options()
         options["db"] = options.pop("database")
         self._found_good = False  # the schema
@@ -95,7 +102,7 @@ class Connections:
         repeats = _REPEATS
         while True:
             try:
-                async with self._turns, self._engine.begin() as connection:
+                async with self._turn(), self._engine.begin() as connection:
                     if not self._found_good:
                         await _check(connection)
                         self._found_good = True
@@ -107,6 +114,20 @@ class Connections:
                 repeats -= 1
             except (PoolTimeout, OSError) as error:
                 raise StoreUnavailable(f"no connection to the database ({type(error).__name__})") from error
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        self.waiting += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self.waiting -= 1
+        self.in_use += 1
+        try:
+            yield
+        finally:
+            self.in_use -= 1
+            self._turns.release()
 
 
 async def _check(connection: AsyncConnection) -> None:

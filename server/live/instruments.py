@@ -8,28 +8,40 @@ from typing import Any
 from nowait.link.depths import Depth, Depths
 from server.bridge import Tasks
 from server.live.lag import LoopLag
+from server.live.shared import Shared
 
 
 class Instruments:
-    """Reads them.
+    """Reads them. What is measured is measured once, whoever looks at it.
 
     Args:
         tasks: the bridge.
+        lag: of the loop.
         depths: of the queues.
         bounds: of the queues of messages, by their names: how many may wait.
         processes: how many server processes share the port.
+
+    Attributes:
+        lag, depths: measured while anybody needs them.
+        latest_depths: as `nowait.link.depths.Depths.latest`.
     """
 
-    def __init__(self, tasks: Tasks, depths: Depths, bounds: Mapping[str, int], processes: int) -> None:
+    def __init__(
+        self, tasks: Tasks, lag: LoopLag, depths: Depths, bounds: Mapping[str, int], processes: int
+    ) -> None:
         self._tasks = tasks
-        self._depths = depths
+        self._lag, self._depths = lag, depths
         self._bounds = bounds
         self._processes = processes
-        self._lag = LoopLag()
+        self.lag, self.depths = Shared(lag.run), Shared(depths.run)
+
+    @property
+    def latest_depths(self) -> Mapping[str, Depth | None] | None:
+        return self._depths.latest
 
     async def measure(self) -> None:
         """Measure what takes its time, until cancelled."""
-        await asyncio.gather(self._lag.run(), self._depths.run())
+        await asyncio.gather(self.lag.run(), self.depths.run())
 
     def read(self) -> dict[str, Any]:
         """The figures of this moment; `lag` is the worst since the last reading, in seconds."""

@@ -1,6 +1,7 @@
 """How late the event loop is."""
 
 import asyncio
+from collections.abc import Callable
 
 _INTERVAL = 0.05  # seconds
 
@@ -10,10 +11,12 @@ class LoopLag:
 
     Args:
         interval: seconds between two times at which it is due.
+        observe: gets each delay, in seconds; None for nobody.
     """
 
-    def __init__(self, interval: float = _INTERVAL) -> None:
+    def __init__(self, interval: float = _INTERVAL, observe: Callable[[float], None] | None = None) -> None:
         self._interval = interval
+        self._observe = observe
         self._worst = 0.0
         self._due: float | None = None
 
@@ -24,7 +27,10 @@ class LoopLag:
             while True:
                 self._due = loop.time() + self._interval
                 await asyncio.sleep(self._interval)
-                self._worst = max(self._worst, loop.time() - self._due)
+                delay = max(0.0, loop.time() - self._due)
+                self._worst = max(self._worst, delay)
+                if self._observe is not None:
+                    self._observe(delay)
         finally:
             self._due = None
 

@@ -53,6 +53,7 @@ class Deliverer:
         sender: sends.
         once: of the kind of a job, by its name; None when that is not known.
         check: raises ValueError for a URL that nothing is sent to.
+        observe: gets the outcome and the seconds of each attempt.
     """
 
     def __init__(
@@ -61,11 +62,13 @@ class Deliverer:
         sender: Sender,
         once: Callable[[str], bool | None],
         check: Callable[[str], object],
+        observe: Callable[[str, float], None] = lambda _outcome, _seconds: None,
     ) -> None:
         self._connections = connections
         self._sender = sender
         self._once = once
         self._check = check
+        self._observe = observe
         self._slots: Slots[Attempt] = Slots()
         self._full = False  # the last look did not see all that was due
         self._under_way: set[asyncio.Task[None]] = set()
@@ -99,6 +102,7 @@ class Deliverer:
         for attempt in look.begun:
             host = self._host(attempt.url)
             if host is None:
+                self._observe(ADDRESS_REFUSED, 0.0)
                 self._go_on(self._note(attempt, Outcome(ADDRESS_REFUSED)))
             else:
                 self._slots.wait(host, attempt, _now())
@@ -149,6 +153,7 @@ class Deliverer:
             outcome = await self._sent(attempt)
         finally:
             self._slots.end(slot, is_answer(outcome.kind), _now())
+            self._observe(outcome.kind, _now() - slot.began)
         self._send()
         await self._note(attempt, outcome)
         # Not before: where receivers are faster than notes, leases would end with what nobody has noted yet.

@@ -20,7 +20,7 @@ ADDRESS_REFUSED = "address-refused"
 TLS = "tls"  # the certificate, most of the time
 BROKEN = "broken-answer"  # cut off, larger than it may be, or no HTTP
 ERROR = "error"  # here
-
+OUTCOMES = (TIMEOUT, UNREACHABLE, ADDRESS_REFUSED, TLS, BROKEN, ERROR)  # without an answer
 
 _ANSWER = "http-"
 

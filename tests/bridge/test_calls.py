@@ -34,6 +34,8 @@ class SomeCall:
     destination: str = "tasks"
     confirmed: bool = False
     link: int = 0
+    sent_at: float = 0.0
+    confirmed_at: float | None = None
 
 
 def connected(*calls: SomeCall, limit: int = 10, **options: Any) -> Calls[SomeCall]:
@@ -238,22 +240,22 @@ def test_ended_calls_leave_no_deadlines_behind() -> None:
 def test_a_confirm_is_for_one_tag_or_for_all_up_to_it() -> None:
     calls = [SomeCall(name) for name in "abcd"]
     table = connected(*calls)
-    assert table.confirmed(Confirmed(2, False, True)) == []
+    assert table.confirmed(Confirmed(2, False, True), 0.0) == []
     assert [call.confirmed for call in calls] == [False, True, False, False]
-    table.confirmed(Confirmed(3, True, True))
+    table.confirmed(Confirmed(3, True, True), 0.0)
     assert [call.confirmed for call in calls] == [True, True, True, False]
     assert table.unconfirmed == 1
-    table.confirmed(Confirmed(0, True, True))
+    table.confirmed(Confirmed(0, True, True), 0.0)
     assert table.unconfirmed == 0
 
 
 def test_a_refused_message_fails_its_call() -> None:
-    assert kinds(connected(SomeCall("a")).confirmed(Confirmed(1, False, acked=False))) == [("a", Refused)]
+    assert kinds(connected(SomeCall("a")).confirmed(Confirmed(1, False, acked=False), 0.0)) == [("a", Refused)]
 
 
 def test_a_link_that_refuses_all_messages_is_given_up_and_the_next_one_has_more_time() -> None:
     table = connected(SomeCall("a"))
-    table.confirmed(Confirmed(1, False, acked=False))
+    table.confirmed(Confirmed(1, False, acked=False), 0.0)
     probe_back(table, probe(table, 0.0), 0.0)
     (effect,) = table.tick(0.6, last_received=0.6, unblocked_at=0.0)
     assert isinstance(effect, GiveUp)
@@ -261,7 +263,7 @@ def test_a_link_that_refuses_all_messages_is_given_up_and_the_next_one_has_more_
     table.connected(1.0)
     table.add(call := SomeCall("b"))
     table.published(call, 1.0)
-    table.confirmed(Confirmed(1, False, acked=False))
+    table.confirmed(Confirmed(1, False, acked=False), 0.0)
     for moment in (1.0, 1.6):
         probe_back(table, probe(table, moment), moment)
     (effect,) = table.tick(2.2, last_received=2.2, unblocked_at=0.0)
@@ -303,14 +305,14 @@ def test_a_queue_that_goes_on_refusing_ends_links_ever_less_often_whatever_other
 def test_a_link_that_has_accepted_a_message_or_got_none_stays(confirms: list[bool]) -> None:
     table = connected(*(SomeCall(str(number)) for number in range(len(confirms))))
     for tag, acked in enumerate(confirms, 1):
-        table.confirmed(Confirmed(tag, False, acked))
+        table.confirmed(Confirmed(tag, False, acked), 0.0)
     for moment in (0.0, 0.6, 1.2, 60.0):
         probe_back(table, probe(table, moment), moment)
 
 
 def test_a_call_that_expects_no_reply_is_answered_by_its_confirm() -> None:
     table = connected(SomeCall("a", expects_reply=False))
-    assert outcome(table.confirmed(Confirmed(1, False, True))) is None
+    assert outcome(table.confirmed(Confirmed(1, False, True), 0.0)) is None
     assert len(table) == 0
 
 
@@ -324,7 +326,7 @@ def test_a_message_that_is_not_confirmed_in_time_fails_its_call_and_a_late_confi
     table = connected(SomeCall("a"))
     effects = table.tick(5.5, last_received=5.5, unblocked_at=0.0)
     assert kinds(effects) == [("a", OutcomeUnknown)]
-    assert table.confirmed(Confirmed(1, False, True)) == []
+    assert table.confirmed(Confirmed(1, False, True), 0.0) == []
 
 
 def test_what_waited_for_an_alarm_to_end_gets_its_time_from_then_on() -> None:
@@ -335,7 +337,7 @@ def test_what_waited_for_an_alarm_to_end_gets_its_time_from_then_on() -> None:
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans())), st.integers(0, 20))
 def test_no_message_is_confirmed_twice(acks: list[tuple[int, bool]], count: int) -> None:
     table = connected(*(SomeCall(str(number), expects_reply=False) for number in range(count)), limit=100)
-    ended = [call for tag, multiple in acks for call, _ in kinds(table.confirmed(Confirmed(tag, multiple, True)))]
+    ended = [call for tag, multiple in acks for call, _ in kinds(table.confirmed(Confirmed(tag, multiple, True), 0.0))]
     assert len(ended) == len(set(ended)) == count - len(table)
 
 
@@ -346,7 +348,7 @@ def test_a_lost_connection_decides_what_was_not_confirmed_and_cannot_be_sent_aga
     for refused, expected in [(False, ["plain"]), (True, ["plain", "idempotent"])]:
         calls = SomeCall("confirmed"), SomeCall("plain"), SomeCall("idempotent", idempotent=True)
         table = connected(*calls)
-        table.confirmed(Confirmed(1, False, True))
+        table.confirmed(Confirmed(1, False, True), 0.0)
         effects = table.disconnected("gone", refused)
         assert kinds(effects) == [(name, OutcomeUnknown) for name in expected]
 
@@ -373,14 +375,14 @@ def test_after_a_lost_connection_only_what_was_not_confirmed_is_sent_again() -> 
         call = SomeCall(name, idempotent=True)
         table.add(call)
         table.published(call, 0.0)
-    table.confirmed(Confirmed(2, False, True))
+    table.confirmed(Confirmed(2, False, True), 0.0)
     assert reconnected(table, 1.0, first) == ["unconfirmed"]
     assert table.counts.resent == 1
 
 
 def test_after_a_restart_of_the_broker_confirmed_calls_are_sent_again_too() -> None:
     table = connected(SomeCall("confirmed", idempotent=True), SomeCall("not idempotent"))
-    table.confirmed(Confirmed(2, True, True))
+    table.confirmed(Confirmed(2, True, True), 0.0)
     assert reconnected(table, 1.0) == ["confirmed"]
     assert [call.id for call in table] == ["confirmed", "not idempotent"]
 
@@ -410,7 +412,7 @@ def test_a_restart_is_noticed_over_a_link_that_never_settled() -> None:
     call = SomeCall("a", idempotent=True)
     table.add(call)
     table.published(call, 0.0)
-    table.confirmed(Confirmed(2, False, True))
+    table.confirmed(Confirmed(2, False, True), 0.0)
     table.disconnected("the broker restarts", refused=False)
     table.connected(1.0)
     second = probe(table, 1.0)  # it does not come back before this link is lost, too
@@ -424,7 +426,7 @@ def test_a_confirmed_call_survives_any_number_of_reconnects_without_being_sent_a
     call = SomeCall("a", idempotent=True)
     table.add(call)
     table.published(call, 0.0)
-    table.confirmed(Confirmed(2, False, True))
+    table.confirmed(Confirmed(2, False, True), 0.0)
     for number in range(1, 11):
         assert reconnected(table, float(number), last) == []
         last = f"{last.rpartition('.')[0]}.{number + 1}"
@@ -517,7 +519,7 @@ def test_every_call_that_enters_ends_once_or_is_still_in_flight(steps: list[tupl
         elif action == "expire":
             effects = table.tick(now, now, 0.0)
         elif action == "confirm":
-            effects = table.confirmed(Confirmed(number, True, bool(number % 3)))
+            effects = table.confirmed(Confirmed(number, True, bool(number % 3)), 0.0)
         ended += [effect.call for effect in effects if isinstance(effect, Complete)]
     assert len(set(map(id, ended))) == len(ended)
     assert len(entered) - len(ended) == len(table)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
 
 from deploy.local.process import Process
 from deploy.local.services import Services
+from nowait.bridge import Stages
 from tests.bridge.conftest import running
 from tests.conftest import ROOT, printed
 from tests.docs.conftest import Launch
@@ -18,7 +20,8 @@ from tests.docs.pages import files, fragments
 
 PAGE = "docs/bridge.md"
 (
-    PROGRAM, IDEMPOTENT, ENCODED, LINES, STREAM, NUMBERS, PUBLISH, CONSUME, SUBSCRIBE, PROGRESS, FAKE, FAKE_QUEUE
+    PROGRAM, IDEMPOTENT, ENCODED, LINES, STREAM, NUMBERS, PUBLISH, CONSUME, SUBSCRIBE, PROGRESS, OBSERVER,
+    FAKE, FAKE_QUEUE,
 ) = fragments(PAGE)  # fmt: skip
 
 
@@ -87,6 +90,14 @@ async def test_an_answer_in_parts_is_read(
 async def test_the_fake_stands_for_broker_and_workers() -> None:
     await run(FAKE)
     await run(FAKE_QUEUE)
+
+
+@pytest.mark.gen_test
+async def test_an_observer_sees_what_has_ended() -> None:
+    names = await run(OBSERVER, app=Celery("client", broker="amqp://127.0.0.1:1//", set_as_current=False))
+    assert names["bridge"].send_task("report.pages", [3], queue="reports").exception()
+    names["Slowest"]().ended("report.pages", None, Stages(queue=1.0))
+    await names["bridge"].stop()
 
 
 @pytest.mark.gen_test

@@ -259,18 +259,19 @@ async def test_a_client_that_leaves_before_its_socket_is_open_takes_nothing_with
 async def test_a_message_for_which_there_is_no_room_is_never_delivered_empty(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nowait.bridge.shared._MAX_BYTES", 300 * 1024)
-    async with running(request.getfixturevalue("vhost")) as bridge, topics_site(bridge) as site:
-        await put(site, *("x" * 60_000 for _ in range(20)))
-        async with consuming(site, "?prefetch=20") as socket:
-            while (text := await asyncio.wait_for(socket.read_message(), 20)) is not None:
-                assert json.loads(text)["data"] == "x" * 60_000
-            assert socket.close_code == 1013
-        async with consuming(site) as socket:
-            for _ in range(20):
-                found = await message(socket)
-                assert found["data"] == "x" * 60_000
-                await socket.write_message(json.dumps({"ack": found["tag"]}))
+    vhost = request.getfixturevalue("vhost")
+    with monkeypatch.context() as patch:
+        patch.setattr("nowait.bridge.shared._MAX_BYTES", 50_000)
+        async with running(vhost) as bridge, topics_site(bridge) as site:
+            await put(site, *("x" * 60_000 for _ in range(3)))
+            async with consuming(site, "?prefetch=3") as socket:
+                assert await asyncio.wait_for(socket.read_message(), 20) is None
+                assert socket.close_code == 1013
+    async with running(vhost) as bridge, topics_site(bridge) as site, consuming(site) as socket:
+        for _ in range(3):
+            found = await message(socket)
+            assert found["data"] == "x" * 60_000
+            await socket.write_message(json.dumps({"ack": found["tag"]}))
 
 
 @pytest.mark.gen_test

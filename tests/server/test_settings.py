@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nowait.settings import HostPort
 from server.routes import users
 from server.settings import PREFIX, Settings, SettingsError
 from server.webhooks.addresses import AllowList
@@ -27,6 +28,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     given = {
         "NOWAIT_BROKER_URL": "amqp://a:b@one:5672/v;amqps://two//",
         "NOWAIT_DATABASE_URL": "mysql://u:p@db:3307/name",
+        "NOWAIT_METRICS": "[::1]:9101",
         "NOWAIT_ADDRESS": "::",
         "NOWAIT_PORT": "81",
         "NOWAIT_PROCESSES": "4",
@@ -63,7 +65,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     settings = Settings.from_environment(given)
     values = tuple(getattr(settings, field.name) for field in dataclasses.fields(settings))
     assert values == (
-        given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"], "::", 81, 4,
+        given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
+        HostPort("::1", 9101), "::", 81, 4,
         Path(keys), True, {"http://a.example:81", "https://b.example"},
         {ip_network("10.1.0.0/16"), ip_network("::1")}, Path(cert), Path(key),
         2.5, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
@@ -79,6 +82,10 @@ BAD = [
     ("BROKER_URL", "amqp://h//;http://h"),
     ("DATABASE_URL", "postgresql://h/n"),
     ("DATABASE_URL", "mysql://[::1/n"),
+    ("METRICS", "9101"),
+    ("METRICS", "127.0.0.1:0"),
+    ("METRICS", "::1:9101"),
+    ("METRICS", "[::1]"),
     ("ADDRESS", "a b"),
     ("PORT", "65536"),
     ("PORT", "-1"),
@@ -148,6 +155,11 @@ def test_settings_that_do_not_go_together_are_named(given: dict[str, str]) -> No
 def test_a_setting_of_an_earlier_version_is_not_ignored_in_silence(name: str) -> None:
     with pytest.raises(SettingsError, match=f"NOWAIT_{name} is not allowed any more, expected NOWAIT_"):
         Settings.from_environment({PREFIX + name: "1"})
+
+
+@pytest.mark.parametrize("text", ["127.0.0.1:9101", "[::1]:9101", "metrics.internal:80"])
+def test_an_address_of_metrics_is_written_as_it_is_given(text: str) -> None:
+    assert str(Settings.from_environment({"NOWAIT_METRICS": text}).metrics) == text
 
 
 def test_a_password_is_never_repeated() -> None:

@@ -1,0 +1,39 @@
+"""The routes of requests by their patterns: what may be counted by, as paths have names and ids in them."""
+
+import re
+from typing import Any
+
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import PathMatches, Rule
+
+NONE = "none"  # the route of a request that no pattern matches
+_GROUP = re.compile(r"\((?:[^()]|\([^()]*\))*\)")
+
+
+class Route(PathMatches):
+    """A path, as a pattern; has requests know by which route they came.
+
+    Attributes:
+        name: the pattern with `{}` for each part that differs from path to path.
+    """
+
+    def __init__(self, pattern: str) -> None:
+        super().__init__(pattern)
+        self.name = _GROUP.sub("{}", pattern)
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        """As PathMatches."""
+        found = super().match(request)
+        if found is not None:
+            vars(request)["route"] = self.name
+        return found
+
+
+def rules(routes: list[Any]) -> list[Rule]:
+    """Routes, given as patterns, handlers and options, as Tornado's rules."""
+    return [Rule(Route(pattern), handler, options) for pattern, handler, options in routes]
+
+
+def route_of(request: HTTPServerRequest) -> str:
+    """The name of the route by which a request came."""
+    return str(vars(request).get("route", NONE))

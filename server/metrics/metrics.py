@@ -1,0 +1,104 @@
+"""All metrics of one server process."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Collection
+from contextlib import closing
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from nowait.bridge import Bridge
+from nowait.settings import HostPort
+from server.app import WebApplication
+from server.metrics.calls import CallMetrics
+from server.metrics.events import EventMetrics
+from server.metrics.exposition import FOLDER, PatientRegistry, listen
+from server.metrics.moment import MomentMetrics
+from server.metrics.stored import StoredMetrics
+from server.metrics.turn import Turn
+
+log = logging.getLogger(__name__)
+
+_INTERVAL = 1.0  # seconds between two readings of this process
+_STORED_INTERVAL = 15.0  # seconds between two of the database
+
+
+class Metrics:
+    """Keeps them.
+
+    Args:
+        registry: has them; None where they are in a folder.
+        folder: where values are kept for all of several processes; None for one process.
+        message_queues: see MomentMetrics.
+
+    Attributes:
+        calls: the bridge's observer.
+        events: the server's observer.
+    """
+
+    def __init__(
+        self, registry: CollectorRegistry | None, folder: Path | None, message_queues: Collection[str]
+    ) -> None:
+        self.calls = CallMetrics(registry)
+        self.events = EventMetrics(registry)
+        self._moment = MomentMetrics(registry, message_queues)
+        self._stored = StoredMetrics(registry)
+        self._folder = folder
+
+    @classmethod
+    def started(cls, at: HostPort, one_of_several: bool, message_queues: Collection[str]) -> "Metrics":
+        """Those of a process alone, which answers for itself, or of one of several, whose parent does.
+
+        Raises ListenError.
+        """
+        if one_of_several:
+            return cls(None, Path(os.environ[FOLDER]), message_queues)
+        registry = PatientRegistry()
+        listen(at, registry)
+        return cls(registry, None, message_queues)
+
+    async def run(self, bridge: Bridge, app: WebApplication) -> None:
+        """Read what is to be read, until cancelled."""
+        try:
+            await asyncio.gather(self._keep_setting(bridge, app), app.instruments.lag.run(), self._keep_reading(app))
+        except Exception:  # the server must not depend on it, and its log should know
+            log.exception("what there is at a moment is not measured any more")
+
+    async def _keep_setting(self, bridge: Bridge, app: WebApplication) -> None:
+        loop = asyncio.get_running_loop()
+        last = loop.time()
+        try:
+            while True:
+                now = loop.time()
+                self._moment.set(bridge, app, now - last)
+                self._flush()
+                last = now
+                await asyncio.sleep(_INTERVAL)
+        finally:
+            self._flush()
+
+    def _flush(self) -> None:
+        self.calls.flush()
+        self.events.flush()
+
+    async def _keep_reading(self, app: WebApplication) -> None:
+        """Read what is the same for all processes, if it is this one's turn."""
+        with closing(Turn(self._folder)) as turn:
+            while not turn.take():
+                await asyncio.sleep(_INTERVAL)
+            await asyncio.gather(app.instruments.depths.run(), self._keep_depths(app), self._keep_stored(app))
+
+    async def _keep_depths(self, app: WebApplication) -> None:
+        while True:
+            self._moment.set_depths(app.instruments.latest_depths)
+            await asyncio.sleep(_INTERVAL)
+
+    async def _keep_stored(self, app: WebApplication) -> None:
+        while True:
+            try:
+                await self._stored.read(app.connections)
+            except Exception:  # the other metrics must not depend on it
+                log.exception("the database could not be read for the metrics")
+            await asyncio.sleep(_STORED_INTERVAL)

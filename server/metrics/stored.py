@@ -1,0 +1,70 @@
+"""Metrics of what the database has: of jobs, schedules and deliveries."""
+
+import math
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from nowait.jobs.table import State
+from server.jobs.connections import Connections
+from server.jobs.model import SchemaMissing, StoreUnavailable
+from server.metrics.statements import figures
+
+_TIMEOUT = 5.0  # seconds that the database gets
+
+
+class StoredMetrics:
+    """Reads the database. What is not known is not a number."""
+
+    def __init__(self, registry: CollectorRegistry | None) -> None:
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            # Of several processes, one reads it for all.
+            return Gauge(f"nowait_{name}", text, labels, registry=registry, multiprocess_mode="livemostrecent")
+
+        self._up = gauge("database_up", "1 while the database of jobs answers, 0 while it does not")
+        self._jobs = gauge("jobs", "Jobs, by state; at most 100,000 are counted", "state")
+        self._oldest = gauge(
+            "jobs_oldest_seconds", "Seconds that a job has waited to be begun, or runs; the longest", "state"
+        )
+        self._jobs_late = gauge("jobs_late_seconds", "Seconds by which servers are late to look after jobs")
+        self._schedules = gauge("schedules", "Schedules that have a next tick")
+        self._schedules_late = gauge("schedules_late_seconds", "Seconds by which schedulers are late")
+        self._deliveries = gauge("webhooks_pending", "Webhooks that are to be delivered; at most 100,000 are counted")
+        self._deliveries_late = gauge("webhooks_late_seconds", "Seconds by which servers are late to deliver webhooks")
+        self._statement = figures()
+
+    async def read(self, connections: Connections) -> None:
+        """Read all of it. Never raises because of the database."""
+
+        async def steps(connection: AsyncConnection) -> Row[Any] | None:
+            found: Row[Any] | None = (await connection.execute(self._statement)).first()
+            return found
+
+        row: Row[Any] | None = None
+        up = True
+        try:
+            row = await connections.transaction(steps, _TIMEOUT)
+        except SchemaMissing:
+            pass
+        except StoreUnavailable:
+            up = False
+        self._up.set(up)
+        self._set(row)
+
+    def _set(self, row: Row[Any] | None) -> None:
+        for state in State:
+            self._jobs.labels(state.value).set(_number(row, f"count_{state.value}"))
+        for state in (State.QUEUED, State.RUNNING):
+            self._oldest.labels(state.value).set(_number(row, f"oldest_{state.value}"))
+        self._jobs_late.set(_number(row, "late_jobs"))
+        self._schedules.set(_number(row, "count_schedules"))
+        self._schedules_late.set(_number(row, "late_schedules"))
+        self._deliveries.set(_number(row, "count_deliveries"))
+        self._deliveries_late.set(_number(row, "late_deliveries"))
+
+
+def _number(row: Row[Any] | None, name: str) -> float:
+    """0 for what is not there, or not late yet."""
+    return math.nan if row is None else max(0.0, float(getattr(row, name) or 0))

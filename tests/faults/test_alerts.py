@@ -1,0 +1,234 @@
+"""Each alert fires for its fault, and for no other: Prometheus looks at a stack that is broken in all the ways.
+
+The alerts are those of deploy/metrics/, in seconds where they have minutes.
+"""
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from deploy.local.broker import Broker
+from deploy.local.database import Database
+from deploy.local.process import Process, free_port, listens
+from tests import programs
+from tests.conftest import ROOT, Start, celery_worker, connect, ready
+from tests.faults.figures import Figures
+from tests.http import fetch
+from tests.system.conftest import wait_until
+
+pytestmark = pytest.mark.timeout(1800)
+
+CONFIG = """\
+global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+rule_files: [alerts.yml]
+scrape_configs:
+  - job_name: nowait
+    static_configs: [{{targets: {targets}}}]
+"""
+# In place of what the file has. Schedulers are late for as long as the database is away, and seen to be for a while.
+FASTER = {
+    "for: 1m": "for: 4s",
+    "for: 2m": "for: 8s",
+    "[5m]": "[15s]",
+    "[15m]": "[15s]",
+    "late_seconds) > 30": "late_seconds) > 5",
+}
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+BOUND = 3
+MANY = 8
+JSON = {"Content-Type": "application/json"}
+
+
+class Prometheus:
+    """A server of it, with the alerts."""
+
+    def __init__(self, folder: Path, targets: list[int]) -> None:
+        programs.require("prometheus")
+        rules = (ROOT / "deploy/metrics/alerts.yml").read_text()
+        for slow, fast in FASTER.items():
+            assert slow in rules
+            rules = rules.replace(slow, fast)
+        (folder / "alerts.yml").write_text(rules)
+        addresses = json.dumps([f"127.0.0.1:{port}" for port in targets])
+        (folder / "prometheus.yml").write_text(CONFIG.format(targets=addresses))
+        self.url = f"http://127.0.0.1:{free_port()}"
+        command = [
+            programs.path("prometheus"), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
+            f"--web.listen-address={self.url.removeprefix('http://')}",
+        ]  # fmt: skip
+        self.process = Process("prometheus", command, output=folder / "prometheus.log")
+        wait_until(lambda: fetch(f"{self.url}/-/ready").status == 200)
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series of an expression at this moment."""
+        answer = fetch(f"{self.url}/api/v1/query?query={quote(expression)}").json()
+        assert answer["status"] == "success", answer
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def firing(self, seconds: float = 0.0) -> set[str]:
+        """The alerts that fire, or have fired within these seconds."""
+        fires = 'ALERTS{alertstate="firing"}'
+        found = self.query(f"max_over_time({fires}[{round(seconds)}s])" if seconds else fires)
+        return {series["metric"]["alertname"] for series in found}
+
+
+class Stack:
+    """What is broken."""
+
+    def __init__(self, broker: Broker, database: Database, start: Start) -> None:
+        self.broker, self.database, self._start = broker, database, start
+        self.port, self.nowhere = free_port(), free_port()
+        self.metrics = [free_port() for _ in range(3)]
+        self._settings = {"broker_url": broker.url, "database_url": database.url}
+        self.server = start(
+            "server", "server", port=self.port, demo=1, queues=f"parcels:{BOUND}", metrics=self._address(0),
+            webhook_secrets=SECRET, webhook_allow=f"http://127.0.0.1:{self.nowhere}", **self._settings,
+        )  # fmt: skip
+        self.worker, self.scheduler = self.start_worker(), self.start_scheduler()
+        self.url = ready(self.server, self.port)
+
+    def _address(self, number: int) -> str:
+        return f"127.0.0.1:{self.metrics[number]}"
+
+    def start_worker(self) -> Process:
+        return celery_worker(
+            self._start, "tasks", "-P", "threads", "-c", "4", metrics=self._address(1), **self._settings
+        )
+
+    def start_scheduler(self) -> Process:
+        return self._start("beat", *"celery -A tasks beat".split(), metrics=self._address(2), **self._settings)
+
+    def job(self, **others: Any) -> bytes:
+        return json.dumps({"name": "slow_count", "parameters": {"steps": 1, "pause": 0}, **others}).encode()
+
+    def stop(self) -> None:
+        for process in (self.server, self.worker, self.scheduler):
+            process.kill()
+
+
+@contextmanager
+def no_broker(stack: Stack) -> Iterator[None]:
+    stack.broker.process.kill()
+    yield
+    stack.broker.start()
+    wait_until(lambda: listens(stack.broker.port), 90.0)
+
+
+@contextmanager
+def an_alarm(stack: Stack) -> Iterator[None]:
+    stack.broker.control("set_vm_memory_high_watermark", "absolute", "1MB")
+    yield
+    stack.broker.control("set_vm_memory_high_watermark", "0.4")
+
+
+@contextmanager
+def no_worker(stack: Stack) -> Iterator[None]:
+    stack.worker.kill()
+    yield
+    stack.worker = stack.start_worker()
+
+
+@contextmanager
+def a_full_queue(stack: Stack) -> Iterator[None]:
+    for _ in range(BOUND + MANY):
+        fetch(f"{stack.url}/queues/parcels/messages", "POST", JSON, b"{}")
+    yield
+
+
+@contextmanager
+def a_blocked_loop(stack: Stack) -> Iterator[None]:
+    for _ in range(MANY):
+        assert fetch(f"{stack.url}/blocking/mysql_query/1?delay=0.8").status == 200
+    yield
+
+
+@contextmanager
+def no_database(stack: Stack) -> Iterator[None]:
+    stack.database.process.signal(signal.SIGSTOP)
+    yield
+    stack.database.process.signal(signal.SIGCONT)
+
+
+@contextmanager
+def no_scheduler(stack: Stack) -> Iterator[None]:
+    body = json.dumps({"every": 1, "job": json.loads(stack.job())}).encode()
+    assert fetch(f"{stack.url}/schedules/often", "PUT", JSON, body).status == 201
+    stack.scheduler.kill()
+    yield
+    stack.scheduler = stack.start_scheduler()
+    with connect(stack.database.url) as connection:
+        wait_until(lambda: late(connection) < 5)
+    assert fetch(f"{stack.url}/schedules/often", "DELETE").status == 204
+
+
+def late(connection: Any) -> float:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT TIMESTAMPDIFF(SECOND, MIN(due), UTC_TIMESTAMP(6)) FROM schedules")
+        return float(cursor.fetchone()[0])
+
+
+@contextmanager
+def failing_receivers(stack: Stack) -> Iterator[None]:
+    for _ in range(MANY):
+        body = stack.job(webhook=f"http://127.0.0.1:{stack.nowhere}/")
+        assert fetch(f"{stack.url}/jobs", "POST", JSON, body).status == 202
+    yield
+
+
+Fault = Callable[[Stack], Any]
+FAULTS: dict[str, Fault] = {
+    "NowaitBrokerDown": no_broker,
+    "NowaitBrokerBlocked": an_alarm,
+    "NowaitNoWorkers": no_worker,
+    "NowaitQueueFull": a_full_queue,
+    "NowaitLoopBlocked": a_blocked_loop,
+    "NowaitDatabaseDown": no_database,
+    "NowaitSchedulesLate": no_scheduler,
+    "NowaitWebhooksFailing": failing_receivers,
+}
+# Each takes a quarter of a minute to be seen, and to be over.
+SHORT = ("NowaitNoWorkers", "NowaitQueueFull")
+
+
+@pytest.fixture
+def stack(private_broker: Broker, private_database: Database, start: Start) -> Iterator[Stack]:
+    stack = Stack(private_broker, private_database, start)
+    yield stack
+    stack.stop()
+
+
+def test_each_alert_fires_for_its_fault_and_for_no_other(
+    stack: Stack, tmp_path: Path, scale: float, figures: Figures
+) -> None:
+    prometheus = Prometheus(tmp_path, stack.metrics)
+    try:
+        # All has been seen once.
+        wait_until(lambda: bool(prometheus.query('nowait_queue_consumers{queue="queries.jobs"} > 0')))
+        wait_until(lambda: bool(prometheus.query("nowait_database_up == 1")))
+        # Before the first look there was no server.
+        wait_until(lambda: prometheus.firing() == set())
+        for alert in FAULTS if scale else SHORT:
+            assert prometheus.firing() == set()
+            began = time.monotonic()
+            with FAULTS[alert](stack):
+                wait_until(lambda: prometheus.firing() != set(), 120.0)
+                fired = time.monotonic() - began
+                # Another one would follow.
+                time.sleep(5 * scale or 1)
+            wait_until(lambda: prometheus.firing() == set(), 120.0)
+            assert prometheus.firing(time.monotonic() - began) == {alert}
+            figures.remark(f"alert {alert}", fired=fired, over=time.monotonic() - began)
+        expressions = re.findall(r'"expr": "(.*)"', (ROOT / "deploy/metrics/dashboard.json").read_text())
+        for expression in expressions:
+            prometheus.query(json.loads(f'"{expression}"').replace("$__rate_interval", "15s"))
+    finally:
+        prometheus.process.kill()

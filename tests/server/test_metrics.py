@@ -1,0 +1,224 @@
+"""What is measured, and from where, without a server around it."""
+
+import asyncio
+import json
+import math
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from pymysql.cursors import DictCursor
+from sqlalchemy.dialects import mysql
+
+from nowait.bridge import Stages
+from nowait.errors import DeadlineExceeded
+from nowait.jobs.table import State
+from nowait.link.depths import Depth
+from server.http.route import Route
+from server.jobs.connections import Connections
+from server.live.shared import Shared
+from server.metrics.batch import BatchHistogram
+from server.metrics.calls import CallMetrics
+from server.metrics.events import EventMetrics
+from server.metrics.moment import MomentMetrics
+from server.metrics.statements import figures
+from server.metrics.stored import StoredMetrics
+from server.metrics.turn import Turn
+from tests.bridge.conftest import until
+from tests.conftest import connect
+from tests.metrics import Scrape
+
+
+def read(registry: CollectorRegistry) -> Scrape:
+    return Scrape(generate_latest(registry).decode())
+
+
+@pytest.fixture
+def registry() -> CollectorRegistry:
+    return CollectorRegistry()
+
+
+def test_a_call_is_counted_by_its_task_and_what_became_of_it(registry: CollectorRegistry) -> None:
+    metrics = CallMetrics(registry)
+    metrics.ended("a", None, Stages(confirm=0.1, queue=0.2, run=0.3))
+    metrics.ended("a", DeadlineExceeded("late"), Stages())
+    metrics.ended("a", asyncio.CancelledError(), Stages())
+    metrics.ended(None, None, Stages(confirm=0.1))
+    metrics.flush()
+    found = read(registry)
+    for task, outcome in (("a", "answered"), ("a", "DeadlineExceeded"), ("a", "cancelled"), ("message", "answered")):
+        assert found.of("nowait_calls_total", task=task, outcome=outcome) == 1
+    seconds = {stage: found.of("nowait_call_stage_seconds_sum", stage=stage) for stage in Stages._fields}
+    assert seconds == pytest.approx({"confirm": 0.2, "queue": 0.2, "run": 0.3, "reply": 0.0})
+
+
+def test_what_has_not_happened_yet_is_0_so_that_its_first_time_is_seen(registry: CollectorRegistry) -> None:
+    CallMetrics(registry)
+    EventMetrics(registry)
+    found = read(registry)
+    assert found.of("nowait_calls_total", task="message", outcome="QueueFull") == 0
+    for outcome in ("http-2xx", "http-5xx", "timeout", "unreachable", "address-refused"):
+        assert found.of("nowait_webhook_attempts_total", outcome=outcome) == 0
+
+
+def test_a_receiver_chooses_no_label(registry: CollectorRegistry) -> None:
+    metrics = EventMetrics(registry)
+    for outcome in ("http-200", "http-204", "http-503", "timeout"):
+        metrics.attempted(outcome, 0.1)
+    found = read(registry)
+    assert found.of("nowait_webhook_attempts_total", outcome="http-2xx") == 2
+    assert found.of("nowait_webhook_attempts_total", outcome="http-5xx") == 1
+    assert found["nowait_webhook_attempt_seconds_count"] == 4
+
+
+def test_values_that_are_added_at_once_are_as_if_each_was_observed(registry: CollectorRegistry) -> None:
+    values = [0.0, 0.001, 0.0011, 0.5, 7.0, 1.0, 1000.0]
+    batch = BatchHistogram("batch", "At once", ["a"], buckets=(0.001, 0.5, 1.0), registry=registry)
+    other = Histogram("other", "Each", ["a"], buckets=(0.001, 0.5, 1.0), registry=registry)
+    batch.labels("x").add(values[:3])
+    batch.labels("x").add(values[3:])
+    for value in values:
+        other.labels("x").observe(value)
+    found = read(registry)
+    for end in ("count", "sum"):
+        assert found.of(f"batch_{end}", a="x") == found.of(f"other_{end}", a="x")
+    for bound in ("0.001", "0.5", "1.0", "+Inf"):
+        assert found.of("batch_bucket", a="x", le=bound) == found.of("other_bucket", a="x", le=bound)
+
+
+def test_requests_are_counted_though_nobody_reads_them(registry: CollectorRegistry) -> None:
+    metrics = EventMetrics(registry)
+    for _ in range(1000):
+        metrics.answered("/a", "GET", 200, 0.1)
+    metrics.answered("/a", "BREW", 405, 0.1)
+    labels = {"route": "/a", "method": "GET", "status": "200"}
+    assert read(registry).of("nowait_http_requests_total", **labels) == 1000
+    metrics.flush()
+    assert read(registry).of("nowait_http_requests_total", route="/a", method="other", status="405") == 1
+    assert read(registry).of("nowait_http_request_seconds_count", route="/a") == 1001
+
+
+def test_the_depth_of_a_queue_that_cannot_be_read_is_no_number(registry: CollectorRegistry) -> None:
+    metrics = MomentMetrics(registry, {"a"})
+    metrics.set_depths({"a": Depth(3, 2), "b": None})
+    assert read(registry).of("nowait_queue_messages", queue="a", kind="messages") == 3
+    assert math.isnan(read(registry).of("nowait_queue_consumers", queue="b", kind="tasks"))
+    metrics.set_depths(None)
+    assert math.isnan(read(registry).of("nowait_queue_messages", queue="a", kind="messages"))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name"),
+    [(r"/jobs", "/jobs"), (r"/jobs/([0-9a-f-]{36})/events", "/jobs/{}/events"), (r"/a/((?:b|c)+)", "/a/{}")],
+)
+def test_a_route_has_the_name_of_its_pattern(pattern: str, name: str) -> None:
+    assert Route(pattern).name == name
+
+
+@pytest.mark.gen_test
+async def test_shared_work_goes_on_until_nobody_needs_it() -> None:
+    running = begun = 0
+
+    async def work() -> None:
+        nonlocal running, begun
+        running, begun = running + 1, begun + 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            running -= 1
+
+    shared = Shared(work)
+    for round_ in (1, 2):
+        users = [asyncio.create_task(shared.run()) for _ in range(3)]
+        await until(lambda: running == 1)
+        users.pop().cancel()
+        await asyncio.sleep(0)
+        assert (running, begun) == (1, round_)
+        for user in users:
+            user.cancel()
+        await until(lambda: running == 0)
+
+
+def test_one_of_several_processes_has_the_turn_until_it_ends(tmp_path: Path) -> None:
+    first, second = Turn(tmp_path), Turn(tmp_path)
+    assert first.take() and not second.take() and first.take()
+    first.close()
+    assert second.take()
+    second.close()
+    assert Turn(None).take()
+
+
+@asynccontextmanager
+async def connections(url: str) -> AsyncIterator[Connections]:
+    made = Connections(url)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+Add = Callable[..., None]
+
+
+@pytest.fixture
+def add(database_url: str) -> Iterator[Add]:
+    """Adds a job, with the columns that matter; moments are seconds from now."""
+    with connect(database_url) as connection, connection.cursor() as cursor:
+
+        def add(number: int, state: str, **moments: float) -> None:
+            given = {"created": 0.0, "due": 0.0, **moments}
+            places = ", ".join("TIMESTAMPADD(MICROSECOND, %s, UTC_TIMESTAMP(6))" for _ in given)
+            cursor.execute(
+                f"INSERT INTO jobs (id, name, queue, parameters, retry, state, {', '.join(given)})"
+                f" VALUES (%s, 'a', 'q', '{{}}', '{{}}', %s, {places})",
+                [f"{number:036d}", state, *(round(seconds * 1e6) for seconds in given.values())],
+            )
+
+        yield add
+
+
+@pytest.mark.gen_test
+async def test_jobs_are_counted_by_state_and_the_longest_wait_is_known(
+    database_url: str, add: Add, registry: CollectorRegistry
+) -> None:
+    add(1, "queued", created=-500.0, eta=1000.0, due=1000.0)  # is to wait
+    add(2, "queued", created=-50.0, due=10.0)
+    add(3, "running", created=-70.0, started=-60.0, due=-20.0)
+    add(4, "succeeded", due=3600.0)
+    async with connections(database_url) as made:
+        metrics = StoredMetrics(registry)
+        await metrics.read(made)
+    found = read(registry)
+    counts = {state.value: found.of("nowait_jobs", state=state.value) for state in State}
+    assert counts == {"queued": 2, "running": 1, "succeeded": 1, "failed": 0, "cancelled": 0, "expired": 0}
+    assert 50 <= found.of("nowait_jobs_oldest_seconds", state="queued") < 70
+    assert 60 <= found.of("nowait_jobs_oldest_seconds", state="running") < 80
+    assert 20 <= found["nowait_jobs_late_seconds"] < 40
+    assert found["nowait_database_up"] == 1
+    assert found["nowait_schedules"] == found["nowait_schedules_late_seconds"] == found["nowait_webhooks_pending"] == 0
+
+
+@pytest.mark.gen_test
+async def test_of_a_database_that_is_away_nothing_is_known_but_that(registry: CollectorRegistry) -> None:
+    async with connections("mysql://a:b@127.0.0.1:1/c") as made:
+        await StoredMetrics(registry).read(made)
+    found = read(registry)
+    assert found["nowait_database_up"] == 0
+    assert math.isnan(found["nowait_schedules_late_seconds"]) and math.isnan(found.of("nowait_jobs", state="queued"))
+
+
+def test_the_database_is_read_by_its_indexes(database_url: str, add: Add) -> None:
+    for number in range(500):
+        add(number, "queued" if number % 2 else "succeeded")
+    dialect: Any = mysql.dialect()
+    statement = str(figures().compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    with connect(database_url) as connection, connection.cursor(DictCursor) as cursor:
+        cursor.execute("ANALYZE TABLE jobs")
+        cursor.execute(f"EXPLAIN {statement}")
+        plan = cursor.fetchall()
+    for step in plan:
+        if step["table"] in ("jobs", "schedules", "deliveries"):
+            assert step["key"] in ("state", "due"), json.dumps(step, default=str)
