@@ -164,6 +164,13 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
+def readable_file(text: str) -> Path:
+    """A file that can be read."""
+    if not (Path(text).is_file() and os.access(text, os.R_OK)):
+        raise ValueError(f"{text!r} is not allowed, expected a file that can be read")
+    return Path(text)
+
+
 def writable_file(text: str) -> Path:
     """A file, or the place for one, whose folder can be written."""
     if not os.access(Path(text).parent, os.W_OK):

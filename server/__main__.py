@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import gc
 import logging
+import signal
 import sys
 from contextlib import ExitStack
 
@@ -16,16 +17,20 @@ from nowait.messages.limits import MAX_TASK_BODY
 from nowait.systemd import Notifier
 from nowait.topology import Topology
 from server.app import make_app
-from server.lifecycle import ListenError, Measure, listen, notify, on_signal, serve
+from server.keys import commands
+from server.keys.file import KeyFile, KeyFileError
+from server.lifecycle import ListenError, Measure, listen, notify, on_signal, serve, warn_if_open
+from server.log_filters import SPARED, Redaction, Sparing
 from server.observer import Observer as EventObserver
 from server.processes import Processes
 from server.settings import Settings
+from server.tls import Certificate, CertificateError
 
 _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() starts
 
 
 async def run(settings: Settings, one_of_several: bool) -> None:
-    """Run one server process until a signal. Raises ListenError."""
+    """Run one server process until a signal. Raises ListenError, KeyFileError and CertificateError."""
     calls: CallObserver | None = None
     events: EventObserver | None = None
     measure: Measure | None = None
@@ -50,7 +55,14 @@ async def run(settings: Settings, one_of_several: bool) -> None:
     )
     web = make_app(bridge, settings, observer=events)
     spare_collections()
-    await serve(bridge, web, settings, one_of_several, measure)
+    await serve(bridge, web, settings, one_of_several, certificate_of(settings), measure)
+
+
+def certificate_of(settings: Settings) -> Certificate | None:
+    """The certificate of HTTPS; None for HTTP. Raises CertificateError."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificate(settings.tls_cert, settings.tls_key)
 
 
 def spare_collections() -> None:
@@ -67,9 +79,15 @@ def spare_collections() -> None:
 async def supervise(settings: Settings) -> None:
     """Run as many server processes as the settings say until SIGTERM or SIGINT.
 
-    Raises ListenError, also when other such processes listen there.
+    Raises ListenError, also when other such processes listen there, KeyFileError and CertificateError.
     """
-    for sock in listen(settings, reuse_port=False):
+    # What one process cannot use, none can.
+    certificate_of(settings)
+    if settings.keys is not None:
+        KeyFile(settings.keys).read()
+    sockets = listen(settings, reuse_port=False)
+    warn_if_open(sockets, settings)
+    for sock in sockets:
         sock.close()
     notifier = Notifier()
     command = [sys.executable, "-m", "server", _ONE_OF_SEVERAL]
@@ -83,6 +101,8 @@ async def supervise(settings: Settings) -> None:
             folder.listen(settings.metrics)
             processes.variables, processes.on_end = folder.variables, folder.ended
         on_signal(processes.stop)
+        if settings.keys is not None or settings.tls_cert is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, processes.signal, signal.SIGHUP)
         liveness = asyncio.create_task(notify(notifier))
         await processes.run()
         liveness.cancel()
@@ -90,7 +110,7 @@ async def supervise(settings: Settings) -> None:
 
 
 def main() -> int:
-    """Run the server. Returns the exit status: 0 after a signal, 1 when it cannot listen."""
+    """Run the server, or a command. Returns the exit status: 0 after a signal, 1 when it cannot begin."""
     parser = argparse.ArgumentParser(
         prog="python -m server",
         description="The Nowait server: Tornado handlers that hand their queries to Celery workers.",
@@ -99,17 +119,26 @@ def main() -> int:
     )
     parser.add_argument("--version", action="version", version=f"nowait {nowait.__version__}")
     parser.add_argument(_ONE_OF_SEVERAL, action="store_true", help=argparse.SUPPRESS)
-    one_of_several = parser.parse_args().one_of_several
+    commands.add_to(parser.add_subparsers(metavar="keys", help="without a command, the server runs"))
+    options = parser.parse_args()
+    if "run" in options:
+        status: int = options.run(options)
+        return status
+    one_of_several = options.one_of_several
     settings = Settings.load()
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Redaction())
+    for name in SPARED:
+        logging.getLogger(name).addFilter(Sparing())
     try:
         if settings.processes > 1 and not one_of_several:
             asyncio.run(supervise(settings))
         else:
             asyncio.run(run(settings, one_of_several))
-    except ListenError as error:
+    except (ListenError, KeyFileError, CertificateError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -26,6 +26,9 @@ from server.jobs.model import Publisher, Store
 from server.jobs.publisher import TaskPublisher
 from server.jobs.relay import Relay
 from server.jobs.watcher import Watcher
+from server.keys.file import KeyFile
+from server.keys.gate import Gate
+from server.keys.reloader import Reloader
 from server.live.instruments import Instruments
 from server.live.lag import LoopLag
 from server.observer import Nobody, Observer
@@ -60,6 +63,7 @@ class WebApplication(Application):
         watcher: finds out which jobs have changed.
         topics: the topics.
         queues: the queues of messages.
+        keys: has the keys read again when they change, once it runs; None where none are configured.
         connections: to the database of jobs.
         instruments: measure the loop and the broker's queues.
     """
@@ -72,6 +76,7 @@ class WebApplication(Application):
         instruments: Instruments,
         relay: Relay,
         deliverer: Deliverer | None,
+        keys: Reloader | None,
         observer: Observer,
         stops: list[Callable[[], None]],
         closes: list[Close],
@@ -91,6 +96,7 @@ class WebApplication(Application):
         self.watcher = context.watcher
         self.topics = context.topics
         self.queues = context.queues
+        self.keys = keys
         self.connections = connections
         self.instruments = instruments
         self._stops = stops
@@ -130,6 +136,8 @@ def make_app(
         publisher: wakes workers for what they have added; None for one that sends tasks.
         schedule_store: where they keep schedules; None for the database as well.
         observer: sees what has happened; None for nobody.
+
+    Raises KeyFileError.
     """
     observer = observer or Nobody()
 
@@ -149,6 +157,8 @@ def make_app(
         deliverer = Deliverer(connections, webhooks, partial(_once, kinds), check_webhook, observer.attempted)
     relay = Relay(connections, sender, settings.retention, deliverer.hurry if deliverer else _nobody)
     kept = store or DatabaseStore(connections, settings.max_jobs)
+    gate = Gate(None, settings.processes)
+    keys = None if settings.keys is None else Reloader(KeyFile(settings.keys), gate)
     answers = KeptAnswers(settings.cache_bytes)
     context = Context(
         tasks=tasks,
@@ -165,6 +175,9 @@ def make_app(
         shared_calls=SharedCalls(answers.keep),
         kept_answers=answers,
         in_flight=InFlightRequests(),
+        gate=gate,
+        origins=settings.cors_origins,
+        proxies=settings.trusted_proxies,
         timeout=settings.timeout,
         stream_timeout=settings.stream_timeout,
         demo=settings.demo,
@@ -190,7 +203,7 @@ def make_app(
         routes += demo.routes(context, compared) + live.routes(context, pulse) + page.routes(context)
         stops.append(pulse.close)
         closes.append(compared.close)
-    return WebApplication(routes, context, connections, instruments, relay, deliverer, observer, stops, closes)
+    return WebApplication(routes, context, connections, instruments, relay, deliverer, keys, observer, stops, closes)
 
 
 def _queues(context: Context) -> set[str]:

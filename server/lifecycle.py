@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from ipaddress import ip_address
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -23,6 +24,7 @@ from nowait.systemd import Notifier
 from server.app import WebApplication
 from server.http.limits import SERVER_OPTIONS
 from server.settings import Settings
+from server.tls import Certificate
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +45,23 @@ def listen(settings: Settings, reuse_port: bool) -> list[socket.socket]:
         raise ListenError(f"cannot listen on {settings.address}:{settings.port}: {error.strerror}") from error
 
 
+def warn_if_open(sockets: list[socket.socket], settings: Settings) -> None:
+    """Log that others than this host's programs reach a server without keys."""
+    if settings.keys is None and not all(_is_loopback(sock) for sock in sockets):
+        log.warning("NO KEYS: all who reach %s:%d may do everything, see NOWAIT_KEYS", settings.address, settings.port)
+
+
+def _is_loopback(sock: socket.socket) -> bool:
+    return ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
+
+
 async def serve(
-    bridge: Bridge, app: WebApplication, settings: Settings, one_of_several: bool, measure: Measure | None = None
+    bridge: Bridge,
+    app: WebApplication,
+    settings: Settings,
+    one_of_several: bool,
+    certificate: Certificate | None = None,
+    measure: Measure | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then stop and return.
 
@@ -53,6 +70,7 @@ async def serve(
         app: what answers.
         settings: the settings.
         one_of_several: others listen on the same port; the end of standard input stops this one, too.
+        certificate: of HTTPS; None for HTTP.
         measure: goes on meanwhile, for the metrics; None for none.
 
     Raises ListenError.
@@ -62,12 +80,19 @@ async def serve(
     loop = asyncio.get_running_loop()
     if one_of_several:
         loop.add_reader(sys.stdin, stop.set)
-    http = HTTPServer(app, **SERVER_OPTIONS)
+    http = HTTPServer(app, ssl_options=None if certificate is None else certificate.context, **SERVER_OPTIONS)
     sockets = listen(settings, reuse_port=one_of_several)
+    if not one_of_several:
+        warn_if_open(sockets, settings)
+    reloads = ([] if certificate is None else [certificate.reload]) + ([] if app.keys is None else [app.keys.poke])
+    if reloads:
+        loop.add_signal_handler(signal.SIGHUP, lambda: [reload() for reload in reloads])
     await bridge.start()
     looking = {asyncio.create_task(app.relay.run(), name="relay")}
     if app.deliverer is not None:
         looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
+    if app.keys is not None:
+        looking.add(asyncio.create_task(app.keys.run(), name="keys"))
     if measure is not None:
         looking.add(asyncio.create_task(measure(bridge, app), name="metrics"))
     http.add_sockets(sockets)

@@ -94,6 +94,7 @@ class Processes:
         self._on_ready = on_ready
         self._ready: set[int] = set()
         self._stopping = asyncio.Event()
+        self._running: set[asyncio.subprocess.Process] = set()
 
     async def run(self) -> None:
         """Run them; returns after stop()."""
@@ -102,6 +103,11 @@ class Processes:
     def stop(self) -> None:
         """Have all stop (SIGTERM); run() returns once they have ended."""
         self._stopping.set()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to all."""
+        for process in self._running:
+            process.send_signal(number)
 
     async def _keep(self, place: int) -> None:
         """Run one process after the other."""
@@ -127,6 +133,7 @@ class Processes:
         environment |= {"NOTIFY_SOCKET": liveness.address, "WATCHDOG_USEC": str(int(self._watchdog * 1e6))}
         environment |= self.variables
         process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE, env=environment)
+        self._running.add(process)
         ended = asyncio.ensure_future(process.wait())
         stopping = asyncio.ensure_future(self._stopping.wait())
         overdue = asyncio.ensure_future(liveness.overdue.wait())
@@ -143,5 +150,6 @@ class Processes:
             if not stopping.done():
                 log.error("server process %d exited with status %d, restarting", process.pid, status)
         finally:
+            self._running.discard(process)
             stopping.cancel()
             overdue.cancel()

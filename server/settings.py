@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from nowait import settings as fields
@@ -9,6 +10,8 @@ from nowait.jobs.protocol import FOREVER
 from nowait.jobs.table import State
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.settings import PREFIX, SettingsError, setting
+from server.http.origins import Origins
+from server.http.proxies import Proxies
 from server.jobs.decisions import Retention
 from server.names import Bounds, Names
 from server.webhooks.addresses import AllowList
@@ -37,6 +40,26 @@ class Settings(fields.ServiceSettings):
     address: str = setting("127.0.0.1", fields.address, "the address to listen on; 0.0.0.0 for all of IPv4, :: for all")
     port: int = setting(8000, fields.integer(0, 65535), "the TCP port to listen on; 0 for a free one")
     processes: int = setting(1, fields.integer(1, 1024), "server processes that share the port, each with a bridge")
+    keys: Path | None = setting(
+        None, fields.readable_file, "the file of the keys that clients need (python -m server keys); none for no keys"
+    )
+    require_keys: bool = setting(False, fields.flag, "1 refuses to start without KEYS")
+    cors_origins: Origins = setting(
+        Origins(),
+        Origins.parse,
+        "the origins whose pages may have browsers send requests, https://app.example, with commas between; none for"
+        " none",
+    )
+    trusted_proxies: Proxies = setting(
+        Proxies(),
+        Proxies.parse,
+        "the addresses and networks of balancers, with commas between, whose X-Forwarded-For names the client; none for"
+        " none",
+    )
+    tls_cert: Path | None = setting(
+        None, fields.readable_file, "the certificate, with those up to the CA, in PEM, for HTTPS; none for HTTP"
+    )
+    tls_key: Path | None = setting(None, fields.readable_file, "the private key of TLS_CERT, in PEM")
     timeout: float = setting(30.0, fields.seconds(0.001, 3600), "seconds that a request may take")
     max_in_flight: int = setting(
         1000, fields.integer(1, 1_000_000), "calls that may wait for workers at once, in each process"
@@ -110,7 +133,13 @@ class Settings(fields.ServiceSettings):
 
     def __post_init__(self) -> None:
         if self.processes > 1 and self.port == 0:
-            raise SettingsError(f"{PREFIX}PORT=0 is not allowed, expected the port that several processes share")
+            raise SettingsError(f"{PREFIX}PORT=0 is not allowed, expected the port that {PREFIX}PROCESSES share")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise SettingsError(f"{PREFIX}TLS_CERT is not allowed without {PREFIX}TLS_KEY, nor that without it")
+        if self.require_keys and self.keys is None:
+            raise SettingsError(f"{PREFIX}REQUIRE_KEYS=1 is not allowed without {PREFIX}KEYS")
+        if self.demo and self.keys is not None:
+            raise SettingsError(f"{PREFIX}DEMO=1 is not allowed with {PREFIX}KEYS: its page has no key")
 
     @property
     def retention(self) -> Retention:

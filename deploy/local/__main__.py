@@ -80,7 +80,8 @@ def _run(where: Path, stack: ExitStack) -> None:
             _say("sample data: loaded")
         migrations.migrate(services.database_url)
     environment = {**os.environ, **services.environment()}
-    environment.setdefault("NOWAIT_DEMO", "1")
+    # The page of the demo has no key.
+    environment.setdefault("NOWAIT_DEMO", "0" if environment.get("NOWAIT_KEYS") else "1")
     # For `celery -A tasks inspect`; nobody else reaches this broker.
     environment.setdefault("NOWAIT_REMOTE_CONTROL", "1")
     environment.setdefault("NOWAIT_SHUTDOWN_TIMEOUT", str(_DRAIN))

@@ -118,19 +118,24 @@ def fail(job_id: str, attempt: int, error: dict[str, Any]) -> Step:
 # The server's steps.
 
 
-def cancel(job_id: str, owner: str) -> Update:
+def of_owner(owner: str | None) -> list[ColumnElement[bool]]:
+    """The condition of an owner's jobs; none for None, who is everybody."""
+    return [] if owner is None else [jobs.c.owner == owner]
+
+
+def cancel(job_id: str, owner: str | None) -> Update:
     """End it: no effect of it is committed from now on."""
     unfinished = jobs.c.state.in_([State.QUEUED.value, State.RUNNING.value])
-    return _final(State.CANCELLED, jobs.c.id == job_id, jobs.c.owner == owner, unfinished)
+    return _final(State.CANCELLED, jobs.c.id == job_id, *of_owner(owner), unfinished)
 
 
-def reopen(job_id: str, owner: str) -> Update:
+def reopen(job_id: str, owner: str | None) -> Update:
     """Have a job that has failed wait for another attempt, whatever it has lost and however late it is.
 
     The lost workers are forgotten, and so is its end. What it has used up of its retries stays used up: without any
     left, this is one attempt more.
     """
-    return _step(jobs.c.id == job_id, jobs.c.owner == owner, jobs.c.state == State.FAILED.value).values(
+    return _step(jobs.c.id == job_id, *of_owner(owner), jobs.c.state == State.FAILED.value).values(
         state=State.QUEUED.value,
         due=later(UNCONFIRMED),
         forgiven=jobs.c.attempt - jobs.c.failures,
@@ -143,10 +148,10 @@ def reopen(job_id: str, owner: str) -> Update:
     )
 
 
-def redeliver(job_id: str, owner: str) -> Update:
+def redeliver(job_id: str, owner: str | None) -> Update:
     """Keep a job that has ended for the delivery of its webhook, which deliver_again() or deliver() have begin."""
     final = [state.value for state in State if state.final]
-    job = (jobs.c.id == job_id, jobs.c.owner == owner, jobs.c.state.in_(final), jobs.c.webhook.is_not(None))
+    job = (jobs.c.id == job_id, *of_owner(owner), jobs.c.state.in_(final), jobs.c.webhook.is_not(None))
     return _step(*job).values(due=later(ENDED))
 
 

@@ -7,10 +7,13 @@ from server.answers.shared import SharedCalls
 from server.bridge import Tasks
 from server.catalogue import Catalogue
 from server.http.in_flight import InFlightRequests
+from server.http.origins import Origins
+from server.http.proxies import Proxies
 from server.jobs.kind import JobKind
 from server.jobs.model import Publisher, Store
 from server.jobs.request import CheckWebhook
 from server.jobs.watcher import Watcher
+from server.keys.gate import Gate
 from server.query import Query
 from server.queues.queues import Queues
 from server.schedules.model import ScheduleStore
@@ -36,6 +39,9 @@ class Context:
         shared_calls: those of queries that several requests wait for.
         kept_answers: those of queries that may be given again.
         in_flight: the requests of this server.
+        gate: knows clients by their keys.
+        origins: whose pages may use this server.
+        proxies: that are before it.
         timeout: seconds that a request may take.
         stream_timeout: seconds that a stream may take; its first part has to come within `timeout`.
         demo: True when the comparison routes and `delay` are on.
@@ -55,6 +61,9 @@ class Context:
     shared_calls: SharedCalls
     kept_answers: KeptAnswers
     in_flight: InFlightRequests
+    gate: Gate
+    origins: Origins
+    proxies: Proxies
     timeout: float
     stream_timeout: float
     demo: bool

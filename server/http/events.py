@@ -6,6 +6,7 @@ from server.http.problem import TOO_MANY_WATCHERS, ProblemError
 from server.jobs import document
 from server.jobs.model import Job
 from server.jobs.watcher import TooManyWatches, Watch
+from server.keys.quota import SUBSCRIBERS
 
 _RETRY = 2000  # milliseconds after which a client whose stream has ended comes again
 
@@ -27,10 +28,12 @@ class EventsHandler(EventStream, JobHandler):
         try:
             with self.context.watcher.watch(job_id) as watch:
                 # All readers come again at the same moment when a server has stopped: one look is enough for them.
-                job = await self.ask(lambda _: self.context.watcher.read(job_id, self.owner))
+                job = await self.ask(lambda _: self.context.watcher.read(job_id, self.client.sees))
                 if job is None:
                     raise no_such_job()
-                await self._stream(job, watch)
+                self.require(job.name)
+                async with self.counted_as(SUBSCRIBERS):
+                    await self._stream(job, watch)
         except TooManyWatches as error:
             raise ProblemError(TOO_MANY_WATCHERS) from error
 

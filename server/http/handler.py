@@ -1,4 +1,4 @@
-"""What all handlers share: request ids, deadlines, limits, problem documents, and an end for what they wait for."""
+"""What all handlers share: admission, request ids, deadlines, limits, problem documents, an end for their waits."""
 
 import asyncio
 import inspect
@@ -8,7 +8,8 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Awaitable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import ExitStack, asynccontextmanager
 from copy import copy
 from secrets import token_hex
 from types import TracebackType
@@ -21,9 +22,12 @@ from nowait.deadline import Deadline
 from nowait.errors import BridgeError, TaskFailed
 from nowait.messages.encoded import Encoded
 from server.http import prefer, problem
+from server.http.access import OPEN, Access
+from server.http.admission import Admission, Refused
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
-from server.http.sites import is_of_another_site
+from server.http.page_origins import OriginHandler
+from server.keys.client import Client
 
 log = logging.getLogger(__name__)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -38,28 +42,28 @@ _READ_TIMEOUT = 10.0  # seconds in which a client has to take a part, or the end
 T = TypeVar("T")
 
 
-class BaseHandler(RequestHandler):
+class BaseHandler(OriginHandler):
     """Every route's base.
 
     Attributes:
-        open_to_all_sites: with the demo, too, pages of other sites may have browsers ask for it.
-        owner: who asks.
+        access: what a client needs for the route. None, where nobody has decided, is for administrators alone.
     """
 
-    open_to_all_sites = False
-    owner = ""  # as long as there is one owner alone
+    access: Access | None = None
     request_id: str
     deadline: Deadline
 
     def initialize(self, context: Context) -> None:
-        self.context = context
-        self._sticky: dict[str, str] = {}
+        super().initialize(context)
         self._ended_by: Exception | None = None
         self._awaited: asyncio.Future[Any] | None = None
         # Here, not in prepare(): Tornado refuses an unknown method before that.
         given = self.request.headers.get("X-Request-Id", "")
         self.request_id = given if given and _REQUEST_ID.fullmatch(given) else token_hex(16)
         self.set_sticky_header("X-Request-Id", self.request_id)
+        self._admission = Admission(
+            context.gate, self.access, self.request.method or "", self.request_id, lambda: self.address
+        )
         if context.demo:
             # Of several, a blocked one holds up only those that are connected to it.
             self.set_sticky_header("X-Process", str(os.getpid()))
@@ -70,7 +74,23 @@ class BaseHandler(RequestHandler):
     def compute_etag(self) -> None:
         """None: each answer is made anew, and hashing it would help nobody."""
 
-    def prepare(self) -> None:
+    @property
+    def client(self) -> Client:
+        """Who asks."""
+        return self._admission.client
+
+    @property
+    def owner(self) -> str:
+        """Of the jobs and schedules that are made."""
+        return self.client.owner
+
+    @property
+    def address(self) -> str:
+        """Of the client: the balancers that are trusted are left out."""
+        forwarded = self.request.headers.get_list("X-Forwarded-For")
+        return self.context.proxies.client(self.request.remote_ip or "", forwarded)
+
+    def prepare(self) -> Awaitable[None] | None:
         self.context.in_flight.enter(self)
         if self.context.in_flight.stopping:
             self.set_sticky_header("Connection", "close")
@@ -78,11 +98,60 @@ class BaseHandler(RequestHandler):
         size = len(self.request.uri or "") + sum(len(name) + len(value) + 4 for name, value in headers.get_all())
         if size > MAX_HEADERS:
             raise HTTPError(431, f"A request has at most {MAX_HEADERS} bytes of headers.")
-        if self.context.demo and not self.open_to_all_sites and is_of_another_site(headers):
-            raise HTTPError(403, "A demo takes no requests that pages of other sites send.")
+        self.check_site()
+        if self.answer_preflight(self.allowed_methods()):
+            return None
         self.deadline = Deadline.after(self.context.timeout)
         if "Prefer" in headers:
             self.apply_preferences(",".join(headers.get_list("Prefer")))
+        try:
+            self._admission.enter(headers.get_list("Authorization"), self.path_args)
+        except Refused as refused:
+            return self._refuse(refused)
+        finally:
+            for name, value in self._admission.fields().items():
+                self.set_sticky_header(name, value)
+        return None
+
+    @property
+    def for_all_names(self) -> bool:
+        """The client may do what the method does to all that is in the route's area, whatever its name."""
+        return self._admission.for_all_names
+
+    def require(self, name: str | None, area: str | None = None) -> None:
+        """Raise ProblemError unless the client may do what the method does, in the route's area or another one.
+
+        Args:
+            name: of what it is to be done to; None for all, which has any.
+            area: another one than the route's.
+        """
+        if area is None:
+            self._admission.require_named(name)
+        else:
+            self._admission.require(area, name)
+
+    @asynccontextmanager
+    async def counted_as(self, policy: str) -> AsyncIterator[None]:
+        """While the block runs, the request is a stream or a subscriber of its client, and not in flight.
+
+        Raises ProblemError, and Finish when the client leaves.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._admission.counted_as(policy))
+            except Refused as refused:
+                await self._refuse(refused)
+            yield
+
+    async def _refuse(self, refused: Refused) -> None:
+        """Raise what is refused with, when that is due; Finish when the client leaves."""
+        with self.context.gate.holding(self._admission.delay()) as delay:
+            if delay is None:
+                self.break_off()
+                raise Finish
+            if delay:
+                await self.wait_for(asyncio.sleep(delay))
+        raise refused
 
     def apply_preferences(self, header: str) -> None:
         """Apply the header `Prefer`: here its wait is the request's time, when that is shorter."""
@@ -90,11 +159,6 @@ class BaseHandler(RequestHandler):
         if wanted is not None and wanted < self.context.timeout:
             self.deadline = Deadline.after(wanted)
             self.set_sticky_header("Preference-Applied", f"wait={wanted:g}")
-
-    def set_sticky_header(self, name: str, value: str) -> None:
-        """Set a header that stays when the answer becomes an error."""
-        self._sticky[name] = value
-        self.set_header(name, value)
 
     async def wait_for(self, awaitable: Awaitable[T]) -> T:
         """Await something of the request; every wait of a handler goes through this.
@@ -141,12 +205,17 @@ class BaseHandler(RequestHandler):
         """End the answer; the request is in flight until its last byte is written, for which its client has a time."""
         written = super().finish(chunk)
         if written.done():
-            self.context.in_flight.leave(self)
+            self.leave()
         else:
             timer = asyncio.get_running_loop().call_later(_READ_TIMEOUT, self._close)
             written.add_done_callback(lambda _: timer.cancel())
-            written.add_done_callback(lambda _: self.context.in_flight.leave(self))
+            written.add_done_callback(lambda _: self.leave())
         return written
+
+    def leave(self) -> None:
+        """The request is in flight no more."""
+        self.context.in_flight.leave(self)
+        self._admission.leave()
 
     async def finish_encoded(self, start: bytes, value: Encoded, end: bytes) -> None:
         """Finish with a JSON document, `value` between its other parts, and release that.
@@ -212,7 +281,7 @@ class BaseHandler(RequestHandler):
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.set_status(_CLIENT_LEFT, "Client left")
-        self.context.in_flight.leave(self)
+        self.leave()
         self._end(Finish())
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
@@ -230,7 +299,7 @@ class BaseHandler(RequestHandler):
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
         self.set_status(answer.status)
-        for name, value in {**self._sticky, **answer.headers}.items():
+        for name, value in {**self.sticky, **answer.headers}.items():
             self.set_header(name, value)
         self.set_header("Content-Type", problem.CONTENT_TYPE)
         self.finish(answer.body(self.request_id))
@@ -258,6 +327,8 @@ class BaseHandler(RequestHandler):
 class NotFoundHandler(BaseHandler):
     """Everything that no route takes."""
 
+    access = OPEN
+
     def prepare(self) -> None:
         super().prepare()
         raise HTTPError(404, "There is nothing at this path.")
@@ -265,6 +336,8 @@ class NotFoundHandler(BaseHandler):
 
 class TooLargeHandler(BaseHandler):
     """Every request whose body is too large."""
+
+    access = OPEN
 
     def prepare(self) -> None:
         super().prepare()

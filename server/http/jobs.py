@@ -82,16 +82,22 @@ class JobHandler(BaseHandler):
 
     async def find(self, job_id: str) -> Job:
         """The job. Raises HTTPError 404, and as ask()."""
-        job = await self.ask(lambda timeout: self.context.jobs.get(job_id, self.owner, timeout))
+        job = await self.ask(lambda timeout: self.context.jobs.get(job_id, self.client.sees, timeout))
         if job is None:
             raise no_such_job()
+        self.require(job.name)
         return job
+
+    async def check_named(self, job_id: str) -> None:
+        """Raise ProblemError unless the client may do to the job what it asks for; HTTPError 404, and as ask()."""
+        if not self.for_all_names:
+            await self.find(job_id)
 
     async def latest(self, job: Job) -> Job | None:
         """The job as it is now; as it was while the database is away; None when it is gone."""
         try:
             # Whatever time is left: without a look, what was waited for would not be seen.
-            return await self.wait_for(self.context.watcher.read(job.id, self.owner))
+            return await self.wait_for(self.context.watcher.read(job.id, self.client.sees))
         except StoreUnavailable as error:
             self._log_unavailable(error)
             return job

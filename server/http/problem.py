@@ -6,8 +6,9 @@ broker are for the log.
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import responses
+from typing import Any
 
 from tornado.web import HTTPError
 
@@ -47,6 +48,7 @@ class Problem:
         detail: this occurrence, in words.
         type: a URI for the kind; about:blank where the status is enough.
         headers: further headers of the answer.
+        members: further members of the document.
     """
 
     status: int
@@ -54,11 +56,12 @@ class Problem:
     detail: str
     type: str = "about:blank"
     headers: dict[str, str] = field(default_factory=dict)
+    members: dict[str, Any] = field(default_factory=dict)
 
     def body(self, request_id: str) -> bytes:
         """The document."""
         document = {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail}
-        text = json.dumps({**document, "request_id": request_id}, ensure_ascii=False)
+        text = json.dumps({**document, "request_id": request_id, **self.members}, ensure_ascii=False)
         return text.encode("utf-8", "backslashreplace")
 
 
@@ -103,11 +106,45 @@ KEY_IN_USE = _own(
 )
 JOB_ENDED = _own(409, "job-ended", "Job ended", "The job has ended.")
 JOB_NOT_ENDED = _own(409, "job-not-ended", "Job not ended", "The job has not ended.", 1)
+_REALM = 'Bearer realm="nowait"'
+KEY_MISSING = replace(
+    _own(401, "key-missing", "Key missing", "A key is expected, as Authorization: Bearer."),
+    headers={"WWW-Authenticate": _REALM},
+)
+# To a client, all that it may not use is one: it learns nothing about the keys of others.
+KEY_INVALID = replace(
+    _own(401, "key-invalid", "Key invalid", "There is no such key, or it is not valid at present."),
+    headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'},
+)
+SCOPE_MISSING = _own(403, "scope-missing", "Scope missing", "The key is not for this.")
+QUOTA_EXCEEDED = Problem(
+    429,
+    "Quota exceeded",
+    "The key has used up what it may.",
+    "https://iana.org/assignments/http-problem-types#quota-exceeded",
+    {"Retry-After": "1"},
+)
 # Those above.
 OWN = (
     QUERY_BROKEN, JOBS_UNAVAILABLE, JOBS_SCHEMA, TOO_MANY_JOBS, TOO_MANY_WATCHERS, TOO_MANY_SUBSCRIBERS,
-    TOO_MANY_CONSUMERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED, JOB_NOT_ENDED,
+    TOO_MANY_CONSUMERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED, JOB_NOT_ENDED, KEY_MISSING, KEY_INVALID, SCOPE_MISSING,
+    QUOTA_EXCEEDED,
 )  # fmt: skip
+
+
+def of_scope(scope: str) -> Problem:
+    """The problem of a key without a scope."""
+    return replace(
+        SCOPE_MISSING,
+        detail=f"The key has not the scope {scope}.",
+        headers={"WWW-Authenticate": f'{_REALM}, error="insufficient_scope", scope="{scope}"'},
+    )
+
+
+def of_quota(policy: str, retry_after: float) -> Problem:
+    """The problem of a client that has used up its quota; `retry_after` in seconds."""
+    headers = {"Retry-After": str(max(1, math.ceil(retry_after)))}
+    return replace(QUOTA_EXCEEDED, headers=headers, members={"violated-policies": [policy]})
 
 
 def of_status(status: int, detail: str | None = None) -> Problem:

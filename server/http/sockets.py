@@ -7,7 +7,6 @@ from tornado.web import Finish, HTTPError
 from tornado.websocket import WebSocketHandler
 
 from server.http.handler import BaseHandler
-from server.http.sites import is_of_another_site
 
 _PING_INTERVAL = 15.0  # seconds, in which the other side has to answer
 _MAX_COMMAND = 4096  # bytes of a message of a client
@@ -34,7 +33,7 @@ class SocketHandler(BaseHandler, WebSocketHandler):
         if headers.get("Sec-WebSocket-Version") != _VERSION:
             self.set_sticky_header("Sec-WebSocket-Version", _VERSION)
             raise HTTPError(426, f"Version {_VERSION} is expected.")
-        if is_of_another_site(headers):
+        if self.is_of_another_site:
             raise HTTPError(403, "A page of another origin opens no WebSocket.")
         connection = {option.strip().lower() for option in headers.get("Connection", "").split(",")}
         if "upgrade" not in connection or not _is_key(headers.get("Sec-WebSocket-Key", "")) or "Host" not in headers:
@@ -42,10 +41,10 @@ class SocketHandler(BaseHandler, WebSocketHandler):
 
     def check_origin(self, origin: str) -> bool:
         """As check_upgrade(), which comes first."""
-        return not is_of_another_site(self.request.headers)
+        return not self.is_of_another_site
 
     def on_connection_close(self) -> None:
-        self.context.in_flight.leave(self)
+        self.leave()
         self._end(Finish())
         WebSocketHandler.on_connection_close(self)
 

@@ -11,6 +11,7 @@ from tornado.web import Finish
 from nowait.errors import BridgeError, DeadlineExceeded
 from server.http.handler import one_line
 from server.http.tasks import TaskHandler, broken_queries
+from server.keys.quota import STREAMS
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,11 @@ class StreamHandler(TaskHandler):
         leaves, or takes too long, or the stream breaks off.
         """
         self.check_wanted()
+        async with self.counted_as(STREAMS):
+            await self._stream(name, args, queue, content_type)
+        await self._taken(self.finish())
+
+    async def _stream(self, name: str, args: list[Any], queue: str, content_type: str) -> None:
         parts = self.context.tasks.stream(name, args, timeout=self.context.stream_timeout, queue=queue)
         async with aclosing(parts):
             try:
@@ -58,7 +64,6 @@ class StreamHandler(TaskHandler):
             except asyncio.CancelledError:
                 self.break_off()
                 raise
-        await self._taken(self.finish())
 
     def abandon(self, error: Exception) -> None:
         """End the stream, wherever it is; an answer whose end is being written goes on."""

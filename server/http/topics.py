@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 from tornado.web import HTTPError
 
 from server.http.event_stream import COMMENT, COMMENT_INTERVAL, EventStream, event
 from server.http.problem import TOO_MANY_SUBSCRIBERS, ProblemError
+from server.keys.quota import SUBSCRIBERS
 from server.topics.event import Event, Gap, Item, Position
 from server.topics.log import TooManySubscribers
 
@@ -34,7 +36,10 @@ class TopicHandler(EventStream):
             await self.begin_events(_RETRY)
             return
         try:
-            async with self.context.topics.subscribe(topics, after, COMMENT_INTERVAL) as batches:
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(self.counted_as(SUBSCRIBERS))
+                subscribed = self.context.topics.subscribe(topics, after, COMMENT_INTERVAL)
+                batches = await stack.enter_async_context(subscribed)
                 await self.begin_events(_RETRY)
                 while (items := await self.wait_for(anext(batches, None))) is not None:
                     await self.write_taken(encoded(items) or COMMENT)

@@ -52,13 +52,13 @@ class DatabaseStore:
             return await self._batches.add(job, len(json.dumps(job.parameters)), timeout), False
         return await self._connections.transaction(partial(self._add, job), timeout)
 
-    async def get(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def get(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         """As `Store.get`."""
         return await self._connections.transaction(partial(_get, job_id, owner), timeout)
 
     async def list(
         self,
-        owner: str,
+        owner: str | None,
         timeout: float,
         *,
         limit: int,
@@ -75,21 +75,21 @@ class DatabaseStore:
 
         return await self._connections.transaction(steps, timeout)
 
-    async def cancel(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def cancel(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         """As `Store.cancel`."""
         job = await self._connections.transaction(partial(_cancel, job_id, owner), timeout)
         if job is not None and job.state != State.CANCELLED:
             raise AlreadyEnded(job)
         return job
 
-    async def retry(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def retry(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         """As `Store.retry`."""
         job = await self._connections.transaction(partial(_retry, job_id, owner), timeout)
         if job is not None and job.state.final:
             raise AlreadyEnded(job)
         return job
 
-    async def redeliver(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def redeliver(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         """As `Store.redeliver`."""
         job = await self._connections.transaction(partial(_redeliver, job_id, owner), timeout)
         if job is not None and job.webhook is not None and not job.state.final:
@@ -197,24 +197,24 @@ async def _find(job: NewJob, connection: AsyncConnection) -> tuple[Job, bool] | 
     return rows.job(row), True
 
 
-async def _get(job_id: str, owner: str, connection: AsyncConnection) -> Job | None:
+async def _get(job_id: str, owner: str | None, connection: AsyncConnection) -> Job | None:
     row = (await connection.execute(rows.of_id(job_id, owner))).one_or_none()
     return None if row is None else rows.job(row)
 
 
-async def _cancel(job_id: str, owner: str, connection: AsyncConnection) -> Job | None:
+async def _cancel(job_id: str, owner: str | None, connection: AsyncConnection) -> Job | None:
     await connection.execute(protocol.cancel(job_id, owner))
     return await _get(job_id, owner, connection)
 
 
-async def _retry(job_id: str, owner: str, connection: AsyncConnection) -> Job | None:
+async def _retry(job_id: str, owner: str | None, connection: AsyncConnection) -> Job | None:
     if (await connection.execute(protocol.reopen(job_id, owner))).rowcount:
         # There will be another end, which is delivered instead.
         await connection.execute(protocol.withdraw([job_id]))
     return await _get(job_id, owner, connection)
 
 
-async def _redeliver(job_id: str, owner: str, connection: AsyncConnection) -> Job | None:
+async def _redeliver(job_id: str, owner: str | None, connection: AsyncConnection) -> Job | None:
     # The job first, as all do who change both.
     if (await connection.execute(protocol.redeliver(job_id, owner))).rowcount:
         if not (await connection.execute(protocol.deliver_again(job_id))).rowcount:

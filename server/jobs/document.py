@@ -72,6 +72,7 @@ def _after_result(job: Job, once: bool | None) -> dict[str, Any]:
         "schedule": job.schedule,
         "tick": text(job.tick),
         "webhook": None if job.webhook is None else _webhook(job.webhook),
+        **({"owner": job.owner} if job.owner else {}),
         "urls": {"self": path(job.id), "events": f"{path(job.id)}/events"},
     }
 

@@ -16,7 +16,7 @@ class NewJob:
 
     Attributes:
         id: UUID version 7, as text.
-        owner: who asks; "" as long as there is one owner alone.
+        owner: whose it is; "" where no keys are configured.
         name: of the job, as the catalogue lists it.
         queue: that its workers serve.
         parameters: its parameters, JSON values that the catalogue has found good.
@@ -157,7 +157,10 @@ class NotEnded(Exception):
 
 
 class Store(Protocol):
-    """Where jobs are kept. Each call ends within `timeout` seconds, and raises StoreUnavailable then."""
+    """Where jobs are kept. Each call ends within `timeout` seconds, and raises StoreUnavailable then.
+
+    Jobs of other owners are as none; to the owner None, there are those of all.
+    """
 
     async def add(self, job: NewJob, timeout: float) -> tuple[Job, bool]:
         """Keep a job. Once it is committed, its Publisher's send() wakes a worker; without that, it takes seconds.
@@ -168,12 +171,12 @@ class Store(Protocol):
         with the key finds it.
         """
 
-    async def get(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def get(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         """The job, with its result; None when there is none."""
 
     async def list(
         self,
-        owner: str,
+        owner: str | None,
         timeout: float,
         *,
         limit: int,
@@ -184,10 +187,10 @@ class Store(Protocol):
     ) -> list[Job]:
         """Up to `limit` jobs without their results, newest first: older than the id `before`, and of these only."""
 
-    async def cancel(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def cancel(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         """Cancel it, also one that is cancelled; None when there is none. Raises AlreadyEnded."""
 
-    async def retry(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def retry(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         """Have a job that has failed tried again; one that has not ended is left as it is.
 
         Once it is committed, its Publisher's send() wakes a worker.
@@ -195,7 +198,7 @@ class Store(Protocol):
         Returns the job, and None when there is none. Raises AlreadyEnded for one that has ended otherwise.
         """
 
-    async def redeliver(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def redeliver(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         """Have the webhook of a job that has ended sent now, whatever has become of it.
 
         Returns the job, unchanged when it has no webhook, and None when there is none. Raises NotEnded.

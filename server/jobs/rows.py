@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Insert, Row, Select, bindparam, case, func, insert, select
 from sqlalchemy.sql import ColumnElement
 
+from nowait.jobs import protocol
 from nowait.jobs.protocol import NOW, UNCONFIRMED, later, later_by, microseconds
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import Delivery, State, deliveries, jobs
@@ -108,9 +109,9 @@ def new(job: NewJob, row: Row[Any]) -> Job:
     )
 
 
-def of_id(job_id: str, owner: str) -> Select[Any]:
+def of_id(job_id: str, owner: str | None) -> Select[Any]:
     """The job of an id, with its result."""
-    return _select(COLUMNS).where(jobs.c.id == job_id, jobs.c.owner == owner)
+    return _select(COLUMNS).where(jobs.c.id == job_id, *protocol.of_owner(owner))
 
 
 def of_key(owner: str, key: str) -> Select[Any]:
@@ -119,12 +120,16 @@ def of_key(owner: str, key: str) -> Select[Any]:
 
 
 def listed(
-    owner: str, limit: int, before: str | None, state: State | None, name: str | None, schedule: str | None
+    owner: str | None, limit: int, before: str | None, state: State | None, name: str | None, schedule: str | None
 ) -> Select[Any]:
     """Up to `limit` jobs without their results and histories, the newest first."""
-    # In the order of an index, of which the first rows are enough; the database might sort all of the owner's instead.
-    index = "schedule" if schedule is not None else "PRIMARY" if state is None else "state"
-    found = _select(_LISTED).with_hint(jobs, f"FORCE INDEX ({index})").where(jobs.c.owner == owner)
+    found = _select(_LISTED).where(*protocol.of_owner(owner))
+    if schedule is not None and owner is not None:
+        found = found.with_hint(jobs, "FORCE INDEX (schedule)")
+    elif not owner:
+        # In the order of an index, of which the first rows are enough: the database might sort all jobs instead. Of an
+        # owner that has few among many, it knows better.
+        found = found.with_hint(jobs, f"FORCE INDEX ({'PRIMARY' if state is None else 'state'})")
     if before is not None:
         found = found.where(jobs.c.id < before)
     if state is not None:

@@ -78,7 +78,7 @@ class Watcher:
         self._watches: dict[str, set[Watch]] = {}  # by the ids of their jobs
         self._count = 0
         self._looking: asyncio.Task[None] | None = None
-        self._readings: dict[tuple[str, str], asyncio.Task[Job | None]] = {}  # by id and owner
+        self._readings: dict[tuple[str, str | None], asyncio.Task[Job | None]] = {}  # by id and owner
         self.closed = False
 
     def __len__(self) -> int:
@@ -114,7 +114,7 @@ class Watcher:
         for watch in self._watches.get(job_id, ()):
             watch.notify(inf)
 
-    async def read(self, job_id: str, owner: str) -> Job | None:
+    async def read(self, job_id: str, owner: str | None) -> Job | None:
         """As `Store.get`, once for all who read the same job at the same time. Raises StoreUnavailable.
 
         Who comes while it is read may get it as it was just before; a later change is news again.
@@ -137,7 +137,7 @@ class Watcher:
             for watch in watches:
                 watch.end()
 
-    async def _read(self, job_id: str, owner: str) -> Job | None:
+    async def _read(self, job_id: str, owner: str | None) -> Job | None:
         try:
             return await self._store.get(job_id, owner, _TIMEOUT)
         finally:

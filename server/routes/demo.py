@@ -7,6 +7,7 @@ from typing import Any
 from nowait.errors import DeadlineExceeded
 from nowait.messages.encoded import Encoded
 from server.comparison import Comparison
+from server.http.access import OPEN
 from server.http.context import Context
 from server.http.handler import BaseHandler
 from server.routes.users import FLAG, parse_delay, parse_flag, write_rows
@@ -14,6 +15,8 @@ from server.routes.users import FLAG, parse_delay, parse_flag, write_rows
 
 class ComparisonHandler(BaseHandler):
     """GET /blocking/mysql_query/{flag}, and the same for the other variants."""
+
+    access = OPEN
 
     def initialize(self, context: Context, query: Callable[[int, float], Awaitable[Encoded]] | None = None) -> None:
         super().initialize(context)

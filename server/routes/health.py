@@ -3,6 +3,7 @@
 from typing import Any
 
 from nowait import errors
+from server.http.access import OPEN
 from server.http.context import Context
 from server.http.handler import BaseHandler
 
@@ -12,6 +13,8 @@ _WHY_NOT = {"stopped": errors.Stopped, "blocked": errors.Blocked}
 class NowHandler(BaseHandler):
     """Has nothing to wait for: its latency is the server's own."""
 
+    access = OPEN
+
     def get(self) -> None:
         self.set_header("Content-Type", "text/plain; charset=utf-8")
         self.finish(b"i want you, right now!")
@@ -20,12 +23,16 @@ class NowHandler(BaseHandler):
 class AliveHandler(BaseHandler):
     """200 as long as the loop turns."""
 
+    access = OPEN
+
     def get(self) -> None:
         self.finish({"status": "alive"})
 
 
 class ReadyHandler(BaseHandler):
     """200 while tasks can be sent; 503 while the broker is away or the server stops."""
+
+    access = OPEN
 
     def get(self) -> None:
         state = "stopped" if self.context.in_flight.stopping else self.context.tasks.state

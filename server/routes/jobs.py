@@ -6,6 +6,7 @@ from tornado.web import HTTPError
 
 from nowait.jobs.ids import new_id
 from nowait.jobs.table import State
+from server.http.access import Access
 from server.http.body import read_json
 from server.http.context import Context
 from server.http.events import EventsHandler
@@ -21,24 +22,30 @@ _ID = "([0-9a-f-]{36})"
 
 
 class JobsHandler(JobHandler):
-    """POST /jobs, and GET /jobs?state=&name=&schedule=&limit=&cursor="""
+    """POST /jobs, and GET /jobs?state=&name=&schedule=&limit=&cursor=; administrators also have `owner`"""
+
+    access = Access("jobs")
 
     async def post(self) -> None:
         try:
             key = parse_key(self.request.headers.get_list("Idempotency-Key"))
             request = JobRequest.of_body(read_json(self.request), self.context.check_webhook)
+            self.require(request.name)
             new = request.job(await self.kind(request.name), new_id(), self.owner, key)
         except (BadRequest, BadParameter) as error:
             raise HTTPError(400, str(error)) from error
         await self.finish_added(new)
 
     async def get(self) -> None:
-        page = Page.of_request(self, ("state", "name", "schedule"), _ID)
+        owner = self.client.sees
+        filters = ("state", "name", "schedule") + (("owner",) if owner is None else ())
+        page = Page.of_request(self, filters, _ID)
+        self.require(page.filters.get("name"))
         state = _state(page.filters.get("state"))
         # One more shows whether there are any behind them.
         found = await self.ask(
             lambda timeout: self.context.jobs.list(
-                self.owner,
+                page.filters.get("owner", owner),
                 timeout,
                 limit=page.limit + 1,
                 before=page.behind,
@@ -54,6 +61,8 @@ class JobsHandler(JobHandler):
 class OneJobHandler(JobHandler):
     """GET and DELETE /jobs/{id}"""
 
+    access = Access("jobs")
+
     async def get(self, job_id: str) -> None:
         job = await self.find(job_id)
         # A client that has this version waits for the next; any other for the end.
@@ -68,7 +77,8 @@ class OneJobHandler(JobHandler):
         await self.finish_job(job)
 
     async def delete(self, job_id: str) -> None:
-        job = await self.ask(lambda timeout: self.context.jobs.cancel(job_id, self.owner, timeout))
+        await self.check_named(job_id)
+        job = await self.ask(lambda timeout: self.context.jobs.cancel(job_id, self.client.sees, timeout))
         if job is None:
             raise no_such_job()
         self.context.watcher.poke(job_id)
@@ -85,8 +95,11 @@ class OneJobHandler(JobHandler):
 class RetryHandler(JobHandler):
     """POST /jobs/{id}/retry"""
 
+    access = Access("jobs")
+
     async def post(self, job_id: str) -> None:
-        job = await self.ask(lambda timeout: self.context.jobs.retry(job_id, self.owner, timeout))
+        await self.check_named(job_id)
+        job = await self.ask(lambda timeout: self.context.jobs.retry(job_id, self.client.sees, timeout))
         if job is None:
             raise no_such_job()
         self.context.watcher.poke(job_id)
@@ -99,8 +112,11 @@ class RetryHandler(JobHandler):
 class WebhookHandler(JobHandler):
     """POST /jobs/{id}/webhook"""
 
+    access = Access("jobs")
+
     async def post(self, job_id: str) -> None:
-        job = await self.ask(lambda timeout: self.context.jobs.redeliver(job_id, self.owner, timeout))
+        await self.check_named(job_id)
+        job = await self.ask(lambda timeout: self.context.jobs.redeliver(job_id, self.client.sees, timeout))
         if job is None:
             raise no_such_job()
         if job.webhook is None:
@@ -110,6 +126,8 @@ class WebhookHandler(JobHandler):
 
 class JobEventsHandler(EventsHandler):
     """GET /jobs/{id}/events"""
+
+    access = Access("jobs")
 
     async def get(self, job_id: str) -> None:
         await self.stream_events(job_id)

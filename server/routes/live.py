@@ -8,6 +8,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from server.http.access import OPEN
 from server.http.context import Context
 from server.http.event_stream import COMMENT_INTERVAL, event
 from server.http.jobs import JobHandler
@@ -38,6 +39,8 @@ class LiveHandler(TopicHandler, JobHandler):
     their `gap` and `reset`. Of a topic that is not there nothing comes. The stream's ids are those of topics: it goes
     on behind `Last-Event-ID`, or behind `since` where a page opens it anew.
     """
+
+    access = OPEN
 
     def initialize(self, context: Context, pulse: Pulse | None = None) -> None:
         super().initialize(context)
@@ -76,7 +79,7 @@ class LiveHandler(TopicHandler, JobHandler):
         version = -1
         while not self.context.watcher.closed:
             try:
-                job = await self.context.watcher.read(job_id, self.owner)
+                job = await self.context.watcher.read(job_id, self.client.sees)
             except StoreUnavailable:
                 await asyncio.sleep(_PAUSE)
                 continue

@@ -6,6 +6,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from server.http.access import OPEN
 from server.http.context import Context
 from server.http.handler import BaseHandler
 from server.live import assets
@@ -27,6 +28,8 @@ _HEADERS = {
 
 class AssetHandler(BaseHandler):
     """GET /page/{name}"""
+
+    access = OPEN
 
     def initialize(self, context: Context, files: Mapping[str, Asset] | None = None) -> None:
         super().initialize(context)

@@ -9,6 +9,7 @@ from tornado.web import HTTPError
 from nowait.errors import TaskFailed
 from server.answers.key import AnswerKey
 from server.http import accept
+from server.http.access import Access
 from server.http.answers import AnswerHandler
 from server.http.body import read_json
 from server.http.context import Context
@@ -32,9 +33,12 @@ _STREAMED = {"application/x-ndjson": "ndjson", "text/csv": "csv"}
 class QueriesHandler(TaskHandler):
     """GET /queries"""
 
+    access = Access("queries")
+
     async def get(self) -> None:
         queries = await self.wait_for(self.context.catalogue.all(self.deadline.remaining()))
-        write_json(self, {"queries": [query.document() for query in queries]})
+        may = self.client.scopes.allow
+        write_json(self, {"queries": [query.document() for query in queries if may("queries", "", query.name)]})
 
 
 class QueryHandler(StreamHandler, AnswerHandler):
@@ -42,6 +46,8 @@ class QueryHandler(StreamHandler, AnswerHandler):
 
     A client that would rather have lines of JSON, or CSV, gets a stream.
     """
+
+    access = Access("queries", named=True)
 
     _query: Query | None = None
 
@@ -84,7 +90,7 @@ class QueryHandler(StreamHandler, AnswerHandler):
         except BadParameter as error:
             raise HTTPError(400, str(error)) from error
         wanted = accept.preferred(",".join(self.request.headers.get_list("Accept")), (_JSON, *_STREAMED))
-        self.set_sticky_header("Vary", "Accept")
+        self.vary_by("Accept")
         try:
             if wanted in _STREAMED:
                 arguments = [query.name, parameters, _STREAMED[wanted]]

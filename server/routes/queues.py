@@ -10,11 +10,13 @@ from tornado.websocket import WebSocketClosedError, WebSocketHandler
 from nowait.bridge import Consumer
 from nowait.errors import BridgeError, Overloaded
 from server.http import prefer
+from server.http.access import Access
 from server.http.body import read_json_line
 from server.http.context import Context
 from server.http.handler import BaseHandler, write_json
 from server.http.problem import TOO_MANY_CONSUMERS, ProblemError
 from server.http.sockets import BAD_COMMAND, GOING_AWAY, LEASE_OVER, TRY_AGAIN, SocketHandler
+from server.keys.quota import SUBSCRIBERS
 from server.queues.queues import Queues, TooManyConsumers
 from server.queues.session import BadCommand, Session
 
@@ -30,6 +32,8 @@ class MessagesHandler(BaseHandler):
 
     A client's `wait` is how long a queue that is full is tried again.
     """
+
+    access = Access("queues", named=True)
 
     def initialize(self, context: Context) -> None:
         super().initialize(context)
@@ -52,6 +56,8 @@ class MessagesHandler(BaseHandler):
 class ConsumerHandler(SocketHandler):
     """GET /queues/{name}/consumer?prefetch=1&lease=60, a WebSocket"""
 
+    access = Access("queues", named=True)
+
     def initialize(self, context: Context) -> None:
         super().initialize(context)
         # A client may leave before its socket is open.
@@ -66,6 +72,7 @@ class ConsumerHandler(SocketHandler):
         self.check_upgrade()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self.counted_as(SUBSCRIBERS))
             consuming = self.context.queues.consume(name, prefetch, self._stop)
             try:
                 self._consumer: Consumer = await self.wait_for(stack.enter_async_context(consuming))

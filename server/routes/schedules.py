@@ -6,6 +6,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from nowait.jobs.ids import new_id
+from server.http.access import Access
 from server.http.body import read_json
 from server.http.context import Context
 from server.http.handler import write_json
@@ -22,7 +23,10 @@ from server.schedules.request import NAME, ScheduleRequest, check_name
 class SchedulesHandler(ScheduleHandler):
     """GET /schedules?limit=&cursor="""
 
+    access = Access("schedules")
+
     async def get(self) -> None:
+        self.require(None)
         page = Page.of_request(self, (), NAME)
         # One more shows whether there are any behind them.
         found = await self.ask(
@@ -35,6 +39,8 @@ class SchedulesHandler(ScheduleHandler):
 class OneScheduleHandler(ScheduleHandler):
     """GET, PUT and DELETE /schedules/{name}; with PUT, `?dry_run=1` answers only what it would make."""
 
+    access = Access("schedules", named=True)
+
     async def get(self, name: str) -> None:
         self.finish_schedule(await self.ask(lambda timeout: self.context.schedules.get(self.owner, name, timeout)))
 
@@ -42,6 +48,8 @@ class OneScheduleHandler(ScheduleHandler):
         expected, dry_run = condition(self.request.headers), self._dry_run()
         try:
             request = ScheduleRequest.of_body(read_json(self.request), self.context.check_webhook)
+            # It makes jobs.
+            self.require(request.job.name, "jobs")
             definition = request.definition(await self.kind(request.job.name))
         except (BadRequest, BadParameter) as error:
             raise HTTPError(400, "%s", error) from error
@@ -76,6 +84,8 @@ class OneScheduleHandler(ScheduleHandler):
 class OtherNameHandler(ScheduleHandler):
     """The same, for what is no name of a schedule: the database may take it for one that differs in blanks."""
 
+    access = Access("schedules", named=True)
+
     async def get(self, _: str) -> None:
         raise no_such_schedule()
 
@@ -93,6 +103,8 @@ class OtherNameHandler(ScheduleHandler):
 class SwitchHandler(ScheduleHandler):
     """POST /schedules/{name}/pause and /resume"""
 
+    access = Access("schedules", named=True)
+
     def initialize(self, context: Context, enabled: bool = True) -> None:
         super().initialize(context)
         self._enabled = enabled
@@ -108,6 +120,8 @@ class SwitchHandler(ScheduleHandler):
 class RunHandler(JobHandler):
     """POST /schedules/{name}/run: a job of it, out of turn"""
 
+    access = Access("schedules", named=True)
+
     async def post(self, name: str) -> None:
         try:
             key = parse_key(self.request.headers.get_list("Idempotency-Key"))
@@ -120,6 +134,7 @@ class RunHandler(JobHandler):
         if schedule is None:
             raise no_such_schedule()
         definition = schedule.definition
+        self.require(definition.job, "jobs")
         await self.finish_added(
             NewJob(
                 id=new_id(),

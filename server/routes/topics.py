@@ -4,6 +4,7 @@ from typing import Any
 
 from tornado.web import HTTPError
 
+from server.http.access import Access
 from server.http.body import read_json_line
 from server.http.context import Context
 from server.http.handler import write_json
@@ -15,6 +16,8 @@ _MAX_MESSAGE = 64 * 1024  # bytes
 
 class PublishHandler(TopicHandler):
     """POST /topics/{name}"""
+
+    access = Access("topics", named=True)
 
     async def post(self, name: str) -> None:
         self.check_topic(name)
@@ -28,6 +31,8 @@ class PublishHandler(TopicHandler):
 class TopicEventsHandler(TopicHandler):
     """GET /topics/{name}/events"""
 
+    access = Access("topics", named=True)
+
     async def get(self, name: str) -> None:
         self.check_topic(name)
         await self.stream_topics(frozenset([name]))
@@ -36,11 +41,14 @@ class TopicEventsHandler(TopicHandler):
 class EventsOfTopicsHandler(TopicHandler):
     """GET /events?topics=a,b"""
 
+    access = Access("topics")
+
     async def get(self) -> None:
         names = frozenset(filter(None, ",".join(self.get_query_arguments("topics")).split(",")))
         if not names:
             raise HTTPError(400, "topics: names with commas between are expected.")
         for name in names:
+            self.require(name)
             self.check_topic(name)
         await self.stream_topics(names)
 

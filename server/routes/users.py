@@ -6,6 +6,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from nowait.messages.encoded import Encoded
+from server.http.access import Access
 from server.http.context import Context
 from server.http.handler import BaseHandler
 from server.http.tasks import TaskHandler
@@ -20,7 +21,10 @@ _DELAY = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 class UsersHandler(TaskHandler):
     """GET /mysql_query/{flag}"""
 
+    access = Access("queries")
+
     async def get(self, flag: str) -> None:
+        self.require("mysql_query")
         number = parse_flag(flag)
         delay = parse_delay(self.get_query_arguments("delay", strip=False), self.context.demo)
         rows = await self.run_task("task.query_users", [number, delay], queue=QUEUE, idempotent=True)

@@ -1,10 +1,13 @@
 """`python -m server.schedules FILE`: the schedules of a file, on a server."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from server.schedules.file import Api, Refused, read
+
+_KEY = "NOWAIT_KEY"  # in the environment, as all users of a host see its command lines
 
 
 def main() -> int:
@@ -18,7 +21,7 @@ def main() -> int:
         description="Shows how the schedules of a TOML file differ from those of a server, and asks whether to change"
         " the server's. Nothing is changed unless the server takes all of them.",
         epilog="Exit status: 0 when nothing differs, or not any more; 1 when something does; 2 when the file, or one of"
-        " its schedules, is refused.",
+        f" its schedules, is refused. A key that the server needs is in {_KEY}.",
     )
     parser.add_argument("file", type=Path, nargs="?", default=Path("schedules.toml"), help="schedules.toml otherwise")
     parser.add_argument("--server", default="http://127.0.0.1:8000", metavar="URL", help="%(default)s otherwise")
@@ -26,7 +29,7 @@ def main() -> int:
     parser.add_argument("--prune", action="store_true", help="delete those of the server that are not in the file")
     options = parser.parse_args()
     try:
-        api = Api(options.server)
+        api = Api(options.server, os.environ.get(_KEY))
         changes = api.changes(read(options.file), options.prune)
         for change in changes:
             print(change.diff(), end="")

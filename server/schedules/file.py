@@ -59,14 +59,16 @@ class Api:
 
     Args:
         url: of the server.
+        key: that it needs; None for none.
 
     Raises Refused for what is no URL.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str | None = None) -> None:
         if not _URL.fullmatch(url):
             raise Refused(f"{url}: the URL of a server is expected, such as http://localhost:8000")
         self._url = url.rstrip("/")
+        self._key = key
 
     def changes(self, wanted: Mapping[str, Mapping[str, Any]], prune: bool) -> list[Change]:
         """What makes the server's schedules those of a file. Raises Refused.
@@ -134,6 +136,9 @@ class Api:
         given = {**(headers or {}), **({} if body is None else {"Content-Type": "application/json"})}
         try:
             request = urllib.request.Request(self._url + path, data, given, method=method)
+            if self._key is not None:
+                # Not to where an answer may lead.
+                request.add_unredirected_header("Authorization", f"Bearer {self._key}")
             with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
                 return json.loads(answer.read() or "null"), answer.headers
         except urllib.error.HTTPError as error:

@@ -43,7 +43,8 @@ def test_every_setting_is_there_with_its_default_and_its_program() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_setting_that_a_page_names_is_one(page: str) -> None:
     fields = [*dataclasses.fields(ServerSettings), *dataclasses.fields(TasksSettings)]
-    known = {PREFIX + field.name.upper() for field in fields} | {"NOWAIT_WORKER"}  # the unit's, and the image's
+    known = {PREFIX + field.name.upper() for field in fields}
+    known |= {"NOWAIT_WORKER", "NOWAIT_KEY"}  # of the unit and the image, and of a client
     # Names of earlier versions.
     known |= {"NOWAIT_DEFINITIONS", "NOWAIT_DRAIN", "NOWAIT_ALIVE", "NOWAIT_SQL"} if page == "CHANGELOG.md" else set()
     assert set(re.findall(r"NOWAIT_[A-Z_]+", PAGES[page])) <= known

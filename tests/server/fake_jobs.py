@@ -70,14 +70,14 @@ class FakeStore(Store):
         )  # fmt: skip
         return row, False
 
-    async def get(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def get(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         await self._enter("get")
         job = self._rows.get(job_id)
-        return job if job is not None and job.owner == owner else None
+        return job if job is not None and owner in (None, job.owner) else None
 
     async def list(
         self,
-        owner: str,
+        owner: str | None,
         timeout: float,
         *,
         limit: int,
@@ -90,15 +90,15 @@ class FakeStore(Store):
         found = [
             replace(job, result=None, history=None)
             for job in sorted(self._rows.values(), key=lambda job: job.id, reverse=True)
-            if job.owner == owner and (before is None or job.id < before)
+            if owner in (None, job.owner) and (before is None or job.id < before)
             and state in (None, job.state) and name in (None, job.name) and schedule in (None, job.schedule)
         ]  # fmt: skip
         return found[:limit]
 
-    async def cancel(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def cancel(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         await self._enter("cancel")
         job = self._rows.get(job_id)
-        if job is None or job.owner != owner:
+        if job is None or owner not in (None, job.owner):
             return None
         if job.state is State.CANCELLED:
             return job
@@ -106,11 +106,11 @@ class FakeStore(Store):
             raise AlreadyEnded(job)
         return self.change(job_id, state=State.CANCELLED, finished=self.moment())
 
-    async def retry(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def retry(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         await self._enter("retry")
         job = self._rows.get(job_id)
-        if job is None or job.owner != owner or not job.state.final:
-            return job if job is not None and job.owner == owner else None
+        if job is None or owner not in (None, job.owner) or not job.state.final:
+            return job if job is not None and owner in (None, job.owner) else None
         if job.state is not State.FAILED:
             raise AlreadyEnded(job)
         return self.change(
@@ -118,11 +118,11 @@ class FakeStore(Store):
             eta=None, expires=None, finished=None, webhook=job.webhook and Webhook(job.webhook.url),
         )  # fmt: skip
 
-    async def redeliver(self, job_id: str, owner: str, timeout: float) -> Job | None:
+    async def redeliver(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         await self._enter("redeliver")
         job = self._rows.get(job_id)
-        if job is None or job.owner != owner or job.webhook is None:
-            return job if job is not None and job.owner == owner else None
+        if job is None or owner not in (None, job.owner) or job.webhook is None:
+            return job if job is not None and owner in (None, job.owner) else None
         if not job.state.final:
             raise NotEnded(job)
         return self.change(job_id, webhook=replace(job.webhook, state=Delivery.PENDING, next=self.moment()))

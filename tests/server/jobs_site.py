@@ -48,6 +48,16 @@ JOBS = [
         "once": False,
     },
 ]
+QUERIES = [
+    {
+        "name": name,
+        "description": "Some rows.",
+        "parameters": {"type": "object", "properties": {}},
+        "queue": "queries.fast",
+        "repeatable": True,
+    }
+    for name in ("name", "other")
+]
 COUNT = {"name": "slow_count", "parameters": {"steps": 3}}
 WEBHOOKS: dict[str, Any] = {"webhook_secrets": (new_secret(),)}
 """Settings of a server that delivers webhooks."""
@@ -110,7 +120,8 @@ class Site:
         self, store: Store, publisher: Publisher, schedule_store: ScheduleStore | None = None, **settings: Any
     ) -> None:
         self.settings = Settings(**settings)
-        self.bridge = FakeBridge({"task.list_jobs": lambda: JOBS}, queues=["queries.catalogue"])
+        tasks = {"task.list_jobs": lambda: JOBS, "task.list_queries": lambda: QUERIES}
+        self.bridge = FakeBridge(tasks, queues=["queries.catalogue"])
         self.app: WebApplication = make_app(
             self.bridge, self.settings, store, publisher, schedule_store
         )

@@ -118,7 +118,8 @@ async def test_what_is_no_command_ends_its_consumer_and_the_message_goes_to_anot
 
 @pytest.mark.gen_test
 async def test_a_page_of_another_origin_and_what_is_no_websocket_take_nothing_out_of_the_queue(vhost: str) -> None:
-    async with unharmed(vhost) as site:
+    listed = "https://app.example"
+    async with unharmed(vhost, cors_origins={listed}) as site:
         await put(site, "untouched")
         url = f"ws://127.0.0.1:{site.port}{CONSUMER}"
         for name, value in (
@@ -132,7 +133,7 @@ async def test_a_page_of_another_origin_and_what_is_no_websocket_take_nothing_ou
             with pytest.raises(HTTPClientError) as refused:
                 await websocket_connect(HTTPRequest(url, headers={name: value}))
             assert refused.value.code == 403, (name, value)
-        own = HTTPRequest(url, headers={"Origin": f"http://127.0.0.1:{site.port}"})
-        socket = await websocket_connect(own)
-        assert (await message(socket))["redelivered"] is False
-        socket.close()
+        for origin, redelivered in ((f"http://127.0.0.1:{site.port}", False), (listed, True)):
+            socket = await websocket_connect(HTTPRequest(url, headers={"Origin": origin}))
+            assert (await message(socket))["redelivered"] is redelivered
+            socket.close()

@@ -111,6 +111,24 @@ async def test_a_job_is_its_owners_alone(database_url: str) -> None:
         assert await store(opened).get(str(uuid4()), "me", T) is None
 
 
+async def test_to_everybody_there_are_the_jobs_of_all_owners(database_url: str, rows: Rows) -> None:
+    ids = [f"0000000{n}-0000-7000-8000-000000000000" for n in range(3)]
+    for job_id, owner, state in zip(ids, ("", "me", "you"), ("queued", "failed", "succeeded")):
+        rows.add(id=job_id, owner=owner, state=state, schedule="s", webhook="https://a")
+    async with connections(database_url) as opened:
+        everything = store(opened)
+        for filters in ({}, {"schedule": "s"}):
+            listed = await everything.list(None, T, limit=10, before=None, state=None, name=None, **filters)
+            assert [job.id for job in listed] == ids[::-1]
+        (failed,) = await everything.list(None, T, limit=10, before=None, state=State.FAILED, name=None)
+        assert failed.owner == "me"
+        for job_id, call in zip(ids, (everything.cancel, everything.retry, everything.redeliver)):
+            job = await everything.get(job_id, None, T)
+            changed = await call(job_id, None, T)
+            assert job is not None and changed is not None
+            assert job_id == ids[2] or changed.state != job.state
+
+
 async def test_a_list_has_the_newest_first_and_no_results(database_url: str, rows: Rows) -> None:
     ids = [f"0000000{n}-0000-7000-8000-000000000000" for n in range(5)]
     for n, job_id in enumerate(ids):

@@ -118,6 +118,7 @@ async def test_links_to_the_page_work_and_so_does_what_it_does_itself() -> None:
 
 
 @pytest.mark.gen_test
-async def test_a_server_without_the_demo_leaves_that_to_others() -> None:
+async def test_without_the_demo_they_may_send_what_only_reads() -> None:
     async with serving(FakeStore(), FakePublisher()) as site:
-        assert (await site.post(COUNT, Sec_Fetch_Site="cross-site")).code == 202
+        assert (await site.post(COUNT, Sec_Fetch_Site="cross-site")).code == 403
+        assert (await site.fetch("/jobs", headers={"Sec-Fetch-Site": "cross-site"})).code == 200

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 from tests.server.fake_jobs import FakePublisher, FakeStore
 from tests.server.fake_schedules import FakeScheduleStore
 from tests.server.jobs_site import Site, serving
+from tests.server.key_files import Keys
 
 pytestmark = pytest.mark.gen_test
 
@@ -35,9 +36,9 @@ Run = Callable[..., Any]
 
 
 @asynccontextmanager
-async def site(folder: Path) -> AsyncIterator[tuple[Site, Run]]:
+async def site(folder: Path, **settings: Any) -> AsyncIterator[tuple[Site, Run]]:
     """A server, and what runs the command; that returns the exit status and what is printed."""
-    async with serving(FakeStore(), FakePublisher(), FakeScheduleStore()) as served:
+    async with serving(FakeStore(), FakePublisher(), FakeScheduleStore(), **settings) as served:
 
         async def run(text: str, *arguments: str) -> tuple[int | None, str]:
             file = folder / "schedules.toml"
@@ -67,6 +68,17 @@ async def test_without_a_terminal_and_yes_it_only_shows_what_differs(tmp_path: P
         assert status == 1
         assert '+++ file: night' in printed and '+  "cron": "30 2 * * *",' in printed
         assert await names(served) == []
+
+
+async def test_a_key_is_taken_from_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    key = keys.add(scopes="schedules jobs.write")["Authorization"].removeprefix("Bearer ")
+    async with site(tmp_path, keys=keys.path) as (_, run):
+        status, printed = await run(FILE, "--yes")
+        assert (status, "401, A key is expected" in printed) == (2, True)
+        monkeypatch.setenv("NOWAIT_KEY", key)
+        status, printed = await run(FILE, "--yes")
+        assert (status, "night: made" in printed) == (0, True)
 
 
 async def test_what_differs_is_changed_and_then_nothing_does(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@ import dataclasses
 import os
 import subprocess
 import sys
+from ipaddress import ip_network
 from math import inf
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +21,10 @@ def test_nothing_set_means_the_defaults() -> None:
     assert Settings.from_environment({"NOWAIT_PORT": "", "PATH": "/bin"}) == Settings()
 
 
-def test_every_setting_is_read() -> None:
+def test_every_setting_is_read(tmp_path: Path) -> None:
+    files = keys, cert, key = [str(tmp_path / name) for name in ("keys.json", "cert.pem", "key.pem")]
+    for name in files:
+        Path(name).touch()
     given = {
         "NOWAIT_BROKER_URL": "amqp://a:b@one:5672/v;amqps://two//",
         "NOWAIT_DATABASE_URL": "mysql://u:p@db:3307/name",
@@ -27,6 +32,12 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_ADDRESS": "::",
         "NOWAIT_PORT": "81",
         "NOWAIT_PROCESSES": "4",
+        "NOWAIT_KEYS": keys,
+        "NOWAIT_REQUIRE_KEYS": "1",
+        "NOWAIT_CORS_ORIGINS": "https://b.example, http://a.example:81",
+        "NOWAIT_TRUSTED_PROXIES": "10.1.0.0/16, ::1",
+        "NOWAIT_TLS_CERT": cert,
+        "NOWAIT_TLS_KEY": key,
         "NOWAIT_TIMEOUT": "2.5",
         "NOWAIT_MAX_IN_FLIGHT": "7",
         "NOWAIT_MAX_ANSWER_BYTES": "40000000",
@@ -48,16 +59,19 @@ def test_every_setting_is_read() -> None:
         "NOWAIT_SHUTDOWN_TIMEOUT": "0",
         "NOWAIT_SHUTDOWN_NOTICE": "1",
         "NOWAIT_TOPOLOGY": "provisioned",
-        "NOWAIT_DEMO": "1",
+        "NOWAIT_DEMO": "0",
         "NOWAIT_LOG_LEVEL": "error",
     }
     settings = Settings.from_environment(given)
     values = tuple(getattr(settings, field.name) for field in dataclasses.fields(settings))
     assert values == (
-        given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"], HostPort("::1", 9101),
-        "::", 81, 4, 2.5, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
-        3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, True, "error",
-    )
+        given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
+        HostPort("::1", 9101), "::", 81, 4,
+        Path(keys), True, {"http://a.example:81", "https://b.example"},
+        {ip_network("10.1.0.0/16"), ip_network("::1")}, Path(cert), Path(key),
+        2.5, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
+        3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, False, "error",
+    )  # fmt: skip
     assert len(given) == len(dataclasses.fields(Settings))
 
 
@@ -100,6 +114,16 @@ BAD = [
     ("WEBHOOK_ALLOW", "a:65536"),
     ("WEBHOOK_ALLOW", "10.0.0.1/8"),
     ("WEBHOOK_ALLOW", "a b"),
+    ("KEYS", "/nowhere/keys.json"),
+    ("CORS_ORIGINS", "*"),
+    ("CORS_ORIGINS", "app.example"),
+    ("CORS_ORIGINS", "https://app.example/"),
+    ("CORS_ORIGINS", "https://app.example:443"),
+    ("CORS_ORIGINS", "https://App.example"),
+    ("CORS_ORIGINS", "https://a.example,"),
+    ("TRUSTED_PROXIES", "balancer"),
+    ("TRUSTED_PROXIES", "10.0.0.1/8"),
+    ("TRUSTED_PROXIES", "10.0.0.1,"),
     ("SHUTDOWN_TIMEOUT", "-0.5"),
     ("DEMO", "yes"),
     ("LOG_LEVEL", "loud"),
@@ -114,6 +138,17 @@ def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: str) -> Non
     assert text.startswith(f"NOWAIT_{name}=")
     assert "is not allowed, expected" in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"REQUIRE_KEYS": "1"}, {"TLS_CERT": __file__}, {"TLS_KEY": __file__}, {"DEMO": "1", "KEYS": __file__},
+     {"PROCESSES": "2", "PORT": "0"}],
+)  # fmt: skip
+def test_settings_that_do_not_go_together_are_named(given: dict[str, str]) -> None:
+    with pytest.raises(SettingsError, match="^NOWAIT_.* is not allowed") as caught:
+        Settings.from_environment({PREFIX + name: value for name, value in given.items()})
+    assert all(name in str(caught.value) for name in given)
 
 
 @pytest.mark.parametrize("name", ["DEFINITIONS", "DRAIN", "ALIVE", "SQL"])

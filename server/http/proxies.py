@@ -1,0 +1,66 @@
+"""The balancers before a server, and the client behind them. No I/O.
+
+Tornado's `xheaders` takes the header `X-Forwarded-For` of everybody who connects, and `X-Real-Ip` before it;
+so a client could choose its address.
+"""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+_NONE = "none"
+_LONGEST = 4096  # characters of a header that are looked at, from its end
+_SITE = 64  # bits of an address of IPv6 that a client's provider gives: it chooses the others
+
+
+class Proxies(frozenset[IPv4Network | IPv6Network]):
+    """Addresses and networks, with commas between as text."""
+
+    def __str__(self) -> str:
+        return ",".join(sorted(map(str, self))) or _NONE
+
+    @classmethod
+    def parse(cls, text: str) -> "Proxies":
+        """Addresses and networks with commas between, or `none`. Raises ValueError."""
+        try:
+            return cls([] if text == _NONE else [ip_network(part.strip()) for part in text.split(",")])
+        except ValueError:
+            expected = "expected addresses and networks such as 10.0.0.5,10.1.0.0/16, or none"
+            raise ValueError(f"{text!r} is not allowed, {expected}") from None
+
+    def trust(self, address: str) -> bool:
+        """True for the address of a balancer."""
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        if isinstance(found, IPv6Address) and found.ipv4_mapped is not None:
+            found = found.ipv4_mapped
+        return any(found in network for network in self)
+
+    def client(self, peer: str, forwarded: Sequence[str]) -> str:
+        """The address of a client.
+
+        Args:
+            peer: of who has connected.
+            forwarded: the values of `X-Forwarded-For`: each balancer has added whom it has got the request from.
+        """
+        found = peer
+        for address in reversed(",".join(forwarded)[-_LONGEST:].split(",") if forwarded else []):
+            if not self.trust(found):
+                break
+            try:
+                found = str(ip_address(address.strip()))
+            except ValueError:
+                break  # nothing that a balancer has written
+        return found
+
+
+def site(address: str) -> str:
+    """Whose address it is: of IPv6, a client has many."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or ip_network((found, _SITE), strict=False))
+    return address

@@ -1,0 +1,57 @@
+"""All keys, and the one that a client has. No I/O."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from hmac import compare_digest
+
+from server.keys.key import VALID, Key
+from server.keys.token import Token
+
+
+class BadKey(Exception):
+    """Nothing that a client may use.
+
+    Attributes:
+        id: of the key; None where it is no key's text.
+        reason: for the log.
+    """
+
+    def __init__(self, key_id: str | None, reason: str) -> None:
+        super().__init__(f"key {key_id or '-'}: {reason}")
+        self.id = key_id
+        self.reason = reason
+
+
+# Of no key: what has an id that nobody has is compared as any other.
+_NONE = b"\0" * 32
+
+
+class Keyring:
+    """All keys."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = {key.id: key for key in keys}
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __repr__(self) -> str:
+        return f"<Keyring {len(self)} keys>"
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of all keys."""
+        return frozenset(key.name for key in self._keys.values())
+
+    def find(self, text: str, now: datetime) -> Key:
+        """The key of a text. Raises BadKey, after the same work for each text that may be one."""
+        token = Token.parse(text)
+        if token is None:
+            raise BadKey(None, "no key")
+        key = self._keys.get(token.id)
+        same = compare_digest(token.digest, _NONE if key is None else key.digest)
+        if key is None or not same:
+            raise BadKey(token.id, "unknown" if key is None else "wrong")
+        if (state := key.state(now)) != VALID:
+            raise BadKey(token.id, state)
+        return key

@@ -1,0 +1,31 @@
+"""How fast refusals are answered. No I/O: the clock is an argument."""
+
+from collections import OrderedDict
+
+_RATE, _BURST = 10.0, 10  # refusals a second; those at once, before that
+_LONGEST = 2.0  # seconds that one waits
+_REMEMBERED = 10_000
+
+
+class Pace:
+    """To each who is refused again and again, refusals come slowly: who guesses, or floods, waits, and nobody else.
+
+    What is remembered is bounded: who was refused longest ago is forgotten first.
+    """
+
+    def __init__(self, remembered: int = _REMEMBERED) -> None:
+        self._remembered = remembered
+        self._until: OrderedDict[str, float] = OrderedDict()  # by who it is, when all refusals are due
+
+    def __len__(self) -> int:
+        """Those who are remembered."""
+        return len(self._until)
+
+    def delay(self, who: str, now: float) -> float:
+        """Seconds until a refusal is due."""
+        due = max(self._until.pop(who, now), now)
+        # Beyond the longest wait nothing adds up: who stops is soon as any other.
+        self._until[who] = min(due + 1 / _RATE, now + _LONGEST + _BURST / _RATE)
+        if len(self._until) > self._remembered:
+            self._until.popitem(last=False)
+        return min(_LONGEST, max(0.0, due - now - (_BURST - 1) / _RATE))

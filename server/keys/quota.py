@@ -1,0 +1,102 @@
+"""How much of its limits a client has used, in this process. No I/O: the clock is an argument.
+
+The fields `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ratelimit-headers-11.
+"""
+
+import math
+from collections import Counter
+
+from server.keys.limits import Limits
+
+IN_FLIGHT, STREAMS, SUBSCRIBERS = "in-flight", "streams", "subscribers"
+RATE = "default"
+_LATER = 1.0  # seconds after which another try makes sense where only an end of something gives room
+
+
+class QuotaExceeded(Exception):
+    """There is no room.
+
+    Attributes:
+        policy: of what.
+        retry_after: seconds after which there may be some.
+    """
+
+    def __init__(self, policy: str, retry_after: float) -> None:
+        super().__init__(policy)
+        self.policy = policy
+        self.retry_after = retry_after
+
+
+class Quota:
+    """What one client uses.
+
+    Requests are counted as they leak out of a bucket, of which all that is kept is when it will be empty.
+
+    Args:
+        limits: of this process.
+
+    Attributes:
+        limits: may be changed.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._used: Counter[str] = Counter()
+        self._empty_at = -math.inf
+
+    def __repr__(self) -> str:
+        return f"<Quota {dict(self._used)} of {self.limits.document()}>"
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way."""
+        return not any(self._used.values())
+
+    def enter(self, now: float) -> None:
+        """A request has come; release(IN_FLIGHT) follows. Raises QuotaExceeded."""
+        # First what costs nothing to look at: what is refused takes nothing of the rate.
+        self._check(IN_FLIGHT)
+        rate = self.limits.rate
+        if rate is not None:
+            each = rate.seconds / rate.requests
+            empty_at = max(self._empty_at, now) + each
+            if (late := empty_at - now - rate.seconds) > 1e-9:
+                raise QuotaExceeded(RATE, late)
+            self._empty_at = empty_at
+        self._used[IN_FLIGHT] += 1
+
+    def take(self, policy: str) -> None:
+        """One of STREAMS or SUBSCRIBERS begins; release() follows. Raises QuotaExceeded."""
+        self._check(policy)
+        self._used[policy] += 1
+
+    def release(self, policy: str) -> None:
+        """It has ended."""
+        self._used[policy] -= 1
+
+    def fields(self, now: float) -> dict[str, str]:
+        """The header fields that tell a client of its limits; empty without any."""
+        policies, left = [], []
+        if (rate := self.limits.rate) is not None:
+            policies.append(f'"{RATE}";q={rate.requests};w={rate.seconds}')
+            left.append(f'"{RATE}";{self._rate_left(now)}')
+        if (most := self.limits.in_flight) is not None:
+            policies.append(f'"{IN_FLIGHT}";q={most};qu="concurrent-requests"')
+            left.append(f'"{IN_FLIGHT}";r={max(0, most - self._used[IN_FLIGHT])}')
+        return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(left)} if policies else {}
+
+    def _rate_left(self, now: float) -> str:
+        """The requests that may come now, and the seconds until it is one more."""
+        rate = self.limits.rate
+        assert rate is not None
+        each = rate.seconds / rate.requests
+        waiting = max(0.0, self._empty_at - now)
+        left = max(0, math.floor((rate.seconds - waiting) / each + 1e-9))
+        if left >= rate.requests:
+            return f"r={rate.requests}"
+        return f"r={left};t={max(1, math.ceil(waiting + (left + 1) * each - rate.seconds - 1e-9))}"
+
+    def _check(self, policy: str) -> None:
+        most = getattr(self.limits, policy.replace("-", "_"))
+        if most is not None and self._used[policy] >= most:
+            raise QuotaExceeded(policy, _LATER)
