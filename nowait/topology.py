@@ -92,7 +92,8 @@ class Topology:
     @staticmethod
     def bounded_arguments(length: int) -> dict[str, Any]:
         """The arguments of a queue in which so many messages may wait: it refuses what is more."""
-        return {"x-max-length": length, "x-overflow": "reject-publish"}
+        # Version 2 of classic queues, which RabbitMQ 4 has anyway, takes messages faster.
+        return {"x-max-length": length, "x-overflow": "reject-publish", "x-queue-version": 2}
 
     @property
     def dead_letter_arguments(self) -> dict[str, Any]:
