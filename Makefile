@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 # Environments of their own: of the peers, of the page for other projects, of the neighbours.
-APART := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requirements.in tests/docs/requirements.in tests/neighbours/requirements.in))
+APART := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requirements.in tests/docs/requirements.in tests/neighbours/requirements.in tests/openapi/requirements.in))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If make is killed, what it runs gets SIGTERM (see prctl(2), PR_SET_PDEATHSIG).
 EXEC := @exec setpriv --pdeathsig TERM

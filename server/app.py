@@ -25,7 +25,7 @@ from server.jobs.relay import Relay
 from server.jobs.watcher import Watcher
 from server.query import Query
 from server.queues.queues import Queues
-from server.routes import health, jobs, queries
+from server.routes import docs, health, jobs, queries
 from server.routes import queues as message_queues
 from server.routes import schedules, topics, users
 from server.schedules.database import DatabaseScheduleStore
@@ -145,9 +145,9 @@ def make_app(
         demo=settings.demo,
     )
     # Tornado tries them in this order: the busiest come first.
-    routes = users.routes(context) + queries.routes(context) + jobs.routes(context)
-    routes += schedules.routes(context) + topics.routes(context) + message_queues.routes(context)
-    routes += health.routes(context)
+    modules: list[Any] = [users, queries, jobs, schedules, topics, message_queues, health]
+    routes = [route for module in modules for route in module.routes(context)]
+    operations = [module.operations for module in modules]
     stops = [context.watcher.close, context.topics.close, context.queues.close]
     closes: list[Close] = [connections.close] if deliverer is None else [deliverer.close, connections.close]
     if settings.demo:
@@ -162,8 +162,10 @@ def make_app(
         instruments = Instruments(tasks, depths, settings.processes)
         pulse = Pulse(instruments.read, instruments.measure, settings.max_watchers)
         routes += demo.routes(context, compared) + live.routes(context, pulse) + page.routes(context)
+        operations += [demo.operations, live.operations, page.operations]
         stops.append(pulse.close)
         closes += [compared.close, depths.close]
+    routes += docs.routes(context, [*operations, docs.operations])
     return WebApplication(routes, context, relay, deliverer, stops, closes)
 
 

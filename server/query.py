@@ -18,6 +18,7 @@ class Query:
         queue: the queue that its calls go to.
         idempotent: True when its task may run twice.
         broken: True when it could not work in the workers' database, as far as they know.
+        row: JSON Schema of one of its rows, as far as the workers know it.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Query:
     queue: str
     idempotent: bool
     broken: bool
+    row: Mapping[str, Any]
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> "Query":
@@ -37,6 +39,7 @@ class Query:
             queue=document["queue"],
             idempotent=document["repeatable"] is True,
             broken=document.get("broken") is True,
+            row=dict(document.get("row") or {"type": "object"}),
         )
 
     def document(self) -> dict[str, Any]:
@@ -47,4 +50,5 @@ class Query:
             "parameters": dict(self.parameters.schema),
             "repeatable": self.idempotent,
             "broken": self.broken,
+            "row": dict(self.row),
         }

@@ -9,7 +9,8 @@ from nowait.messages.encoded import Encoded
 from server.comparison import Comparison
 from server.http.context import Context
 from server.http.handler import BaseHandler
-from server.routes.users import FLAG, parse_delay, parse_flag, write_rows
+from server.openapi.operation import Operation
+from server.routes.users import FLAG, parse_delay, parse_flag, users_operation, write_rows
 
 
 class ComparisonHandler(BaseHandler):
@@ -39,5 +40,18 @@ def routes(context: Context, comparison: Comparison) -> list[Any]:
             ("threads", comparison.threads),
             ("aiomysql", comparison.aiomysql),
             ("asyncmy", comparison.asyncmy),
+        )
+    ]
+
+
+def operations(_: Context) -> list[Operation]:
+    """What they answer."""
+    return [
+        users_operation(f"/{variant}", f"the same rows, queried {how}", True)
+        for variant, how in (
+            ("blocking", "in the handler, which blocks the loop"),
+            ("threads", "in a pool of threads"),
+            ("aiomysql", "through aiomysql"),
+            ("asyncmy", "through asyncmy"),
         )
     ]

@@ -5,6 +5,7 @@ from typing import Any
 from nowait import errors
 from server.http.context import Context
 from server.http.handler import BaseHandler
+from server.openapi.operation import Answer, Operation, json, members
 
 _WHY_NOT = {"stopped": errors.Stopped, "blocked": errors.Blocked}
 
@@ -41,4 +42,21 @@ def routes(context: Context) -> list[Any]:
         (r"/i_want_you_now", NowHandler, options),
         (r"/healthz", AliveHandler, options),
         (r"/readyz", ReadyHandler, options),
+    ]
+
+
+def operations(_: Context) -> list[Operation]:
+    """What they answer."""
+
+    def operation(name: str, path: str, summary: str, answer: Answer, *problems: int) -> Operation:
+        return Operation(name, "GET", path, "health", summary, [answer], problems=problems)
+
+    def state(word: str) -> Answer:
+        return json(word, members({"status": {"type": "string", "const": word}}))
+
+    now = Answer("i want you, right now!", {"text/plain": {"type": "string"}})
+    return [
+        operation("now", "/i_want_you_now", "what needs nothing, and so never waits", now),
+        operation("alive", "/healthz", "200 while the loop runs", state("alive")),
+        operation("ready", "/readyz", "200 while tasks can be sent", state("ready"), 503),
     ]

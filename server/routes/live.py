@@ -12,11 +12,13 @@ from server.http.context import Context
 from server.http.event_stream import EventStream, event
 from server.http.jobs import JobHandler
 from server.http.problem import TOO_MANY_WATCHERS, ProblemError
-from server.jobs import document
+from server.jobs import document, schemas
 from server.jobs.model import StoreUnavailable
 from server.jobs.watcher import TooManyWatches, Watch
 from server.live.merged import merged
 from server.live.pulse import Pulse, TooManyLooks
+from server.openapi.operation import Operation, Parameter, events
+from server.openapi.shared import STORE
 
 _ID = re.compile("[0-9a-f-]{36}")
 _RETRY = 2000  # milliseconds after which a page whose stream has ended comes again
@@ -80,3 +82,19 @@ async def _next(events: AsyncGenerator[bytes, None]) -> bytes | None:
 def routes(context: Context, pulse: Pulse) -> list[Any]:
     """The routes of this module."""
     return [(r"/live/events", LiveHandler, {"context": context, "pulse": pulse})]
+
+
+def operations(_: Context) -> list[Operation]:
+    """What they answer."""
+    return [
+        Operation(
+            id="live_events",
+            method="GET",
+            path="/live/events",
+            group="pages",
+            summary="figures of the process each second, and a job that is followed, as server-sent events",
+            parameters=[Parameter("job", schemas.ID, "the id of the job")],
+            answers=[events("until the client leaves", ("statistics", "job"), {"type": "object"})],
+            problems=(400, *STORE),
+        )
+    ]

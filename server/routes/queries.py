@@ -12,6 +12,8 @@ from server.http.context import Context
 from server.http.handler import write_json
 from server.http.streams import StreamHandler
 from server.http.tasks import TaskHandler
+from server.openapi.operation import JSON, Answer, Component, Operation, Parameter, Schema, json, members, path
+from server.openapi.shared import LIST, PREFER, TASK, TEXT
 from server.parameters import BadParameter
 from server.query import Query
 
@@ -20,7 +22,20 @@ CATALOGUE_QUEUE = "queries.catalogue"
 # Apart, too: a stream takes as long as its reader does.
 STREAMS_QUEUE = "queries.streams"
 
-_JSON = "application/json"
+_ANY_ROW: Schema = {"type": "object"}
+_QUERY = Component(
+    "Query",
+    members(
+        {
+            "name": TEXT,
+            "description": TEXT,
+            "parameters": {"type": "object", "description": "JSON Schema of an object with them"},
+            "repeatable": {"type": "boolean"},
+            "broken": {"type": "boolean"},
+            "row": {"type": "object", "description": "JSON Schema of a row, as far as it is known"},
+        }
+    ),
+)
 # By media type: what the workers call it.
 _STREAMED = {"application/x-ndjson": "ndjson", "text/csv": "csv"}
 
@@ -54,7 +69,8 @@ class QueryHandler(StreamHandler):
         await self._run(query, query.parameters.check, read_json(self.request))
 
     def allowed_methods(self) -> Iterable[str]:
-        if self._query is not None and not self._query.idempotent:
+        query = self._query or self.context.catalogue.known(self.request.path.rpartition("/")[2])
+        if query is not None and not query.idempotent:
             return ("POST",)
         return super().allowed_methods()
 
@@ -73,7 +89,7 @@ class QueryHandler(StreamHandler):
             parameters = parse(given)
         except BadParameter as error:
             raise HTTPError(400, str(error)) from error
-        wanted = accept.preferred(",".join(self.request.headers.get_list("Accept")), (_JSON, *_STREAMED))
+        wanted = accept.preferred(",".join(self.request.headers.get_list("Accept")), (JSON, *_STREAMED))
         self.set_sticky_header("Vary", "Accept")
         try:
             if wanted in _STREAMED:
@@ -100,3 +116,64 @@ def routes(context: Context) -> list[Any]:
         (r"/queries", QueriesHandler, {"context": context}),
         (r"/queries/([A-Za-z0-9_.]{1,100})", QueryHandler, {"context": context}),
     ]
+
+
+def operations(context: Context) -> list[Operation]:
+    """What they answer: one for each query that the workers have listed, and those that hold for any."""
+    listed = Operation(
+        id="queries",
+        method="GET",
+        path="/queries",
+        group="queries",
+        summary="the named queries",
+        parameters=[PREFER],
+        answers=[json("all of them", members({"queries": {"type": "array", "items": _QUERY}}))],
+        problems=LIST,
+    )
+    found = context.catalogue.listed()
+    # Of two paths, the one without parameters goes first.
+    others = {"type": "string", "pattern": "^[A-Za-z0-9_.]{1,100}$", "not": {"enum": [query.name for query in found]}}
+    name = path("name", others, "of a query that was added since")
+    anything = Parameter("parameters", {"type": "object", "additionalProperties": TEXT}, "those of the query")
+    any_query = [
+        _operation("GET", "{name}", "any", "the rows of a query", [name, anything], None, 405),
+        _operation("POST", "{name}", "any", "the rows of a query", [name], {"type": "object"}),
+    ]
+    return [listed, *(operation for query in found for operation in _of_query(query)), *any_query]
+
+
+def _of_query(query: Query) -> list[Operation]:
+    schema = query.parameters.schema
+    needed = schema.get("required", [])
+    parameters = [
+        Parameter(name, each, each.get("description", ""), required=name in needed)
+        for name, each in schema["properties"].items()
+    ]
+    get = _operation("GET", query.name, query.name, query.description, parameters, None, row=query.row)
+    post = _operation("POST", query.name, query.name, query.description, [], schema, row=query.row)
+    return [get, post] if query.idempotent else [post]
+
+
+def _operation(
+    method: str,
+    name: str,
+    what: str,
+    summary: str,
+    parameters: list[Parameter],
+    body: Schema | None,
+    *problems: int,
+    row: Schema = _ANY_ROW,
+) -> Operation:
+    answer = members({"query": TEXT, "rows": {"type": "array", "items": row}})
+    kinds = {JSON: answer, **{kind: TEXT for kind in _STREAMED}}
+    return Operation(
+        id=f"{method.lower()}_query_{what}",
+        method=method,
+        path=f"/queries/{name}",
+        group="queries",
+        summary=summary or name,
+        parameters=[*parameters, PREFER],
+        body=body,
+        answers=[Answer("its rows, by `Accept` as JSON, or streamed as lines of JSON or as CSV", kinds)],
+        problems=(400, 404, *TASK, *problems),
+    )
