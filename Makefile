@@ -24,8 +24,8 @@ run: $(VENV)/run ## Everything from nothing, in the foreground: broker, database
 test: $(VENV)/test $(VENV)/celery-5.3/made ## The tests but the long ones, against a private broker and database; ARGS='-k bridge' picks
 	$(EXEC) $(BIN)/python -m pytest $(PARALLEL) $(if $(filter tests/%,$(ARGS)),,--part short) $(ARGS)
 
-faults: $(VENV)/test ## The long fault tests with their table of figures; SCALE=10 for ten times the length
-	$(EXEC) $(BIN)/python -m pytest tests/faults -v --scale $(or $(SCALE),1) $(ARGS)
+faults: $(VENV)/test ## The long fault tests with their table of figures, and the fuzz; SCALE=10 for ten times the length
+	$(EXEC) $(BIN)/python -m pytest tests/faults tests/openapi -v --scale $(or $(SCALE),1) $(ARGS)
 
 bench: $(VENV)/test ## The comparison, with a report in bench/; QUICK=1, ONLY=bridge,threads picks
 	$(EXEC) $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

@@ -18,7 +18,7 @@ Operations = Callable[[Context], list[Operation]]
 
 _SERVER = Path(__file__).resolve().parents[1]
 # Of the live page's files, what this one needs as well.
-_SHARED = ("dom.js", "curl.js", "style.css", "icon.svg")
+_SHARED = ("dom.js", "curl.js", "format.js", "style.css", "icon.svg")
 _LIST_TIMEOUT = 2.0  # seconds that the workers' first lists are waited for
 
 

@@ -96,7 +96,8 @@ async def test_the_table_of_routes_has_the_same() -> None:
 
 @pytest.mark.gen_test
 async def test_every_status_is_one_that_the_page_of_status_codes_has() -> None:
-    named = {status for cells in rows("docs/settings.md", "Status codes") for status in re.findall(r"[45]\d\d", cells[0])}
+    table = rows("docs/settings.md", "Status codes")
+    named = {status for cells in table for status in re.findall(r"[45]\d\d", cells[0])}
     made = await document(make())
     used = {status for methods in made["paths"].values() for each in methods.values() for status in each["responses"]}
     assert {status for status in used if status >= "400"} == named
@@ -160,4 +161,3 @@ async def test_a_method_that_a_query_does_not_have_is_405_with_those_that_it_has
         await client.fetch("/queries")
         response = await client.fetch(path, method=method)
     assert (response.code, response.headers["Allow"]) == (405, allowed)
-
