@@ -276,6 +276,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.missing": {"nowait.errors", "server.bridge"},
     "server.names": set(),
     "server.openapi": set(),
+    "server.openapi.current": {"server.assets", "server.openapi.document", "server.openapi.operation"},
     "server.openapi.document": {"server.http.problem", "server.openapi.operation", "server.openapi.shared"},
     "server.openapi.operation": set(),
     "server.openapi.shared": {"server.http.pages", "server.http.preconditions", "server.openapi.operation"},
@@ -293,8 +294,8 @@ ALLOWED: dict[str, set[str]] = {
         "server.openapi.operation", "server.routes.users",
     },
     "server.routes.docs": {
-        "server", "server.catalogue", "server.http.context", "server.http.files", "server.http.handler",
-        "server.openapi.document", "server.openapi.operation", "server.openapi.shared",
+        "server", "server.catalogue", "server.http.context", "server.http.files", "server.openapi.current",
+        "server.openapi.operation", "server.openapi.shared",
     },
     "server.routes.health": {"nowait", "server.http.context", "server.http.handler", "server.openapi.operation"},
     "server.routes.jobs": {
@@ -501,6 +502,7 @@ PURE = (
     "server.schedules.model",
     "server.schedules.request",
     "server.schedules.rows",
+    "server.schedules.schemas",
     "server.webhooks.addresses",
     "server.webhooks.deliveries",
     "server.webhooks.message",

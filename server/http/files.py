@@ -21,17 +21,11 @@ _HEADERS = {
 }
 
 
-class FileHandler(BaseHandler):
-    """Base of the routes that answer with one of some files."""
+class AssetHandler(BaseHandler):
+    """Base of the routes that answer with what is read, or made, once."""
 
-    def initialize(self, context: Context, files: Mapping[str, Asset] | None = None) -> None:
-        super().initialize(context)
-        self._files = files or {}
-
-    def get(self, name: str) -> None:
-        asset = self._files.get(name)
-        if asset is None:
-            raise HTTPError(404, "There is nothing at this path.")
+    def finish_asset(self, asset: Asset) -> None:
+        """Finish with it, packed where the client takes that, or with 304 where it has it."""
         for header, value in _HEADERS.items():
             self.set_header(header, value)
         self.set_header("Etag", asset.etag)
@@ -44,3 +38,17 @@ class FileHandler(BaseHandler):
         if packed:
             self.set_header("Content-Encoding", "gzip")
         self.finish(asset.packed if packed else asset.body)
+
+
+class FileHandler(AssetHandler):
+    """Base of the routes that answer with one of some files."""
+
+    def initialize(self, context: Context, files: Mapping[str, Asset] | None = None) -> None:
+        super().initialize(context)
+        self._files = files or {}
+
+    def get(self, name: str) -> None:
+        asset = self._files.get(name)
+        if asset is None:
+            raise HTTPError(404, "There is nothing at this path.")
+        self.finish_asset(asset)

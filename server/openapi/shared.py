@@ -2,7 +2,18 @@
 
 from server.http.pages import LIMIT, MAX_LIMIT
 from server.http.preconditions import PATTERN
-from server.openapi.operation import Answer, Component, Operation, Parameter, Schema, header, json, members, nullable
+from server.openapi.operation import (
+    JSON,
+    Answer,
+    Component,
+    Operation,
+    Parameter,
+    Schema,
+    header,
+    json,
+    members,
+    nullable,
+)
 
 TEXT = {"type": "string"}
 MOMENT = {"type": "string", "format": "date-time"}
@@ -68,7 +79,7 @@ def file_operation(id: str, path: str, summary: str, kind: str, *parameters: Par
         kind: its media type.
     """
     answers = [
-        Answer("the file", {kind: TEXT}, {"ETag": "its version"}),
+        Answer("the file", {kind: {"type": "object"} if kind == JSON else TEXT}, {"ETag": "its version"}),
         Answer("the client has it already", status=304),
     ]
     etag = header("If-None-Match", TEXT, "the ETag of the version that is there")

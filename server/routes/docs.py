@@ -8,10 +8,9 @@ from typing import Any
 from server import assets
 from server.catalogue import Catalogue
 from server.http.context import Context
-from server.http.files import FileHandler
-from server.http.handler import BaseHandler, write_json
-from server.openapi.document import document
-from server.openapi.operation import Operation, json, path
+from server.http.files import AssetHandler, FileHandler
+from server.openapi.current import CurrentDocument
+from server.openapi.operation import JSON, Operation, path
 from server.openapi.shared import file_operation
 
 Operations = Callable[[Context], list[Operation]]
@@ -22,24 +21,24 @@ _SHARED = ("dom.js", "curl.js", "format.js", "style.css", "icon.svg")
 _LIST_TIMEOUT = 2.0  # seconds that the workers' first lists are waited for
 
 
-class DocumentHandler(BaseHandler):
+class DocumentHandler(AssetHandler):
     """GET /openapi.json"""
 
-    def initialize(self, context: Context, operations: Sequence[Operations] = ()) -> None:
+    def initialize(self, context: Context, current: CurrentDocument | None = None) -> None:
         super().initialize(context)
-        self._operations = operations
+        assert current is not None
+        self._current = current
 
     async def get(self) -> None:
-        await self.wait_for(asyncio.gather(self._listed(self.context.catalogue), self._listed(self.context.kinds)))
-        operations = [each for operations in self._operations for each in operations(self.context)]
-        write_json(self, document(operations, self.context.demo))
+        listed = asyncio.gather(self._listed(self.context.catalogue), self._listed(self.context.kinds))
+        self.finish_asset(await self.wait_for(self._current.get(await self.wait_for(listed))))
 
-    async def _listed(self, catalogue: Catalogue[Any]) -> None:
-        """Have a list, if there is one to be had; without it, the document has what holds for any."""
+    async def _listed(self, catalogue: Catalogue[Any]) -> list[Any]:
+        """A list, if there is one to be had; without it, the document has what holds for any."""
         try:
-            await catalogue.all(min(_LIST_TIMEOUT, self.deadline.remaining()))
+            return await catalogue.all(min(_LIST_TIMEOUT, self.deadline.remaining()))
         except Exception:  # the catalogue has logged it
-            return
+            return []
 
 
 class DocsHandler(FileHandler):
@@ -65,8 +64,9 @@ def routes(context: Context, operations: Sequence[Operations]) -> list[Any]:
     page = assets.read(_SERVER / "page")
     files = {**assets.read(_SERVER / "docs"), **{name: page[name] for name in _SHARED}}
     options = {"context": context, "files": files}
+    current = CurrentDocument(lambda: [each for module in operations for each in module(context)], context.demo)
     return [
-        (r"/openapi\.json", DocumentHandler, {"context": context, "operations": operations}),
+        (r"/openapi\.json", DocumentHandler, {"context": context, "current": current}),
         (r"/docs", DocsHandler, options),
         (r"/docs/([a-z]+\.[a-z]+)", DocsFileHandler, options),
     ]
@@ -76,14 +76,7 @@ def operations(_: Context) -> list[Operation]:
     """What they answer."""
     name = path("name", {"type": "string", "pattern": r"^[a-z]+\.[a-z]+$"})
     return [
-        Operation(
-            id="openapi",
-            method="GET",
-            path="/openapi.json",
-            group="pages",
-            summary="this document",
-            answers=[json("an OpenAPI document", {"type": "object", "required": ["openapi", "info", "paths"]})],
-        ),
+        file_operation("openapi", "/openapi.json", "this document", JSON),
         file_operation("docs", "/docs", "a page of this document", "text/html"),
         file_operation("docs_file", "/docs/{name}", "what it is made of", "*/*", name),
     ]

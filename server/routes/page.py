@@ -12,7 +12,7 @@ from server.openapi.shared import file_operation
 FOLDER = Path(__file__).resolve().parents[1] / "page"
 
 
-class AssetHandler(FileHandler):
+class PageFileHandler(FileHandler):
     """GET /page/{name}"""
 
 
@@ -29,7 +29,7 @@ class PageHandler(FileHandler):
 def routes(context: Context) -> list[Any]:
     """The routes of this module."""
     options = {"context": context, "files": assets.read(FOLDER)}
-    return [(r"/", PageHandler, options), (r"/page/([a-z]+\.[a-z]+)", AssetHandler, options)]
+    return [(r"/", PageHandler, options), (r"/page/([a-z]+\.[a-z]+)", PageFileHandler, options)]
 
 
 def operations(_: Context) -> list[Operation]:
