@@ -17,7 +17,6 @@ from server.openapi.operation import (
 
 TEXT = {"type": "string"}
 MOMENT = {"type": "string", "format": "date-time"}
-NAME = {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}
 
 PROBLEM = Component(
     "Problem",
@@ -46,8 +45,8 @@ PREFER_NEWS = header("Prefer", TEXT, "`wait=SECONDS`: the answer may be held bac
 PREFER_ROOM = header("Prefer", TEXT, "`wait=SECONDS`: a queue that is full is tried again for so long")
 IDEMPOTENCY_KEY = header(
     "Idempotency-Key",
-    # One that begins as a quoted one and does not end so is none.
-    {"type": "string", "pattern": r'^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,120}")$'},
+    # As it is, or quoted; spaces at its ends are those of the header.
+    {"type": "string", "pattern": r'^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$'},
     "of a request that may come again: the second one is answered as the first",
 )
 _TAGS = {"type": "string", "pattern": f"^{PATTERN}$", "examples": ["*", '"1.261126193000000000"']}

@@ -1,6 +1,6 @@
 """Named queries: SQL that the worker hosts own, parameters typed and bound."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from tornado.web import HTTPError
@@ -22,6 +22,7 @@ CATALOGUE_QUEUE = "queries.catalogue"
 # Apart, too: a stream takes as long as its reader does.
 STREAMS_QUEUE = "queries.streams"
 
+_ANY = "the rows of a query"
 _ANY_ROW: Schema = {"type": "object"}
 _QUERY = Component(
     "Query",
@@ -131,47 +132,49 @@ def operations(context: Context) -> list[Operation]:
         problems=LIST,
     )
     found = context.catalogue.listed()
-    # Of two paths, the one without parameters goes first.
-    others = {"type": "string", "pattern": "^[A-Za-z0-9_.]{1,100}$", "not": {"enum": [query.name for query in found]}}
+    others: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z0-9_.]{1,100}$"}
+    if found:
+        # Of two paths that a request may have, the one without parameters is meant.
+        others["not"] = {"enum": [query.name for query in found]}
     name = path("name", others, "of a query that was added since")
     anything = Parameter("parameters", {"type": "object", "additionalProperties": TEXT}, "those of the query")
     any_query = [
-        _operation("GET", "{name}", "any", "the rows of a query", [name, anything], None, 405),
-        _operation("POST", "{name}", "any", "the rows of a query", [name], {"type": "object"}),
+        _operation("get_any_query", "GET", "{name}", _ANY, [name, anything], problems=[405]),
+        _operation("post_any_query", "POST", "{name}", _ANY, [name], {"type": "object"}),
     ]
     return [listed, *(operation for query in found for operation in _of_query(query)), *any_query]
 
 
 def _of_query(query: Query) -> list[Operation]:
-    schema = query.parameters.schema
+    schema, what = query.parameters.schema, query.description or query.name
     needed = schema.get("required", [])
     parameters = [
         Parameter(name, each, each.get("description", ""), required=name in needed)
         for name, each in schema["properties"].items()
     ]
-    get = _operation("GET", query.name, query.name, query.description, parameters, None, row=query.row)
-    post = _operation("POST", query.name, query.name, query.description, [], schema, row=query.row)
+    get = _operation(f"get_query_{query.name}", "GET", query.name, what, parameters, row=query.row)
+    post = _operation(f"post_query_{query.name}", "POST", query.name, what, body=schema, row=query.row)
     return [get, post] if query.idempotent else [post]
 
 
 def _operation(
+    id: str,
     method: str,
     name: str,
-    what: str,
     summary: str,
-    parameters: list[Parameter],
-    body: Schema | None,
-    *problems: int,
+    parameters: Sequence[Parameter] = (),
+    body: Schema | None = None,
     row: Schema = _ANY_ROW,
+    problems: Sequence[int] = (),
 ) -> Operation:
     answer = members({"query": TEXT, "rows": {"type": "array", "items": row}})
     kinds = {JSON: answer, **{kind: TEXT for kind in _STREAMED}}
     return Operation(
-        id=f"{method.lower()}_query_{what}",
+        id=id,
         method=method,
         path=f"/queries/{name}",
         group="queries",
-        summary=summary or name,
+        summary=summary,
         parameters=[*parameters, PREFER],
         body=body,
         answers=[Answer("its rows, by `Accept` as JSON, or streamed as lines of JSON or as CSV", kinds)],

@@ -43,7 +43,8 @@ def fuzz(fuzzed_url: str) -> Fuzz:
     def run(examples: int, seed: int, timeout: float) -> int:
         command = [
             programs / "st", "--config-file", HERE / "schemathesis.toml", "run", f"{fuzzed_url}/openapi.json",
-            "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", str(examples), "--seed", str(seed),
+            "--phases", "examples,coverage,fuzzing,stateful", "--workers", "4",
+            "--max-examples", str(examples), "--seed", str(seed),
         ]  # fmt: skip
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
         environment["PYTHONPATH"] = str(ROOT)
