@@ -3,6 +3,7 @@
 import { byId, element, write } from "./dom.js";
 import { count } from "./format.js";
 import { OperationCard } from "./operation.js";
+import { marked } from "./text.js";
 
 const cards = [];
 
@@ -27,7 +28,7 @@ function follow() {
 }
 
 function draw(document) {
-  write(byId("about"), document.info.description.replaceAll("`", ""));
+  byId("about").replaceChildren(...marked(document.info.description));
   const groups = new Map(document.tags.map(({ name }) => [name, []]));
   for (const [path, methods] of Object.entries(document.paths)) {
     for (const [method, operation] of Object.entries(methods)) {

@@ -5,6 +5,7 @@ import { curl } from "./curl.js";
 import { element } from "./dom.js";
 import { Request } from "./request.js";
 import { drawn, inWords, resolved, sample, types } from "./schema.js";
+import { marked } from "./text.js";
 
 const UPGRADED = "101";
 
@@ -30,7 +31,7 @@ export class OperationCard {
   #draw() {
     const { description, responses } = this.operation;
     const content = element("div");
-    if (description) content.append(element("p", { class: "note" }, description));
+    if (description) content.append(element("p", { class: "note" }, ...marked(description)));
     content.append(this.#form());
     // No page can have fetch() become a WebSocket.
     if (!(UPGRADED in responses)) content.append(this.#trial());
@@ -46,7 +47,7 @@ export class OperationCard {
         {},
         `${parameter.name}${parameter.required ? "" : " (may be missing)"}`,
         input,
-        element("small", {}, [parameter.description, inWords(this.document, parameter.schema)].filter(Boolean).join("; ")),
+        element("small", {}, ...marked([parameter.description, inWords(this.document, parameter.schema)].filter(Boolean).join("; "))),
       ),
     );
     this.form = element("form", {}, element("div", { class: "fields" }, ...labels));
@@ -128,7 +129,7 @@ export class OperationCard {
     const rows = Object.entries(responses).map(([status, given]) => {
       const { description, content = {} } = resolved(this.document, given);
       const kinds = Object.entries(content).map(([kind, { schema }]) => element("div", {}, element("code", {}, kind), " ", this.#shape(status, schema)));
-      return element("tr", {}, element("th", { scope: "row" }, status), element("td", {}, description), element("td", {}, ...kinds));
+      return element("tr", {}, element("th", { scope: "row" }, status), element("td", {}, ...marked(description)), element("td", {}, ...kinds));
     });
     const heads = ["status", "when", "what"].map((text) => element("th", { scope: "col" }, text));
     return element(

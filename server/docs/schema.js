@@ -3,6 +3,7 @@
 import { element } from "./dom.js";
 
 const DEEP = 4; // members of members that are shown
+const LONG = 40; // characters of a pattern that helps nobody
 const FORMATS = {
   date: "2026-11-26",
   "date-time": "2026-11-26T12:00:00Z",
@@ -45,7 +46,7 @@ function bounds({ minimum, maximum, minLength, maxLength, pattern }) {
   else if (maximum !== undefined) words.push(`up to ${maximum}`);
   if (minLength !== undefined) words.push(`${minLength} characters at least`);
   if (maxLength !== undefined) words.push(`${maxLength} characters at most`);
-  if (pattern) words.push(`as ${pattern}`);
+  if (pattern?.length < LONG) words.push(`as ${pattern}`);
   return words;
 }
 

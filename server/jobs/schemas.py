@@ -84,16 +84,17 @@ def of_kind(kind: JobKind, further: dict[str, Any]) -> dict[str, Any]:
         kind: of the job.
         further: the schemas of its other members.
     """
-    schema = {**kind.parameters.schema, "type": "object"}
+    schema = kind.parameters.strict
     properties = {"name": {"type": "string", "const": kind.name}, "parameters": schema, **further}
-    if not schema.get("required"):
+    needed = schema["required"] != []
+    if not needed:
         properties["parameters"] = nullable(schema)
     return {
         "type": "object",
         "title": kind.name,
         "description": kind.description,
         "properties": properties,
-        "required": ["name", *(["parameters"] if schema.get("required") else [])],
+        "required": ["name", "parameters"] if needed else ["name"],
         "additionalProperties": False,
     }
 

@@ -146,10 +146,9 @@ def operations(context: Context) -> list[Operation]:
 
 
 def _of_query(query: Query) -> list[Operation]:
-    schema, what = query.parameters.schema, query.description or query.name
-    needed = schema.get("required", [])
+    schema, what = query.parameters.strict, query.description or query.name
     parameters = [
-        Parameter(name, each, each.get("description", ""), required=name in needed)
+        Parameter(name, each, each.get("description", ""), required=name in schema["required"])
         for name, each in schema["properties"].items()
     ]
     get = _operation(f"get_query_{query.name}", "GET", query.name, what, parameters, row=query.row)

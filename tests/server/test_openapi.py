@@ -24,7 +24,7 @@ from tests.server.jobs_site import COUNT, serving
 from tests.server.test_routes import Client
 
 FLAG = {"type": "integer", "minimum": 0, "description": "which"}
-PARAMETERS = {"type": "object", "properties": {"flag": FLAG, "more": {"type": "string"}}, "required": ["flag"]}
+PARAMETERS = {"type": "object", "properties": {"flag": FLAG, "more": {"type": "string", "default": ""}}}
 ROW = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
 QUERY = {"description": "Some.", "parameters": PARAMETERS, "queue": "queries", "row": ROW}
 QUERIES = [{**QUERY, "name": "some", "repeatable": True}, {**QUERY, "name": "once", "repeatable": False}]
@@ -110,7 +110,9 @@ async def test_a_query_has_its_parameters_and_the_types_of_its_rows() -> None:
     flag, more, prefer = get["parameters"]
     assert (flag["name"], flag["in"], flag["required"], flag["schema"]) == ("flag", "query", True, FLAG)
     assert (more["required"], prefer["name"]) == (False, "Prefer")
-    assert post["requestBody"]["content"]["application/json"]["schema"] == PARAMETERS
+    assert post["requestBody"]["content"]["application/json"]["schema"] == {
+        **PARAMETERS, "required": ["flag"], "additionalProperties": False,
+    }  # fmt: skip
     for operation in (get, post):
         answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
         assert answer["properties"]["rows"]["items"] == ROW
