@@ -26,7 +26,7 @@ def fuzzed_url(vhost: str, database_url: str, start: Start) -> str:
     celery_worker(start, "tasks", "-P", "threads", "-c", "20", "-Q", "queries.jobs", **settings)
     port = free_port()
     # Nobody consumes the queue.
-    server = start("server", "server", port=port, queues="parcels:1000000", **settings)
+    server = start("server", "server", port=port, demo=1, queues="parcels:1000000", **settings)
     return ready(server, port)
 
 
@@ -43,8 +43,8 @@ def fuzz(fuzzed_url: str) -> Fuzz:
     def run(examples: int, seed: int, timeout: float) -> int:
         command = [
             programs / "st", "--config-file", HERE / "schemathesis.toml", "run", f"{fuzzed_url}/openapi.json",
-            "--phases", "examples,coverage,fuzzing,stateful", "--workers", "4",
-            "--max-examples", str(examples), "--seed", str(seed),
+            "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", str(examples),
+            "--seed", str(seed),
         ]  # fmt: skip
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
         environment["PYTHONPATH"] = str(ROOT)
