@@ -5,7 +5,7 @@
     │   ├── Disconnected              no connection to the broker
     │   ├── Blocked                   the broker is short of memory or disk
     │   ├── Overloaded                too many calls in flight
-    │   ├── Unroutable                no queue of that name
+    │   ├── Unroutable                no queue of that name, or no exchange
     │   ├── UnknownTask               no task of that name at the worker
     │   ├── Refused                   the broker did not take the message (nack)
     │   │   └── QueueFull                 its queue has as many as it may have
@@ -54,7 +54,7 @@ class Overloaded(Unavailable):
 
 
 class Unroutable(Unavailable):
-    """No queue takes a message with that exchange and routing key (basic.return)."""
+    """No queue takes a message with that exchange and routing key (basic.return), or there is no such exchange."""
 
     retry_after = 5.0
 

@@ -158,8 +158,8 @@ def make_app(
         from server.routes import demo, live, page
 
         compared = Comparison(settings.database_url)
-        depths = Depths(settings.broker_url, partial(_queues, context))
-        instruments = Instruments(tasks, depths, settings.processes)
+        depths = Depths(settings.broker_url, lambda: _queues(context) | settings.queues.keys())
+        instruments = Instruments(tasks, depths, settings.queues, settings.processes)
         pulse = Pulse(instruments.read, instruments.measure, settings.max_watchers)
         routes += demo.routes(context, compared) + live.routes(context, pulse) + page.routes(context)
         operations += [demo.operations, live.operations, page.operations]
@@ -170,7 +170,7 @@ def make_app(
 
 
 def _queues(context: Context) -> set[str]:
-    """The queues that the live page shows: those that the server sends to, as far as the workers have listed theirs."""
+    """The queues of tasks that the live page shows: of those of queries and jobs, what the workers have listed."""
     used = {users.QUEUE, queries.CATALOGUE_QUEUE, queries.STREAMS_QUEUE}
     used |= {query.queue for query in context.catalogue.listed()}
     return used | {kind.queue for kind in context.kinds.listed()}

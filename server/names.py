@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 _NAME = re.compile("[A-Za-z0-9_-]{1,64}")
 _BOUNDED = re.compile("([A-Za-z0-9_-]{1,64}):([1-9][0-9]{0,6})")
+_OF_TASKS = "queries"  # of the queues of tasks, the others have a dot in their names
 _NONE = "none"
 
 
@@ -46,9 +47,14 @@ class Bounds(Mapping[str, int]):
 
     @classmethod
     def parse(cls, text: str) -> "Bounds":
-        """`name:number` with commas between, or `none`. Raises ValueError."""
+        """`name:number` with commas between, or `none`. Raises ValueError, also for a name that is there twice, or that
+        of a queue of tasks: clients could put anything into it, and take the tasks of others out.
+        """
         parts = [] if text == _NONE else [_BOUNDED.fullmatch(part.strip()) for part in text.split(",")]
         found = [match for match in parts if match is not None]
         if len(found) < len(parts):
             raise ValueError(f"{text!r} is not allowed, expected name:number with commas between, or none")
-        return cls({match[1]: int(match[2]) for match in found})
+        bounds = {match[1]: int(match[2]) for match in found}
+        if len(bounds) < len(found) or _OF_TASKS in bounds:
+            raise ValueError(f"{text!r} is not allowed, expected each name once, and no queue of tasks")
+        return cls(bounds)

@@ -31,11 +31,15 @@ ROOT = Path(__file__).resolve().parents[1]
 # Stands in front of a command that is to be as in the background of a script, where SIGINT is ignored.
 BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
-# Real waiting, whole stacks, brokers of their own. These measure times: one process runs them, and nothing beside it.
-ALONE = ("tests/faults", "tests/bench")
-# These take as long, but others beside them are no matter; the tests of a file share what they stand on.
+# These measure times, or what memory is taken: one process runs them, and nothing beside it.
+ALONE = (
+    "tests/bench", "tests/faults/test_database.py", "tests/faults/test_load.py", "tests/faults/test_readers.py",
+    "tests/faults/test_streams.py", "tests/faults/test_subscribers.py", "tests/faults/test_workers.py",
+)  # fmt: skip
+# Real waiting, whole stacks, brokers of their own. Others beside them are no matter; the tests of a file share what
+# they stand on.
 LONG = (
-    "tests/faults/jobs", "tests/docs/project", "tests/deploy/test_run.py", "tests/test_suite.py",
+    "tests/faults", "tests/docs/project", "tests/deploy/test_run.py", "tests/test_suite.py",
     "tests/deploy/test_install.py", "tests/deploy/test_secrets.py", "tests/system/test_processes.py",
     "tests/neighbours", "tests/openapi", "tests/page", "tests/worker/test_lean.py",
     "tests/worker/test_same_as_celery_long.py",
@@ -57,10 +61,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def part_of(item: pytest.Item) -> str:
     """The part that a test belongs to: "short", "long" or "alone"."""
-    if _is_in(item, LONG):
-        return "long"
     if _is_in(item, ALONE):
         return "alone"
+    if _is_in(item, LONG):
+        return "long"
     callspec = getattr(item, "callspec", None)
     return "long" if callspec is not None and callspec.params.get("pool") in LONG_POOLS else "short"
 

@@ -75,6 +75,7 @@ class Returned(NamedTuple):
 
     correlation_id: str
     reason: str
+    channel: int = 1
 
 
 class Confirmed(NamedTuple):
@@ -83,6 +84,7 @@ class Confirmed(NamedTuple):
     tag: int
     multiple: bool
     acked: bool
+    channel: int = 1
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,8 @@ class CloseOk:
     """connection.close-ok: the broker has read all that was written before."""
 
 
-Event = (
-    Delivery | Returned | Confirmed | Blocked | Unblocked | Consuming | Cancelled | Closed | ChannelCloseOk | CloseOk
-)
+ChannelEvent = Delivery | Returned | Confirmed | Consuming | Cancelled | Closed | ChannelCloseOk
+Event = ChannelEvent | Blocked | Unblocked | CloseOk
 
 
 class PropertiesTooLarge(ValueError):
@@ -188,7 +189,7 @@ class Decoder:
             self._contents[channel] = _Content(0, reason=reason)
         elif method in ((60, 80), (60, 120)):  # basic.ack, basic.nack: tag, bits
             tag, bits = struct.unpack_from(">QB", payload, 4)
-            return Confirmed(tag, bool(bits & 1), method == (60, 80))
+            return Confirmed(tag, bool(bits & 1), method == (60, 80), channel)
         elif method == (60, 21):
             return Consuming(channel, short_string(payload, 4)[0])
         elif method == (60, 30):
@@ -229,7 +230,7 @@ class Decoder:
         del self._contents[channel]
         get = content.properties.get
         if content.reason is not None:
-            return Returned(get("correlation_id", ""), content.reason)
+            return Returned(get("correlation_id", ""), content.reason, channel)
         return Delivery(
             content.tag,
             get("correlation_id", ""),
@@ -338,6 +339,11 @@ def reject(channel: int, tag: int, requeue: bool) -> bytes:
 def open_channel(channel: int) -> bytes:
     """channel.open."""
     return frame(METHOD, channel, b"\x00\x14\x00\x0a\x00")
+
+
+def select_confirms(channel: int) -> bytes:
+    """confirm.select, without an answer: the broker confirms what is published on the channel from now on."""
+    return frame(METHOD, channel, b"\x00\x55\x00\x0a\x01")
 
 
 def close_channel(channel: int) -> bytes:

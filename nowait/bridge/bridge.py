@@ -31,6 +31,7 @@ from nowait.bridge.call import Call, Progress, new_id
 from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
 from nowait.bridge.consumer import Consumer
 from nowait.bridge.consumers import Consumers
+from nowait.bridge.publisher import Publisher
 from nowait.bridge.reply_queue import ReplyQueue
 from nowait.bridge.streams import Streams
 from nowait.bridge.subscription import subscribe
@@ -59,7 +60,7 @@ class Statistics:
 
     Attributes:
         state: "stopped", "connecting", "connected" or "blocked".
-        in_flight: calls without an answer.
+        in_flight: calls without an answer, and other messages that are not confirmed.
         streams: streams that are read.
         unconfirmed: messages that left and that the broker has not confirmed.
         reply_bytes: bytes of replies that are held, small ones left out; see `max_reply_bytes`.
@@ -94,7 +95,7 @@ class Bridge:
             options of a registered one would be merged into each message. Its result backend has to be
             `rpc://`, as its workers', or none, and each of its broker URLs readable and RabbitMQ's; ValueError
             otherwise.
-        max_in_flight: calls that may wait at once, 1 or more; above, Overloaded.
+        max_in_flight: calls that may wait at once, 1 or more, and as many other messages; above, Overloaded.
         max_streams: streams that may be read at once; above, Overloaded. Each one's call counts as in flight, too.
         timeout: seconds that a call may take when it does not say.
         max_body: bytes that a message, a task's serialised arguments or another one, may have, as its receivers take
@@ -132,8 +133,12 @@ class Bridge:
         self._streams = Streams(max_streams, self._topology, self._check_idle)
         self._encoder = TaskEncoder(app, self._reply_queue.name)
         self._source = source or self._opener(app)
-        # What the broker does not like of a subscription ends the connection of all of them.
-        self._subscriptions, self._consumers = Consumers(self._single(app)), Consumers(self._single(app))
+        # What the broker does not like of a message, a subscription or a consumer ends no connection of the calls.
+        self._messages = Publisher(self._single(app.connection_for_write), max_in_flight, self._check_idle)
+        # That of a subscription ends the connection of all of them.
+        self._subscriptions = Consumers(self._single(app.connection_for_read), "subscriptions")
+        self._consumers = Consumers(self._single(app.connection_for_read), "consumers")
+        self._declarations = self._single(app.connection_for_read)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="bridge-decode")
         self._link: Link | None = None
@@ -150,8 +155,8 @@ class Bridge:
         )
         return Opener(consumer, publisher, self._reply_queue.declare)
 
-    def _single(self, app: Celery) -> SingleOpener:
-        return SingleOpener(app.connection_for_read(heartbeat=HEARTBEAT, connect_timeout=TIMEOUT))
+    def _single(self, connect: Callable[..., Any]) -> SingleOpener:
+        return SingleOpener(connect(heartbeat=HEARTBEAT, connect_timeout=TIMEOUT))
 
     def __repr__(self) -> str:
         figures = self.statistics()
@@ -168,14 +173,15 @@ class Bridge:
 
     @property
     def in_flight(self) -> int:
-        """Calls without an answer."""
-        return len(self._calls)
+        """Calls without an answer, and other messages that are not confirmed."""
+        return len(self._calls) + len(self._messages)
 
     def statistics(self) -> Statistics:
         """The figures of this moment."""
         calls = self._calls
         held = self._budget.used
-        numbers = (len(calls), len(self._streams), calls.unconfirmed, held, self._connects)
+        unconfirmed = calls.unconfirmed + self._messages.unconfirmed
+        numbers = (self.in_flight, len(self._streams), unconfirmed, held, self._connects)
         return Statistics(self.state, *numbers, **vars(calls.counts))
 
     async def start(self) -> None:
@@ -206,7 +212,8 @@ class Bridge:
             idle.cancel()
         self._carry_out(self._calls.stop())
         self._streams.stop()
-        await asyncio.gather(self._subscriptions.stop(_CLOSE_TIMEOUT), self._consumers.stop(_CLOSE_TIMEOUT))
+        shared = (self._messages, self._subscriptions, self._consumers)
+        await asyncio.gather(*(each.stop(_CLOSE_TIMEOUT) for each in shared))
         if self._timer is not None:
             self._timer.cancel()
         if self._supervisor is not None:
@@ -286,34 +293,30 @@ class Bridge:
         content_type: str = "application/json",
         message_id: str | None = None,
         timeout: float | None = None,
-        idempotent: bool = False,
         bounded: bool = False,
     ) -> Call:
-        """Publish a message that is no task, persistent; never blocks.
+        """Publish a message that is no task, persistent, on a connection apart from the calls'; never blocks.
 
         Args:
             routing_key: where to; with the default exchange, the queue's name.
             body: the message.
-            exchange: "" for the default one. One that is not there costs the link: the broker closes its channel.
+            exchange: "" for the default one.
             kind: its property `type`; None for none.
             content_type: of the body.
             message_id: its id, which the call has, too; None for a new one.
             timeout: seconds in which the broker is to confirm it; None for the bridge's own. 0 or less fails at once.
-            idempotent: it may be there twice, under one id: after a lost connection it is sent again when it may be
-                lost. Otherwise the call fails with OutcomeUnknown then.
-            bounded: its queue may be full: a nack is QueueFull, and no sign of a link that is of no use.
+            bounded: its queue may be full: a nack is QueueFull.
 
         Returns:
             The call, whose result is None as soon as the broker has the message. It fails with Disconnected, Blocked,
-            Overloaded, Unroutable, Refused, QueueFull, Stopped or MessageTooLarge when the broker does not have it;
-            with OutcomeUnknown and DeadlineExceeded it may.
+            Overloaded, Unroutable (no such exchange, or no queue), Refused, QueueFull, Stopped or MessageTooLarge when
+            the broker does not have it; with OutcomeUnknown and DeadlineExceeded it may.
 
-        Raises ValueError when a name is too long for AMQP, or the id is in flight.
+        Raises ValueError when a name is too long for AMQP, or the id is under way.
         """
-        now = asyncio.get_running_loop().time()
-        deadline = now + (self._timeout if timeout is None else timeout)
-        call = Call(message_id or new_id(), deadline, idempotent, self._abandon)
-        call.expects_reply, call.bounded = False, bounded
+        deadline = asyncio.get_running_loop().time() + (self._timeout if timeout is None else timeout)
+        call = Call(message_id or new_id(), deadline, False, self._messages.abandon)
+        call.bounded = bounded
         # A message that is returned is known by its correlation id.
         encoded = properties.encode(
             {
@@ -326,8 +329,14 @@ class Bridge:
                 "user_id": self._topology.server_user,
             }
         )
-        message = OutboundMessage(exchange, routing_key, encoded, body)
-        return self._send(call, now, lambda left: message)
+        try:
+            # The probe of the link shows soonest whether the broker is there.
+            self._usable_link()
+            self._check_size(body)
+            self._messages.publish(call, OutboundMessage(exchange, routing_key, encoded, body))
+        except BridgeError as error:
+            call.set_exception(error)
+        return call
 
     def subscribe(
         self, stream: str, *, offset: Offset = "next", prefetch: int = 256
@@ -368,7 +377,12 @@ class Bridge:
         def act(channel: Any) -> None:
             channel.queue_declare(queue, durable=True, auto_delete=False, arguments=dict(arguments))
 
-        await self._consumers.do(act)
+        if self._stopping:
+            raise Stopped("the bridge is stopping")
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._executor, self._declarations.do, act)
+        except ConnectionLost as error:
+            raise Disconnected(str(error)) from error
 
     def _send(self, call: Call, now: float, make: Callable[[float], OutboundMessage]) -> Call:
         """Publish the message of a call; `make` makes it, for the seconds that it has to live."""
@@ -429,12 +443,15 @@ class Bridge:
     def _frames(self, link: Link, call: Call, now: float, make: Callable[[float], OutboundMessage]) -> bytes:
         """The message of a call, for the wire. Raises as send_task(), and MessageTooLarge."""
         message = make((call.lifetime or call.deadline) - now)
-        if self._max_body is not None and len(message.body) > self._max_body:
-            raise MessageTooLarge(f"{len(message.body)} bytes, {self._max_body} are allowed")
+        self._check_size(message.body)
         try:
             return link.frames(message)
         except PropertiesTooLarge as error:
             raise MessageTooLarge(str(error)) from error
+
+    def _check_size(self, body: bytes) -> None:
+        if self._max_body is not None and len(body) > self._max_body:
+            raise MessageTooLarge(f"{len(body)} bytes, {self._max_body} are allowed")
 
     def _usable_link(self) -> Link:
         """The link to publish on. Raises Stopped, Disconnected or Blocked."""
@@ -458,6 +475,9 @@ class Bridge:
     def _disconnected(self, reason: ConnectionLost) -> None:
         self._link = None
         self._streams.disconnected(str(reason))
+        if not reason.refused:
+            # It is the broker that is lost: the other connection would notice later.
+            self._messages.lose(str(reason))
         self._carry_out(self._calls.disconnected(str(reason), reason.refused))
 
     def _received(self, event: Event) -> None:
@@ -488,7 +508,7 @@ class Bridge:
     def _carry_out(self, effects: Iterable[Effect[Call]]) -> None:
         for effect in effects:
             if isinstance(effect, Complete):
-                effect.call.runtime = effect.runtime
+                effect.call.runtime, effect.call.worker = effect.runtime, effect.worker
                 effect.call.complete(effect.outcome)
             elif isinstance(effect, Report):
                 effect.call.report(Progress(effect.state, effect.meta))
@@ -512,7 +532,7 @@ class Bridge:
 
     @property
     def _is_idle(self) -> bool:
-        return not self._calls and not self._streams
+        return not (self._calls or self._streams or self._messages)
 
     def _check_idle(self) -> None:
         """Have stop() go on once there is nothing to wait for."""

@@ -29,7 +29,7 @@ class Progress:
 
 
 class Call(asyncio.Future[Any]):
-    """A task that was sent: awaitable, and a future with `add_done_callback`.
+    """A task that was sent, or another message: awaitable, and a future with `add_done_callback`.
 
     Its result is what the task returned; its exception is one of `nowait.errors`. Cancelling it, or the
     coroutine that awaits it, ends it at once; the task may still run, its reply is dropped. `async for`
@@ -38,6 +38,7 @@ class Call(asyncio.Future[Any]):
     Attributes:
         id: the task's id.
         runtime: seconds that the task ran; None when the worker did not say, or not yet.
+        worker: the name that its worker gave itself, unchecked; None when it gave none, or not yet.
         deadline, idempotent, expects_reply, confirmed, link: as in `nowait.bridge.calls.PendingCall`.
         lifetime: until when a worker may start the task, by the loop's clock; None for `deadline`.
         bounded: it is a message for a queue that may be full.
@@ -45,7 +46,7 @@ class Call(asyncio.Future[Any]):
     """
 
     __slots__ = (
-        "id", "runtime", "deadline", "idempotent", "expects_reply", "encoded", "bounded", "confirmed", "link",
+        "id", "runtime", "worker", "deadline", "idempotent", "expects_reply", "encoded", "bounded", "confirmed", "link",
         "lifetime", "message", "_listeners", "_abandon",
     )  # fmt: skip
 
@@ -60,6 +61,7 @@ class Call(asyncio.Future[Any]):
         self.confirmed = False
         self.link = 0
         self.runtime: float | None = None
+        self.worker: str | None = None
         self.lifetime: float | None = None
         self.message: Callable[[float], OutboundMessage] | None = None
         self._listeners: tuple[Callable[[Progress], None], ...] = ()

@@ -10,11 +10,11 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
-from itertools import takewhile
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from nowait.amqp.methods import Confirmed, Delivery, Returned
+from nowait.bridge.confirms import Confirms
 from nowait.bridge.probe import Probe
 from nowait.budget import Budget
 from nowait.errors import (
@@ -22,7 +22,6 @@ from nowait.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
     Overloaded,
-    QueueFull,
     Refused,
     ResultTooLarge,
     Stopped,
@@ -34,8 +33,7 @@ from nowait.messages.reply import MalformedReply, Reply, read_reply
 _REMEMBERED = 10_000  # ended calls whose late replies are distinguished from unknown ones
 _CONFIRM_TIMEOUT = 5.0  # seconds
 # Seconds that a new link may refuse all that is sent; doubled each time. A channel of RabbitMQ 3 that first publishes
-# to a quorum queue while that elects a leader refuses for good, another channel does not. A queue that is full, too:
-# the nack of a message that was to be bounded does not count.
+# to a quorum queue while that elects a leader refuses for good, another channel does not. A queue that is full, too.
 _FIRST_PATIENCE, _LAST_PATIENCE = 0.5, 60.0
 _MAX_UNACKNOWLEDGED = 1024 * 1024  # bytes of replies that wait for the next probe to be acknowledged
 
@@ -48,7 +46,6 @@ class PendingCall(Protocol):
     idempotent: bool  # the task may run twice
     expects_reply: bool  # False when the broker's confirm is the answer
     encoded: bool  # the result is to be an Encoded
-    bounded: bool  # a nack is that of a full queue
     confirmed: bool  # the broker has the message that was published last
     link: int  # the number of the link that it was published on, or found to be safe on since
 
@@ -58,11 +55,12 @@ C = TypeVar("C", bound=PendingCall)
 
 @dataclass(frozen=True)
 class Complete(Generic[C]):
-    """The call is over, with what its task returned or a BridgeError; `runtime` as in Reply."""
+    """The call is over, with what its task returned or a BridgeError; `runtime` and `worker` as in Reply."""
 
     call: C
     outcome: Any
     runtime: float | None = None
+    worker: str | None = None
 
 
 @dataclass(frozen=True)
@@ -154,8 +152,7 @@ class Calls(Generic[C]):
         self._connected_at = 0.0
         self._accepts: bool | None = None  # a message of a call was confirmed; False: refused, as all others
         self._patience = _FIRST_PATIENCE
-        self._last_tag = 0
-        self._outstanding: OrderedDict[int, tuple[C | None, float]] = OrderedDict()  # not confirmed, by their tags
+        self._confirms: Confirms[C | None] = Confirms()  # None for a probe
         self._intact_since = 0  # the earliest link since which the broker has not restarted
         self._held_tag = 0  # the last probe, not acknowledged
         self._unacknowledged: list[int] = []
@@ -173,7 +170,7 @@ class Calls(Generic[C]):
     @property
     def unconfirmed(self) -> int:
         """Messages of calls that left on this link and that the broker has not confirmed."""
-        return sum(call is not None for call, _ in self._outstanding.values()) if self._probe else 0
+        return sum(call is not None for call in self._confirms) if self._probe else 0
 
     @property
     def wakeup(self) -> float | None:
@@ -203,8 +200,7 @@ class Calls(Generic[C]):
         """A message left on the current link: that of a call, or a probe (None)."""
         if call is not None:
             call.link, call.confirmed = self._link, False
-        self._last_tag += 1
-        self._outstanding[self._last_tag] = (call, now)
+        self._confirms.published(call, now)
 
     def abandon(self, call: C) -> None:
         """Nobody waits for the call any more."""
@@ -222,8 +218,7 @@ class Calls(Generic[C]):
         self._link += 1
         self._probe = Probe(now)
         self._connected_at, self._accepts = now, None
-        self._last_tag = 0
-        self._outstanding.clear()
+        self._confirms = Confirms()
         self._intact_since = self._link
         self._held_tag, self._unacknowledged, self._unacknowledged_bytes = 0, [], 0
 
@@ -244,14 +239,14 @@ class Calls(Generic[C]):
     def confirmed(self, event: Confirmed) -> list[Effect[C]]:
         """The broker has messages, or refuses them (nack)."""
         effects: list[Effect[C]] = []
-        for call in self._settled(event.tag, event.multiple):
-            if event.acked or not call.bounded:
-                self._accepts = event.acked or self._accepts is True
+        for call in self._confirms.settled(event.tag, event.multiple):
+            if call is None:
+                continue
+            self._accepts = event.acked or self._accepts is True
             if self._waiting.get(call.id) is not call:
                 continue
             if not event.acked:
-                refusal = QueueFull("the queue is full") if call.bounded else Refused("the broker refused the message")
-                effects.append(self._fail(call, refusal))
+                effects.append(self._fail(call, Refused("the broker refused the message")))
                 continue
             call.confirmed = True
             if not call.expects_reply:
@@ -391,24 +386,16 @@ class Calls(Generic[C]):
         if not reply.final:
             return Report(call, reply.state, reply.result)
         self._end(call, answered=True)
-        return Complete(call, reply.result if reply.state == "SUCCESS" else reply.error(), reply.runtime)
-
-    def _settled(self, tag: int, multiple: bool) -> list[C]:
-        """Take out the calls that a confirm is about: of one tag, or all up to it; 0 is all there are."""
-        tags = list(takewhile(lambda each: not tag or each <= tag, self._outstanding)) if multiple else [tag]
-        found = [self._outstanding.pop(tag, (None, 0.0))[0] for tag in tags]
-        return [call for call in found if call is not None]
+        outcome = reply.result if reply.state == "SUCCESS" else reply.error()
+        return Complete(call, outcome, reply.runtime, reply.worker)
 
     def _unconfirmed_since(self, moment: float) -> list[Effect[C]]:
         """Give up the calls whose messages left before that moment and are not confirmed."""
-        effects: list[Effect[C]] = []
-        for tag, (call, left) in list(self._outstanding.items()):
-            if left >= moment:
-                break
-            del self._outstanding[tag]
-            if call is not None and self._waiting.get(call.id) is call:
-                effects.append(self._fail(call, OutcomeUnknown("the broker did not confirm the message in time")))
-        return effects
+        return [
+            self._fail(call, OutcomeUnknown("the broker did not confirm the message in time"))
+            for call in self._confirms.before(moment)
+            if call is not None and self._waiting.get(call.id) is call
+        ]
 
     def _expired(self, now: float) -> list[Effect[C]]:
         effects: list[Effect[C]] = []

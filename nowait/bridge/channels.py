@@ -11,14 +11,18 @@ from nowait.errors import BridgeError, Overloaded, Refused, Unroutable
 C = TypeVar("C")
 
 _FIRST = 2  # the first one is opened with the connection
-_LAST = 2047  # RabbitMQ's own limit, unless it is set
 _NOT_FOUND = 404
 
 
 class Channels(Generic[C]):
-    """The channels of one connection, each with whoever it is for."""
+    """The channels of one connection, each with whoever it is for.
 
-    def __init__(self) -> None:
+    Args:
+        last: the largest number that one may have.
+    """
+
+    def __init__(self, last: int) -> None:
+        self._last = last
         self._open: dict[int, C] = {}
         self._closing: set[int] = set()
         self._next = _FIRST
@@ -34,8 +38,8 @@ class Channels(Generic[C]):
         """The number of a channel that is not in use. Raises Overloaded."""
         if self._free:
             return self._free.pop()
-        if self._next > _LAST:
-            raise Overloaded(f"{_LAST - _FIRST + 1} channels are open")
+        if self._next > self._last:
+            raise Overloaded(f"{len(self)} channels are open, as many as the broker allows")
         self._next += 1
         return self._next - 1
 
@@ -70,4 +74,4 @@ class Channels(Generic[C]):
 
 def error_of(code: int, reason: str) -> BridgeError:
     """What a channel that the broker has closed with that code means to who was on it."""
-    return Unroutable(f"no such queue: {reason}") if code == _NOT_FOUND else Refused(f"{code}: {reason}")
+    return (Unroutable if code == _NOT_FOUND else Refused)(f"{code}: {reason}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from nowait.amqp import methods
 from nowait.amqp.methods import Delivery
-from nowait.errors import BridgeError
+from nowait.errors import BridgeError, Overloaded
 
 
 class Consumer:
@@ -29,7 +29,12 @@ class Consumer:
         self._waker: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
-        return f"<Consumer {self.channel}, {len(self._waiting)} waiting>"
+        return f"<Consumer {self.channel}, {self.waiting} waiting>"
+
+    @property
+    def waiting(self) -> int:
+        """Deliveries that have come and are not taken yet."""
+        return len(self._waiting)
 
     # What the reader does.
 
@@ -41,12 +46,19 @@ class Consumer:
             raise self._error
 
     async def next(self) -> Delivery:
-        """The next delivery. Raises a BridgeError when none comes any more: what is unacknowledged is handed back."""
+        """The next delivery.
+
+        Raises a BridgeError when none comes any more: what is unacknowledged goes back to its queue. Overloaded is of
+        one alone, for whose body there was no room: it goes back when the consumer is closed.
+        """
         while not self._waiting:
             if self._error is not None:
                 raise self._error
             await self._changed()
-        return self._waiting.popleft()
+        delivery = self._waiting.popleft()
+        if delivery.parts is None:
+            raise Overloaded(f"there was no room for a message of {delivery.size} bytes")
+        return delivery
 
     def acknowledge(self, tag: int, multiple: bool = False) -> None:
         """Acknowledge a delivery, or all up to it. Nothing happens once the consumer has failed."""

@@ -3,7 +3,6 @@
 from collections.abc import AsyncGenerator
 
 from nowait.bridge.consumers import Consumers
-from nowait.errors import Overloaded
 from nowait.messages.stream import Offset, StreamMessage, offset_argument, read_stream_message
 
 
@@ -17,11 +16,11 @@ async def subscribe(
     async with consumers.consume(stream, prefetch, offset_argument(offset)) as consumer:
         while True:
             delivery = await consumer.next()
-            if delivery.parts is None:
-                raise Overloaded(f"there was no room for a message of {delivery.size} bytes")
             message, tag = read_stream_message(delivery), delivery.tag
             del delivery  # its share of the room
             yield message
             taken += 1
-            if taken % batch == 0:
+            # And all of it before there is nothing to read: a broker ends a channel on which something was not
+            # acknowledged for long, its `consumer_timeout`.
+            if taken % batch == 0 or not consumer.waiting:
                 consumer.acknowledge(tag, multiple=True)

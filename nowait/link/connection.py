@@ -21,6 +21,7 @@ class Connection:
 
     Attributes:
         frame_max: the largest frame, in bytes; 0 for no limit.
+        channel_max: the largest number of a channel.
         last_received: when anything arrived last, by the loop's clock.
         blocked: why the broker takes no messages at the moment; None when it does.
         unblocked_at: since when it takes them, by the loop's clock.
@@ -37,8 +38,9 @@ class Connection:
         self._on_event = on_event
         self._on_lost = on_lost
         self._decoder = methods.Decoder(opened.frame_max, budget)
-        self._stream = Stream(opened.sock, self._data, lambda error: self._lose(str(error) or type(error).__name__))
+        self._stream = Stream(opened.sock, self._data, lambda error: self.lose(str(error) or type(error).__name__))
         self.frame_max = opened.frame_max
+        self.channel_max = opened.channel_max
         self._heartbeat = opened.heartbeat
         self.last_received = self._loop.time()
         self.blocked: str | None = None
@@ -65,6 +67,12 @@ class Connection:
             await asyncio.wait([self._closed], timeout=timeout)
         self._end()
 
+    def lose(self, reason: str, refused: bool = False) -> None:
+        """Give it up, unless it has ended: on_lost is called; `refused` is as in ConnectionLost."""
+        if not self._closed.done():
+            self._end()
+            self._on_lost(ConnectionLost(reason, refused))
+
     def _end(self) -> None:
         if self._heartbeat_timer is not None:
             self._heartbeat_timer.cancel()
@@ -73,17 +81,12 @@ class Connection:
         if not self._closed.done():
             self._closed.set_result(None)
 
-    def _lose(self, reason: str, refused: bool = False) -> None:
-        if not self._closed.done():
-            self._end()
-            self._on_lost(ConnectionLost(reason, refused))
-
     def _data(self, data: bytes) -> None:
         self.last_received = self._loop.time()
         try:
             for event in self._decoder.feed(data):
                 if isinstance(event, methods.Closed) and event.channel in (0, CHANNEL):
-                    self._lose(f"closed by the broker: {event.code} {event.reason}", event.refused)
+                    self.lose(f"closed by the broker: {event.code} {event.reason}", event.refused)
                     return
                 if isinstance(event, methods.CloseOk):
                     self._end()
@@ -96,12 +99,12 @@ class Connection:
                 else:
                     self._on_event(event)
         except ProtocolError as error:
-            self._lose(f"not AMQP: {error}")
+            self.lose(f"not AMQP: {error}")
 
     def _check_heartbeat(self) -> None:
         # A connection that is blocked is not read any more, and its heartbeats stop.
         if self.blocked is None and self._loop.time() - self.last_received > 2 * self._heartbeat:
-            self._lose(f"nothing received for {2 * self._heartbeat:g} s")
+            self.lose(f"nothing received for {2 * self._heartbeat:g} s")
             return
         if not self._sent_since_heartbeat:
             self._stream.write(HEARTBEAT)

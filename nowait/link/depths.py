@@ -21,6 +21,8 @@ from nowait.tls import verify_hostname
 log = logging.getLogger(__name__)
 
 _INTERVAL = 1.0  # seconds between two readings
+# Each look at a queue that is not there is an error in the broker's log: it is left out of more and more readings.
+_MOST_LEFT_OUT = 15
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,8 @@ class Depths:
         interval: seconds between two readings.
 
     Attributes:
-        latest: by name, as they were read last; None for a queue that is not there, or must not be looked at. None for
-            all of them while the broker does not answer, or nothing was read yet.
+        latest: by name, as they were read last; None for a queue that is not there, or must not be looked at, which is
+            tried again after a while. None for all of them while the broker does not answer, or nothing was read yet.
     """
 
     def __init__(self, broker_url: str, names: Callable[[], Iterable[str]], interval: float = _INTERVAL) -> None:
@@ -80,6 +82,19 @@ class Depths:
         self._thread.shutdown(wait=False)
 
 
+@dataclass
+class _Missing:
+    """A queue that could not be looked at.
+
+    Attributes:
+        pause: readings without it, since it was tried last.
+        left: as many of them are to come.
+    """
+
+    pause: int
+    left: int
+
+
 class _Reader:
     """The connection; everything here blocks."""
 
@@ -88,6 +103,7 @@ class _Reader:
         self._source = kombu.Connection(broker_url, heartbeat=0, connect_timeout=TIMEOUT)
         self._connection: amqp.Connection | None = None
         self._channel: amqp.Channel | None = None
+        self._missing: dict[str, _Missing] = {}
 
     def read(self, names: Iterable[str]) -> dict[str, Depth | None]:
         """The depths, None for a queue that cannot be looked at. Raises what kombu and py-amqp raise."""
@@ -108,6 +124,10 @@ class _Reader:
                 connection.collect()
 
     def _look(self, name: str) -> Depth | None:
+        missing = self._missing.get(name)
+        if missing is not None and missing.left > 0:
+            missing.left -= 1
+            return None
         if self._connection is None:
             verify_hostname(self._source)
             self._connection = self._source.transport.establish_connection()
@@ -118,5 +138,8 @@ class _Reader:
             found: Any = self._channel.queue_declare(name, passive=True)
         except (amqp.NotFound, amqp.AccessRefused, amqp.ResourceLocked):
             self._channel = None  # the broker has closed it
+            pause = 1 if missing is None else min(2 * missing.pause, _MOST_LEFT_OUT)
+            self._missing[name] = _Missing(pause, pause)
             return None
+        self._missing.pop(name, None)
         return Depth(found.message_count, found.consumer_count)

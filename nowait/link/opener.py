@@ -44,6 +44,11 @@ class OpenSocket:
     sock: socket.socket  # plain or TLS
     frame_max: int  # bytes of the largest frame; 0 for no limit
     heartbeat: float  # seconds; 0 for none
+    channel_max: int  # the largest number of a channel
+
+    def close(self) -> None:
+        """Close it."""
+        self.sock.close()
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,11 @@ class Opened:
 
     consumer: OpenSocket
     publisher: OpenSocket  # with publisher confirms
+
+    def close(self) -> None:
+        """Close both."""
+        self.consumer.close()
+        self.publisher.close()
 
 
 class Opener:
@@ -88,7 +98,7 @@ class Opener:
             publisher = _open(self._publisher, amqp.Channel.confirm_select, self._timeout)
         except ConnectionLost:
             if consumer is not None:
-                consumer.sock.close()
+                consumer.close()
             self._consumer.maybe_switch_next()
             self._publisher.maybe_switch_next()
             raise
@@ -113,7 +123,7 @@ class SingleOpener:
 
     def do(self, act: Callable[[Any], None]) -> None:
         """Connect, do something on a channel with kombu's or py-amqp's methods, and close. Blocks; raises as open()."""
-        self._opened(act).sock.close()
+        self._opened(act).close()
 
     def _opened(self, set_up: Callable[[Any], None]) -> OpenSocket:
         try:
@@ -139,7 +149,7 @@ def _open(source: kombu.Connection, set_up: Callable[[amqp.Channel], None], time
         sock = stream.sock
         # py-amqp closes its socket when it is garbage collected: this one is ours now.
         stream.sock = None
-        return OpenSocket(sock, connection.frame_max, connection.heartbeat or 0)
+        return OpenSocket(sock, connection.frame_max, connection.heartbeat or 0, connection.channel_max or 0)
     except Exception as error:
         # kombu and py-amqp raise a dozen unrelated types here, from OSError to their own trees.
         if connection is not None:

@@ -5,13 +5,15 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor
+from functools import partial
 from typing import Protocol
 
 from nowait.amqp.methods import Event
 from nowait.budget import Budget
 from nowait.link.link import Link
 from nowait.link.opener import ConnectionLost, Opened
+from nowait.link.opening import opened
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ async def supervise(
     delay = _FIRST_DELAY
     while True:
         try:
-            link = await _connect(source, executor, on_event, budget)
+            link = await opened(executor, source.open, partial(Link, on_event=on_event, budget=budget))
         except Exception as error:
             unexpected = None if isinstance(error, ConnectionLost) else error
             log.warning("broker connection failed, retrying in %.1f s: %s", delay, error, exc_info=unexpected)
@@ -72,19 +74,3 @@ async def supervise(
             # A broker that takes connections and ends them at once, because of what is done on them.
             await asyncio.sleep(delay)
             delay = min(delay * 2, _LAST_DELAY)
-
-
-async def _connect(source: Source, executor: Executor, on_event: Callable[[Event], None], budget: Budget) -> Link:
-    opening = executor.submit(source.open)
-    try:
-        return Link(await asyncio.wrap_future(opening), on_event, budget)
-    except BaseException:
-        # Cancelled, perhaps, while the thread is still connecting: what it opens then is nobody's.
-        opening.add_done_callback(_close)
-        raise
-
-
-def _close(opening: Future[Opened]) -> None:
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().consumer.sock.close()
-        opening.result().publisher.sock.close()

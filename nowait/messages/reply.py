@@ -35,11 +35,13 @@ class Reply(NamedTuple):
         state: the task's state; REJECTED where the worker did not run it.
         result: what the task returned, for SUCCESS; whatever the worker sent, otherwise.
         runtime: seconds that the task ran; None when the worker does not say.
+        worker: the name that the worker gives itself, whatever that is; None when it gives none.
     """
 
     state: str
     result: Any
     runtime: float | None = None
+    worker: str | None = None
 
     @property
     def final(self) -> bool:
@@ -134,9 +136,13 @@ def _decode(body: bytes, content_type: str, decoder: json.JSONDecoder) -> Reply:
         raise MalformedReply("not JSON") from error
     if not isinstance(document, dict) or not isinstance(document.get("status"), str):
         raise MalformedReply("no status")
-    runtime = document.get("runtime")
-    state = "REJECTED" if document.get(REJECTED) is True else document["status"]
-    return Reply(state, document.get("result"), runtime if isinstance(runtime, float) else None)
+    runtime, worker = document.get("runtime"), document.get("worker")
+    return Reply(
+        "REJECTED" if document.get(REJECTED) is True else document["status"],
+        document.get("result"),
+        runtime if isinstance(runtime, float) else None,
+        worker if isinstance(worker, str) else None,
+    )
 
 
 def _result_at(message: Delivery) -> int:

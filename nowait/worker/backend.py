@@ -1,8 +1,8 @@
 """The result backend of the workers: replies as `rpc://` sends them, surer and for less.
 
 Each reply is confirmed by the broker within a time limit; one that cannot be sent, as it is too
-large or no JSON, becomes a failure that says so. A reply of a TimedTask carries how long it ran,
-`runtime`, in seconds. Used as `Celery(backend="nowait.worker:Results")`.
+large or no JSON, becomes a failure that says so. A reply carries the name of its worker, `worker`,
+and that of a TimedTask how long it ran, `runtime`, in seconds. Used as `Celery(backend="nowait.worker:Results")`.
 """
 
 import logging
@@ -108,4 +108,5 @@ class Results(RPCBackend):
             "traceback": traceback if self._tracebacks else None,
             "children": self.current_task_children(request),
             "runtime": None if began is None else time.perf_counter() - began,
+            "worker": getattr(request, "hostname", None),
         }

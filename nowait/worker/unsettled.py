@@ -147,7 +147,7 @@ class Unsettled:
 
     def confirmed(self, event: Confirmed) -> list[Reply]:
         """The broker has replies, or refuses them (nack): returns those."""
-        tag, multiple, acked = event
+        tag, multiple, acked, _channel = event
         if multiple:
             tags = list(takewhile(lambda each: not tag or each <= tag, self._published))
         else:

@@ -1,9 +1,6 @@
 // A request, as the fields of a form have it: to be sent, or written for a shell.
 
-/** A text as one word of a shell. */
-function quoted(text) {
-  return `'${text.replaceAll("'", "'\\''")}'`;
-}
+import { quoted } from "./curl.js";
 
 export class Request {
   constructor(method, path) {

@@ -6,14 +6,9 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError
 
+from server import strict_json
+
 _BOM = b"\xef\xbb\xbf"
-
-
-def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is not JSON")
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse).decode
 
 
 def read_json(request: HTTPServerRequest) -> Any:
@@ -43,6 +38,6 @@ def _check_type(request: HTTPServerRequest) -> None:
 
 def _value(body: bytes, encoding: str, errors: str) -> Any:
     try:
-        return _decode(body.decode(encoding, errors))
-    except (ValueError, RecursionError) as error:
+        return strict_json.loads(body.decode(encoding, errors))
+    except ValueError as error:
         raise HTTPError(400, "The body is not JSON in UTF-8.") from error

@@ -1,6 +1,7 @@
 """The handlers that a worker answers."""
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,8 @@ from nowait.errors import TaskFailed
 from nowait.messages.encoded import Encoded
 from server.http.handler import BaseHandler
 from server.http.problem import QUERY_BROKEN, ProblemError
+
+_WORKER = re.compile("[A-Za-z0-9@._-]{1,255}")
 
 
 class TaskHandler(BaseHandler):
@@ -43,6 +46,10 @@ class TaskHandler(BaseHandler):
             if (ran := getattr(call, "runtime", None)) is not None:
                 timing += f", queue;dur={max(0.0, took - ran) * 1000:.1f}, run;dur={ran * 1000:.1f}"
             self.set_sticky_header("Server-Timing", timing)
+            # It names a host: for the demo alone.
+            worker = getattr(call, "worker", None) if self.context.demo else None
+            if worker is not None and _WORKER.fullmatch(worker):
+                self.set_sticky_header("X-Worker", worker)
 
 
 @contextlib.contextmanager

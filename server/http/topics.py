@@ -1,7 +1,7 @@
 """What the handlers of topics share."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from tornado.web import HTTPError
 
@@ -10,6 +10,7 @@ from server.http.problem import TOO_MANY_SUBSCRIBERS, ProblemError
 from server.topics.event import Event, Gap, Item, Position
 from server.topics.log import TooManySubscribers
 
+_ID = re.compile("[0-9]{1,18}")  # longer than the broker's 64 bits, or negative, it is none of ours
 _RETRY = 1000  # milliseconds after which a client whose stream has ended comes again
 
 
@@ -28,16 +29,12 @@ class TopicHandler(EventStream):
 
         Raises HTTPError, ProblemError, and Finish when the client leaves, or takes nothing.
         """
-        after = self.request.headers.get("Last-Event-ID")
-        # Longer than the broker's 64 bits, or negative, it is none of ours.
-        if after is not None and not re.fullmatch("[0-9]{1,18}", after):
-            raise HTTPError(400, "Last-Event-ID: the id of an event is expected.")
+        after = self.last_id()
         if self.request.method == "HEAD":
             await self.begin_events(_RETRY)
             return
-        offset = None if after is None else int(after)
         try:
-            async with self.context.topics.subscribe(topics, offset, COMMENT_INTERVAL) as batches:
+            async with self.context.topics.subscribe(topics, after, COMMENT_INTERVAL) as batches:
                 await self.begin_events(_RETRY)
                 while (items := await self.wait_for(anext(batches, None))) is not None:
                     await self.write_taken(encoded(items) or COMMENT)
@@ -45,15 +42,25 @@ class TopicHandler(EventStream):
             raise ProblemError(TOO_MANY_SUBSCRIBERS) from error
         self.finish()
 
+    def last_id(self, default: str | None = None) -> int | None:
+        """The offset that the client has last got, its `Last-Event-ID` or the default; None for none.
 
-def encoded(items: Iterable[Item]) -> bytes:
-    """Items as server-sent events."""
-    return b"".join(map(_encode, items))
+        Raises HTTPError 400 when it is no offset.
+        """
+        given = self.request.headers.get("Last-Event-ID", default)
+        if given is not None and not _ID.fullmatch(given):
+            raise HTTPError(400, "Last-Event-ID: the id of an event is expected.")
+        return None if given is None else int(given)
 
 
-def _encode(item: Item) -> bytes:
+def encoded(items: Sequence[Item], kind: bytes | None = None) -> bytes:
+    """Items as server-sent events; `kind` is the type of the messages among them, None for `message`."""
+    return b"".join(_encode(item, kind) for item in items)
+
+
+def _encode(item: Item, kind: bytes | None) -> bytes:
     if isinstance(item, Event):
-        return event(item.offset, None, item.document)
+        return event(item.offset, kind, item.document)
     if isinstance(item, Position):
         return event(item.offset, None, b"")
     if isinstance(item, Gap):

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from nowait.link.depths import Depth, Depths
@@ -15,12 +16,14 @@ class Instruments:
     Args:
         tasks: the bridge.
         depths: of the queues.
+        bounds: of the queues of messages, by their names: how many may wait.
         processes: how many server processes share the port.
     """
 
-    def __init__(self, tasks: Tasks, depths: Depths, processes: int) -> None:
+    def __init__(self, tasks: Tasks, depths: Depths, bounds: Mapping[str, int], processes: int) -> None:
         self._tasks = tasks
         self._depths = depths
+        self._bounds = bounds
         self._processes = processes
         self._lag = LoopLag()
 
@@ -31,17 +34,22 @@ class Instruments:
     def read(self) -> dict[str, Any]:
         """The figures of this moment; `lag` is the worst since the last reading, in seconds."""
         depths = self._depths.latest
+        tasks = None if depths is None else {name: depth for name, depth in depths.items() if name not in self._bounds}
         return {
             "process": os.getpid(),
             "processes": self._processes,
             "lag": round(self._lag.take(), 6),
             "in_flight": self._tasks.in_flight,
             "broker": self._tasks.state,
-            "queues": None if depths is None else [_queue(name, depth) for name, depth in depths.items()],
+            "queues": None if tasks is None else [_queue(name, depth, "workers") for name, depth in tasks.items()],
+            "messages": [
+                {**_queue(name, (depths or {}).get(name), "consumers"), "bound": bound}
+                for name, bound in self._bounds.items()
+            ],
         }
 
 
-def _queue(name: str, depth: Depth | None) -> dict[str, Any]:
+def _queue(name: str, depth: Depth | None, takers: str) -> dict[str, Any]:
     """None for what is not known of it."""
-    waiting, workers = (None, None) if depth is None else (depth.waiting, depth.consumers)
-    return {"name": name, "waiting": waiting, "workers": workers}
+    waiting, taking = (None, None) if depth is None else (depth.waiting, depth.consumers)
+    return {"name": name, "waiting": waiting, takers: taking}

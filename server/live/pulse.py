@@ -2,9 +2,14 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from server.http.event_stream import event
+
+log = logging.getLogger(__name__)
 
 _INTERVAL = 1.0  # seconds
 
@@ -91,7 +96,11 @@ class Pulse:
         try:
             while True:
                 await asyncio.sleep(self._interval)
-                self._latest = b"event: statistics\ndata: %s\n\n" % json.dumps(self._read()).encode()
+                try:
+                    self._latest = event(None, b"statistics", json.dumps(self._read()).encode())
+                except Exception:  # the next ones may do
+                    log.exception("the figures cannot be read")
+                    continue
                 news, self._news = self._news, asyncio.Event()
                 news.set()
         finally:

@@ -34,6 +34,8 @@ PROBLEM = Component(
     },
 )
 
+OFFSET = {"type": "string", "pattern": "^[0-9]{1,18}$"}  # of a message of a topic
+
 # The statuses of problems, by what a route needs.
 TASK = (422, 500, 502, 503, 504)  # an answer of a worker
 LIST = (500, 503, 504)  # a list of the workers

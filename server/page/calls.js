@@ -4,6 +4,7 @@ import { now } from "./clock.js";
 import { curl } from "./curl.js";
 import { element, set, write } from "./dom.js";
 import { count, duration } from "./format.js";
+import { HERE, SENT, UNKNOWN } from "./rows.js";
 import { timed } from "./timing.js";
 
 const DELAY = 3; // seconds that each query sleeps in the database
@@ -17,7 +18,10 @@ export const WAYS = {
   bridge: { prefix: "", what: "by a Celery worker, over RabbitMQ: Nowait’s way" },
 };
 
-/** What was sent, `calls`: {way, began, ended, wait, run, status}; ended is null while it runs. Dispatches `change`. */
+/**
+ * What was sent, `calls`: {way, place, began, ended, wait, run, status}; place is what runs it, and ended null while it
+ * runs. Dispatches `change`.
+ */
 export class Calls extends EventTarget {
   constructor(list) {
     super();
@@ -49,7 +53,8 @@ export class Calls extends EventTarget {
 
   async #send(way, path) {
     if (this.running.length >= AT_ONCE) return;
-    const call = { way, began: now(), ended: null, wait: 0, run: 0, status: null };
+    const place = way === "bridge" ? SENT : HERE;
+    const call = { way, place, began: now(), ended: null, wait: 0, run: 0, status: null };
     this.calls.push(call);
     this.#changed();
     try {
@@ -59,9 +64,11 @@ export class Calls extends EventTarget {
       // Those without a worker do not say what they have waited for.
       call.run = timing.run ?? server ?? answer.at - call.began;
       call.wait = timing.queue ?? queued ?? 0;
+      if (place === SENT) call.place = answer.headers.get("X-Worker") ?? UNKNOWN;
       call.ended = answer.at;
     } catch {
       call.status = 0;
+      if (place === SENT) call.place = UNKNOWN;
       call.run = now() - call.began;
       call.ended = now();
     }

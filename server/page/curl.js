@@ -9,9 +9,9 @@ const SHOWN = 2000; // milliseconds
  *
  * @param request what stands behind `curl`, with the path instead of the address; or a function that returns it.
  * @param what it does, for those who do not see where it stands.
+ * @param label on the button, where several are at one place.
  */
-export function curl(request, what) {
-  const label = "copy as curl";
+export function curl(request, what, label = "copy as curl") {
   const button = element("button", { class: "curl", type: "button", "aria-label": `${label}: ${what}` }, label);
   button.addEventListener("click", async () => {
     const text = typeof request === "function" ? request() : request;
@@ -25,4 +25,9 @@ export function curl(request, what) {
     }
   });
   return button;
+}
+
+/** A text as one word of a shell. */
+export function quoted(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -1,6 +1,6 @@
 // The card of a job: started, followed, cancelled.
 
-import { curl } from "./curl.js";
+import { curl, quoted } from "./curl.js";
 import { element, write } from "./dom.js";
 
 const FINAL = new Set(["succeeded", "failed", "cancelled", "expired"]);
@@ -20,7 +20,7 @@ export class JobCard {
     });
     this.cancel.addEventListener("click", () => this.#ask(`/jobs/${this.id}`, { method: "DELETE" }));
     live.addEventListener("job", ({ detail }) => this.#draw(detail));
-    card.querySelector(".curls").append(curl(() => `/jobs -H 'Content-Type: application/json' -d '${this.#body()}'`, "start a job"));
+    card.querySelector(".curls").append(curl(() => `/jobs -H 'Content-Type: application/json' -d ${quoted(this.#body())}`, "start a job"));
   }
 
   #body() {

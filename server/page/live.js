@@ -16,6 +16,7 @@ export class Live extends EventTarget {
     this.path = path;
     this.names = names;
     this.heard = now(); // when anything came last
+    this.last = ""; // the last id that was seen
   }
 
   get isOpen() {
@@ -24,11 +25,14 @@ export class Live extends EventTarget {
 
   open() {
     this.close();
+    // By itself, an EventSource goes on behind the last id; a new one begins anew, unless it is given that.
+    if (this.last) this.#wanted.set("since", this.last);
     const query = this.#wanted.toString();
     const source = (this.#source = new EventSource(query ? `${this.path}?${query}` : this.path));
     for (const name of this.names) {
-      source.addEventListener(name, ({ data }) => {
+      source.addEventListener(name, ({ data, lastEventId }) => {
         this.heard = now();
+        this.last = lastEventId || this.last;
         this.dispatchEvent(new CustomEvent(name, { detail: JSON.parse(data) }));
       });
     }

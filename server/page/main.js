@@ -9,11 +9,13 @@ import { duration } from "./format.js";
 import { JobCard } from "./job.js";
 import { Live } from "./live.js";
 import { Probe } from "./probe.js";
+import { QueueCard } from "./queue.js";
 import { save } from "./report.js";
 import { Results } from "./results.js";
 import { Rows } from "./rows.js";
 import { Samples, quantile } from "./samples.js";
 import { drawStatistics } from "./strip.js";
+import { TopicCard } from "./topic.js";
 
 const SPAN = 60; // seconds that the charts show
 const STEP = 0.1; // seconds between two requests
@@ -24,14 +26,16 @@ const SPOKEN = 10; // seconds between two sentences for a screen reader
 const ways = Object.keys(WAYS);
 
 const probe = new Probe(STEP);
-const live = new Live("/live/events", ["statistics", "job"]);
+const live = new Live("/live/events", ["statistics", "job", "topic", "gap", "reset"]);
 const samples = new Samples(SPAN, STEP);
 const lags = [];
 const calls = new Calls(byId("ways"));
 const results = new Results(byId("results").tBodies[0], ways);
 const chart = new Chart(byId("chart"), SPAN);
-const rows = new Rows(byId("rows"), byId("rows-desc"), SPAN, ways);
+const rows = new Rows(byId("rows"), byId("rows-desc"), SPAN);
 new JobCard(byId("job"), live);
+new TopicCard(byId("topic"), live, "news");
+new QueueCard(byId("queue"), live, "parcels");
 for (const place of document.querySelectorAll("[data-curl]")) place.append(curl(place.dataset.curl, "the figures, each second"));
 
 probe.addEventListener("answer", ({ detail: { sent, at, took, queued, process } }) => {

@@ -2,18 +2,20 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from nowait.bridge import Consumer
 from nowait.bridge.call import new_id
-from nowait.errors import QueueFull
+from nowait.errors import Overloaded, QueueFull
 from nowait.topology import Topology
 from server.bridge import Messages
 from server.missing import declaring
+from server.queues.line import Line
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.05, 0.25  # seconds between tries to put a message into a queue that is full
 _LAST_TRY = 0.25  # seconds that are left for the last one: its answer is known, then
+_MAX_WAITING = 500  # producers that wait for room, each with its message of up to 64 KiB
 
 
 class TooManyConsumers(Exception):
@@ -38,6 +40,7 @@ class Queues:
         self._topology = topology
         self._bounds = bounds
         self._limit = limit
+        self._lines = {name: Line() for name in bounds}
         self._ends: set[Callable[[], None]] = set()  # of the consumers
         self.closed = False
 
@@ -63,14 +66,14 @@ class Queues:
             name: of the queue.
             body: the message.
             timeout: seconds that it may take.
-            wait: seconds of them in which a queue that is full is tried again.
+            wait: seconds of them in which a queue that is full is tried again, by those who wait in the order in which
+                they have come.
 
         Raises QueueFull, and any other BridgeError; OutcomeUnknown and DeadlineExceeded when it may have been put.
         """
         loop = asyncio.get_running_loop()
         deadline, until = loop.time() + timeout, loop.time() + min(wait, timeout - _LAST_TRY)
-        pause = _FIRST_PAUSE
-        message_id = new_id()
+        message_id, line = new_id(), self._lines[name]
 
         async def publish() -> None:
             left = deadline - loop.time()
@@ -79,17 +82,23 @@ class Queues:
                 name, body, exchange=exchange, message_id=message_id, timeout=left, bounded=True
             )
 
-        while True:
+        async def put() -> None:
+            await declaring(self._messages, name, self._arguments(name), publish)
+
+        if not line:
             try:
-                await declaring(self._messages, name, self._arguments(name), publish)
+                await put()
                 return message_id
             except QueueFull:
-                # What was refused is not there: trying again puts nothing twice.
-                left = until - loop.time()
-                if left <= 0:
+                if until <= loop.time():
                     raise
-            await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))
-            pause = min(2 * pause, _LAST_PAUSE)
+        if until <= loop.time() or sum(map(len, self._lines.values())) >= _MAX_WAITING:
+            raise QueueFull(f"{len(line)} wait for room already")
+        async with line.place(until) as first:
+            if not first:
+                raise QueueFull("there was no room for those who wait before")
+            await _repeat(put, until)
+        return message_id
 
     @asynccontextmanager
     async def consume(self, name: str, prefetch: int, end: Callable[[], None]) -> AsyncIterator[Consumer]:
@@ -124,3 +133,18 @@ class Queues:
 
     def _arguments(self, name: str) -> Mapping[str, object] | None:
         return self._topology.bounded_arguments(self._bounds[name]) if self._topology.declares else None
+
+
+async def _repeat(put: Callable[[], Awaitable[None]], until: float) -> None:
+    """Put a message into a queue that is full, at some time until then. Raises the last failure."""
+    loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE
+    while True:
+        try:
+            return await put()
+        except (QueueFull, Overloaded):
+            # What was refused is not there: trying again puts nothing twice.
+            left = until - loop.time()
+            if left <= 0:
+                raise
+        await asyncio.sleep(min(left, pause * random.uniform(0.5, 1.0)))
+        pause = min(2 * pause, _LAST_PAUSE)

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass
 
 from nowait.amqp.methods import Delivery
+from server import strict_json
 
 
 class BadCommand(Exception):
@@ -59,8 +60,8 @@ class Session:
     def settled(self, text: str | bytes) -> Command:
         """It has written something. Raises BadCommand when that is no command, or for one that it does not hold."""
         try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            document = strict_json.loads(text if isinstance(text, str) else text.decode())
+        except ValueError as error:
             raise BadCommand("JSON is expected") from error
         if not isinstance(document, dict) or len(document) != 1:
             raise BadCommand("ack or hand_back is expected")
@@ -75,7 +76,7 @@ class Session:
 def _data(body: bytes) -> bytes:
     """The member with a message's value; what is no JSON, whoever put it there, is in base64."""
     try:
-        json.loads(body.decode())
-    except (ValueError, RecursionError):
+        strict_json.loads(body.decode())
+    except ValueError:
         return b'"base64": "%s"' % base64.b64encode(body)
     return b'"data": %s' % body

@@ -8,7 +8,7 @@ from tornado.web import HTTPError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
 from nowait.bridge import Consumer
-from nowait.errors import BridgeError
+from nowait.errors import BridgeError, Overloaded
 from server.http import prefer
 from server.http.body import read_json_line
 from server.http.context import Context
@@ -23,7 +23,8 @@ from server.queues.session import BadCommand, Session
 _NAME = "([A-Za-z0-9_-]{1,64})"
 _MAX_MESSAGE = 64 * 1024  # bytes
 _MAX_PREFETCH = 100
-_LEASE, _MAX_LEASE = 60, 3600  # seconds
+# Seconds. A broker before 4.3 ends a consumer that has not acknowledged for 1800.
+_LEASE, _MAX_LEASE = 60, 1500
 
 
 class MessagesHandler(BaseHandler):
@@ -53,10 +54,17 @@ class MessagesHandler(BaseHandler):
 class ConsumerHandler(SocketHandler):
     """GET /queues/{name}/consumer?prefetch=1&lease=60, a WebSocket"""
 
+    def initialize(self, context: Context) -> None:
+        super().initialize(context)
+        # A client may leave before its socket is open.
+        self._delivering: asyncio.Task[None] | None = None
+        self._lease: asyncio.TimerHandle | None = None
+
     async def get(self, name: str) -> None:
         _check(self.context.queues, name)
         prefetch = self._number("prefetch", 1, _MAX_PREFETCH)
         self._session = Session(self._number("lease", _LEASE, _MAX_LEASE))
+        # Whoever gets no socket is to have no message delivered.
         self.check_upgrade()
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         async with contextlib.AsyncExitStack() as stack:
@@ -71,7 +79,6 @@ class ConsumerHandler(SocketHandler):
         await talking
 
     def open(self, *_args: str) -> None:
-        self._lease: asyncio.TimerHandle | None = None
         self._delivering = asyncio.create_task(self._deliver())
 
     def on_message(self, message: str | bytes) -> None:
@@ -87,7 +94,8 @@ class ConsumerHandler(SocketHandler):
         self._watch_lease()
 
     def on_close(self) -> None:
-        self._delivering.cancel()
+        if self._delivering is not None:
+            self._delivering.cancel()
         if self._lease is not None:
             self._lease.cancel()
 
@@ -99,8 +107,9 @@ class ConsumerHandler(SocketHandler):
                 delivery = await self._consumer.next()
                 await self.write_message(self._session.delivered(delivery, loop.time()))
                 self._watch_lease()
-        except BridgeError:
-            self._end_with(TRY_AGAIN, "the queue was lost")
+        except BridgeError as error:
+            no_room = isinstance(error, Overloaded)
+            self._end_with(TRY_AGAIN, "there is no room for a message" if no_room else "the queue was lost")
         except WebSocketClosedError:
             pass
 

@@ -9,7 +9,7 @@ from server.http.context import Context
 from server.http.handler import write_json
 from server.http.topics import TopicHandler
 from server.openapi.operation import Operation, Parameter, events, header, json, members, path
-from server.openapi.shared import MESSAGE, TEXT
+from server.openapi.shared import MESSAGE, OFFSET, TEXT
 
 _NAME = "([A-Za-z0-9_-]{1,64})"
 _MAX_MESSAGE = 64 * 1024  # bytes
@@ -63,7 +63,7 @@ def operations(context: Context) -> list[Operation]:
     name = path("name", {"type": "string", "enum": names} if names else TEXT, "of a topic")
     some = {"type": "string", "enum": sorted({*names, ",".join(names)})} if names else TEXT
     several = Parameter("topics", some, "names with commas between", required=True)
-    last = header("Last-Event-ID", {"type": "string", "pattern": "^[0-9]{1,18}$"}, "the events behind this one")
+    last = header("Last-Event-ID", OFFSET, "the events behind this one")
     offset = {"type": "integer", "minimum": 0}
     data = {
         "anyOf": [

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from nowait.messages.stream import StreamMessage
+from server import strict_json
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,8 @@ def event_of(message: StreamMessage) -> Event | None:
     """The event of a message; None for one that is no JSON on one line, whoever published it."""
     body = message.body.strip()
     try:
-        json.loads(body.decode())
-    except (ValueError, RecursionError):
+        strict_json.loads(body.decode())
+    except ValueError:
         return None
     if b"\n" in body or b"\r" in body:
         return None

@@ -4,6 +4,7 @@ What it sends is encoded by py-amqp, and what it receives is decoded by it: anot
 """
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
@@ -48,7 +49,7 @@ class Session:
     def __init__(self, probes: bool) -> None:
         consumer, self._to_consumer = socket.socketpair()
         publisher, self._to_publisher = socket.socketpair()
-        self.opened = Opened(OpenSocket(consumer, _FRAME_MAX, 0), OpenSocket(publisher, _FRAME_MAX, 0))
+        self.opened = Opened(OpenSocket(consumer, _FRAME_MAX, 0, 2047), OpenSocket(publisher, _FRAME_MAX, 0, 2047))
         self.published: list[Published] = []
         self.acknowledged: list[tuple[int, bool]] = []
         self._returns_probes = probes
@@ -182,6 +183,77 @@ class ScriptedBroker:
         return self.session.opened
 
 
+class SharedEnd:
+    """Where a connection that is shared connects to: the other end of the socket that it has now.
+
+    Attributes:
+        opens: how often it has connected.
+        failure: an exception that the next attempts to connect raise; None for none.
+        leaves: it closes each connection as soon as that is open.
+        channel_max: the largest number of a channel.
+        methods: those that have come, as channel, class and method.
+    """
+
+    def __init__(self) -> None:
+        self.opens = 0
+        self.failure: ConnectionLost | None = None
+        self.leaves = False
+        self.channel_max = 2047
+        self.methods: list[tuple[int, int, int]] = []
+        self._sock: socket.socket | None = None
+        self._buffer = bytearray()
+
+    def open(self) -> OpenSocket:
+        """Called in a thread."""
+        self.opens += 1
+        if self.failure is not None:
+            raise self.failure
+        own, self._sock = socket.socketpair()
+        self._sock.setblocking(False)
+        if self.leaves:
+            self.hang_up()
+        return OpenSocket(own, _FRAME_MAX, 0, self.channel_max)
+
+    async def arrived(self, channel: int, class_id: int, method_id: int, count: int = 1) -> None:
+        """Return once that method has come so often."""
+
+        def read() -> bool:
+            with contextlib.suppress(BlockingIOError):
+                self._buffer += self._sock.recv(1 << 20) if self._sock is not None else b""
+            while len(self._buffer) >= 7:
+                kind, at, size = struct.unpack_from(">BHI", self._buffer)
+                if kind == 1:
+                    self.methods.append((at, *struct.unpack_from(">HH", self._buffer, 7)))
+                del self._buffer[: size + 8]
+            return self.methods.count((channel, class_id, method_id)) >= count
+
+        await until(read)
+
+    async def published(self, channel: int, count: int = 1) -> None:
+        """Return once so many messages have come on a channel."""
+        await self.arrived(channel, 60, 40, count)
+
+    def confirm(self, channel: int, tag: int, acked: bool = True, multiple: bool = False) -> None:
+        flags = [multiple] if acked else [multiple, False]
+        self.send(_method(60, 80 if acked else 120, "Lb" if acked else "Lbb", tag, *flags, channel=channel))
+
+    def return_unroutable(self, channel: int, message_id: str) -> None:
+        returned = _method(60, 50, "Bsss", 312, "NO_ROUTE", "", "x", channel=channel)
+        self.send(returned + _content(b"", channel, correlation_id=message_id))
+
+    def close_channel(self, channel: int, code: int, reason: str) -> None:
+        self.send(_method(20, 40, "BsBB", code, reason, 60, 40, channel=channel))
+
+    def send(self, frames: bytes) -> None:
+        assert self._sock is not None
+        self._sock.send(frames)
+
+    def hang_up(self) -> None:
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+
 @asynccontextmanager
 async def scripted(probes: bool = True, **options: Any) -> AsyncIterator[tuple[Bridge, ScriptedBroker]]:
     """A bridge that is connected to a scripted broker."""
@@ -201,15 +273,15 @@ def _to_replies(routing_key: str) -> bool:
     return routing_key.startswith("nowait.replies.")
 
 
-def _method(class_id: int, method_id: int, formats: str = "", *values: Any) -> bytes:
+def _method(class_id: int, method_id: int, formats: str = "", *values: Any, channel: int = 1) -> bytes:
     payload = struct.pack(">HH", class_id, method_id) + bytes(dumps(formats, values))
-    return struct.pack(">BHI", 1, 1, len(payload)) + payload + b"\xce"
+    return struct.pack(">BHI", 1, channel, len(payload)) + payload + b"\xce"
 
 
-def _content(body: bytes, **properties: Any) -> bytes:
+def _content(body: bytes, channel: int = 1, **properties: Any) -> bytes:
     header = struct.pack(">HHQ", 60, 0, len(body)) + Message(b"", **properties)._serialize_properties()
-    frames = struct.pack(">BHI", 2, 1, len(header)) + header + b"\xce"
+    frames = struct.pack(">BHI", 2, channel, len(header)) + header + b"\xce"
     for at in range(0, len(body), _FRAME_MAX - 8):
         part = body[at : at + _FRAME_MAX - 8]
-        frames += struct.pack(">BHI", 3, 1, len(part)) + part + b"\xce"
+        frames += struct.pack(">BHI", 3, channel, len(part)) + part + b"\xce"
     return frames

@@ -16,7 +16,6 @@ from nowait.errors import (
     DeadlineExceeded,
     OutcomeUnknown,
     Overloaded,
-    QueueFull,
     Refused,
     ResultTooLarge,
     Stopped,
@@ -32,7 +31,6 @@ class SomeCall:
     idempotent: bool = False
     expects_reply: bool = True
     encoded: bool = False
-    bounded: bool = False
     confirmed: bool = False
     link: int = 0
 
@@ -491,11 +489,3 @@ def test_every_call_that_enters_ends_once_or_is_still_in_flight(steps: list[tupl
         ended += [effect.call for effect in effects if isinstance(effect, Complete)]
     assert len(set(map(id, ended))) == len(ended)
     assert len(entered) - len(ended) == len(table)
-
-
-def test_a_link_whose_messages_find_full_queues_is_kept() -> None:
-    call = SomeCall("a", expects_reply=False, bounded=True)
-    table = connected(call)
-    assert isinstance(outcome(table.confirmed(Confirmed(1, False, False))), QueueFull)
-    for moment in range(1, 10):
-        assert not [each for each in table.tick(moment / 2, moment / 2, 0.0) if isinstance(each, GiveUp)]

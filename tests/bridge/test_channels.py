@@ -7,7 +7,7 @@ from nowait.errors import Overloaded, Refused, Unroutable
 
 
 def opened(*holders: str) -> Channels[str]:
-    channels: Channels[str] = Channels()
+    channels: Channels[str] = Channels(last=2047)
     for holder in holders:
         channels.opened(channels.take(), holder)
     return channels

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from amqp.serialization import dumps
 
 from deploy.local.services import Services
-from nowait.errors import BridgeError, DeadlineExceeded, QueueFull, Refused, Stopped, Unroutable
+from nowait.amqp import methods
+from nowait.amqp.methods import Delivery
+from nowait.bridge import Consumer
+from nowait.bridge.subscription import subscribe
+from nowait.errors import BridgeError, DeadlineExceeded, Overloaded, QueueFull, Refused, Stopped, Unroutable
 from nowait.messages.stream import StreamMessage
 from nowait.testing import FakeBridge
-from tests.bridge.conftest import running
+from tests.bridge.conftest import running, until
 
 Make = Callable[..., AbstractAsyncContextManager[Any]]
 STREAM = {"x-queue-type": "stream"}
@@ -221,3 +226,90 @@ async def test_a_bridge_that_stops_ends_its_consumers(make: Make, name: str) -> 
             async with bridge.consume(name):
                 pass
         assert isinstance(await failure(bridge.publish(name, b"{}")), Stopped)
+
+
+@pytest.mark.gen_test
+async def test_a_message_to_an_exchange_that_is_not_there_costs_no_task_and_no_other_message(
+    services: Services, name: str
+) -> None:
+    async with running(services.broker_url) as bridge:
+        await bridge.declare(name, bounded(100))
+        tasks = [bridge.send_task("test.never_run", queue=name) for _ in range(3)]
+        others = [bridge.publish(name, b"%d" % number) for number in range(3)]
+        lost = bridge.publish("news", b"{}", exchange=f"{name}.gone")
+        tasks += [bridge.send_task("test.never_run", queue=name) for _ in range(3)]
+        assert isinstance(await failure(lost), Unroutable)
+        assert await asyncio.gather(*others, bridge.publish(name, b"3")) == [None] * 4
+        await until(lambda: all(task.confirmed for task in tasks))
+        assert (bridge.statistics().connects, [task for task in tasks if task.done()]) == (1, [])
+        for task in tasks:
+            task.cancel()
+
+
+@pytest.mark.gen_test
+async def test_a_message_for_which_there_is_no_room_goes_back_and_is_nobodys(
+    services: Services, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nowait.bridge.shared._MAX_BYTES", 300 * 1024)
+    async with running(services.broker_url) as bridge:
+        await bridge.declare(name, bounded(100))
+        sent = [b"%d" % number + b" " * 60_000 for number in range(20)]
+        for body in sent:
+            await bridge.publish(name, body)
+        found: list[bytes] = []
+        refused = 0
+        while len(found) < len(sent):
+            held = []
+            with pytest.raises(Overloaded) if not refused else suppress(Overloaded):
+                async with bridge.consume(name, prefetch=20) as consumer:
+                    while len(found) < len(sent):
+                        held.append(await asyncio.wait_for(consumer.next(), 10))
+                        found.append(held[-1].body)
+                        consumer.acknowledge(held[-1].tag)
+            refused += 1
+        assert sorted(found) == sorted(sent)
+
+
+@pytest.mark.gen_test
+async def test_a_stream_whose_message_finds_no_room_ends(
+    services: Services, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nowait.bridge.shared._MAX_BYTES", 50 * 1024)
+    async with running(services.broker_url) as bridge:
+        await bridge.declare(name, STREAM)
+        await bridge.publish(name, b" " * 60_000)
+        await bridge.publish(name, b"{}")
+        with pytest.raises(Overloaded):
+            await read(bridge, name, 1, offset="first")
+        assert await bodies(bridge, name, 1, offset=1) == [b"{}"]
+
+
+@pytest.mark.gen_test
+async def test_a_reader_that_waits_has_acknowledged_all_that_it_has_read() -> None:
+    # A broker ends a channel on which something was not acknowledged for its consumer_timeout, half an hour.
+    written: list[bytes] = []
+
+    class Consumers:
+        @asynccontextmanager
+        async def consume(self, *_args: Any) -> AsyncIterator[Consumer]:
+            yield consumer
+
+    consumer = Consumer(2, written.append)
+    headers = dumps("F", ({"x-stream-offset": 7},))
+    delivery = Delivery(0, "", "", "", (b"{}",), 2, {"headers": bytes(headers)}, b"\x00\x3c\x00\x3c\x00" + bytes(11))
+    async with aclosing(subscribe(Consumers(), "s", "next", 100)) as messages:  # type: ignore[arg-type]
+        for tag in (1, 2, 3):
+            consumer.received(delivery._replace(tag=tag))
+        for _ in range(3):
+            await anext(messages)
+        assert written == []
+        waiting = asyncio.create_task(anext(messages))
+        await until(lambda: bool(written))
+        assert written == [methods.ack(2, 3, multiple=True)]
+        consumer.received(delivery._replace(tag=4))
+        await waiting
+        waiting = asyncio.create_task(anext(messages))
+        await until(lambda: written[1:] == [methods.ack(2, 4, multiple=True)])
+        consumer.fail(Stopped("over"))
+        with pytest.raises(Stopped):
+            await waiting

@@ -84,12 +84,18 @@ def source(tmp_path: Path) -> Path:
 
 
 def installed(folder: Path) -> str:
-    """The prefix of the installed Python, once it has found the application."""
-    code = "import os, sys, nowait, server; print(os.path.realpath(sys.prefix), os.path.dirname(server.__file__))"
-    done = subprocess.run([folder / "bin/python", "-c", code], cwd="/", capture_output=True, text=True, check=True)
-    prefix, package = done.stdout.split()
-    assert package.startswith(str(folder))
+    """The prefix of the installed Python, once it has found the library and the application."""
+    code = "import os, sys; print(os.path.realpath(sys.prefix))"
+    code += "; from importlib.util import find_spec; print(find_spec('nowait').origin, find_spec('server').origin)"
+    prefix, *packages = run_python(folder, code).split()
+    assert all(package.startswith(str(folder)) for package in packages)
     return prefix
+
+
+def run_python(folder: Path, code: str) -> str:
+    """What code prints in an installation."""
+    done = subprocess.run([folder / "bin/python", "-c", code], cwd="/", capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def test_an_upgrade_is_whole_or_changes_nothing(source: Path, tmp_path: Path) -> None:

@@ -83,6 +83,10 @@ class Subscriber:
         self._writer: asyncio.StreamWriter | None = None
         self._task = asyncio.create_task(self._follow())
 
+    def __repr__(self) -> str:
+        last = self._last_id.decode() if self._last_id is not None else None
+        return f"<Subscriber {id(self):x}, came {self.comes} times, {len(self.numbers)} messages, last id {last}>"
+
     def leave(self) -> None:
         """Hang up; it comes again by itself."""
         if self._writer is not None:

@@ -41,6 +41,13 @@ def test_a_reply_with_an_encoded_result_is_json_as_any_other() -> None:
     assert read_reply(reply, encoded=False) == Reply("SUCCESS", [1, 2], 0.5)
 
 
+@pytest.mark.parametrize(("given", "name"), [("celery@host", "celery@host"), (None, None), (5, None), (["a"], None)])
+def test_a_reply_has_the_name_of_its_worker(given: Any, name: str | None) -> None:
+    for result in (5, Encoded(b"5")):
+        reply = read_reply(sent(result, worker=given), encoded=isinstance(result, Encoded))
+        assert reply is not None and (reply.state, reply.worker) == ("SUCCESS", name)
+
+
 def test_an_encoded_result_arrives_byte_by_byte_as_it_was_sent() -> None:
     text = b'[{"a" :1.50},  "not read: \xff"]' + b" " * LARGE
     reply = read_reply(sent(Encoded(text)), encoded=True)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(600)
 def django_url(run: Run, services: Services, server_url: str) -> str:
     """The URL of the project, served by uvicorn."""
     port = free_port()
-    variables = {"NOWAIT_BROKER_URL": services.broker_url, "NOWAIT_URL": server_url}
+    variables = {"NOWAIT_BROKER_URL": services.broker_url, "SERVER_URL": server_url}
     server = run("uvicorn", "web.asgi:application", "--port", str(port), cwd=PROJECT, **variables)
     url = f"http://127.0.0.1:{port}"
     server.wait_until(lambda: fetch(f"{url}/news").status == 200, 60.0)
@@ -156,7 +156,7 @@ def test_a_follower_of_the_server_gets_what_is_published_from_a_page_of_django(
 
 def test_a_server_that_is_away_ends_the_events_and_the_page_comes_again(run: Run, services: Services) -> None:
     port, nobody = free_port(), free_port()
-    variables = {"NOWAIT_BROKER_URL": services.broker_url, "NOWAIT_URL": f"http://127.0.0.1:{nobody}"}
+    variables = {"NOWAIT_BROKER_URL": services.broker_url, "SERVER_URL": f"http://127.0.0.1:{nobody}"}
     server = run("uvicorn", "web.asgi:application", "--port", str(port), cwd=PROJECT, **variables)
     server.wait_until(lambda: fetch(f"http://127.0.0.1:{port}/news").status == 200, 60.0)
     answer = fetch(f"http://127.0.0.1:{port}/news/events")

@@ -2,22 +2,27 @@
 
 import json
 import re
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterator
+from itertools import product
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
-from tests.conftest import Start, ready, services_settings
+from tests.conftest import Start, celery_worker, ready, services_settings
 from tests.http import fetch
 from tests.page.conftest import Opened, violations
 
 WAYS = ["blocking", "threads", "aiomysql", "bridge"]
 MINUTE = 60_000  # milliseconds
+FULL = "503 (Service Unavailable)"  # as the console has it
+HIDE = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});\
+ document.dispatchEvent(new Event('visibilitychange'))"
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -141,16 +146,125 @@ def test_a_job_can_be_cancelled(opened: Opened) -> None:
         expect(page.locator("#job .state")).to_have_text(re.compile("cancelled, at step"), timeout=MINUTE)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 1180])
-def test_axe_finds_nothing_and_nothing_scrolls_sideways(scheme: Any, width: int, opened: Opened) -> None:
-    with opened(color_scheme=scheme, viewport={"width": width, "height": 700}) as page:
+@pytest.fixture
+def second_worker(services: Services, start: Start) -> Iterator[Process]:
+    process = celery_worker(start, "tasks", "-P", "threads", "-c", "20", **services_settings(services))
+    yield process
+    process.stop(20.0)
+
+
+@pytest.mark.usefixtures("second_worker")
+def test_each_worker_has_its_rows(opened: Opened) -> None:
+    with opened() as page:
+        page.locator("[data-way=threads] .way").click()
+        for _ in range(2):
+            page.locator("[data-way=bridge] .way").click()
+        names = page.locator("#rows .name")
+        expect(names).to_have_text(["this server", "a worker that has not answered yet"])
+        expect(names).to_have_text(["this server", *2 * [re.compile("@tests$")]], timeout=MINUTE)
+        assert page.locator("#rows .place:has(.bridge .run)").count() == 2
+        spoken = re.compile("By this server: threads: .*ran .* By .*@tests: bridge: ")
+        expect(page.locator("#rows-desc")).to_have_text(spoken)
+
+
+def test_every_tab_gets_each_message_of_a_topic(opened: Opened, server_url: str) -> None:
+    with opened() as one, opened() as other:
+        for tab in (one, other):
+            expect(tab.locator("#topic .state")).to_have_text(re.compile("follows the topic"))
+        one.locator("#topic [name=text]").fill("It's <b>raining</b>.")
+        one.locator("#topic .primary").click()
+        expect(one.locator("#topic .state")).to_have_text(re.compile("Published"))
+        for tab, source in ((one, "this tab"), (other, "another tab")):
+            newest = tab.locator("#topic li").first
+            expect(newest).to_have_text(re.compile(f"^It's <b>raining</b>.{source}number [0-9]+$"))
+            expect(tab.locator("#topic .spoken")).to_have_text(f"From {source}: It's <b>raining</b>.")
+        # One that is not looked at gets what it has missed, once.
+        other.evaluate(HIDE % "true")
+        published = fetch(f"{server_url}/topics/news", "POST", {"Content-Type": "application/json"}, b'{"snow": true}')
+        assert published.status == 202
+        expect(one.locator("#topic li b")).to_have_text(['{"snow":true}', "It's <b>raining</b>."])
+        other.evaluate(HIDE % "false")
+        expect(other.locator("#topic li b")).to_have_text(['{"snow":true}', "It's <b>raining</b>."])
+        expect(other.locator("#topic li").first).to_have_text(re.compile("elsewhere"))
+
+
+def test_messages_that_are_gone_are_shown_in_words(opened: Opened) -> None:
+    with opened() as page:
+        events = 'event: gap\ndata: {"before": 7}\n\nid: 9\nevent: reset\ndata: {"behind": 9}\n\n'
+        page.route("**/live/events?*", lambda route: route.fulfill(content_type="text/event-stream", body=events))
+        page.evaluate(HIDE % "true")
+        page.evaluate(HIDE % "false")
+        expect(page.locator("#topic .gap").filter(has_text="before number 7").first).to_be_visible()
+        expect(page.locator("#topic .gap").filter(has_text="another log").first).to_be_visible()
+        page.unroute_all()
+
+
+@pytest.mark.usefixtures("empty_queue")
+def test_a_queue_is_filled_and_drained_by_consumers(opened: Opened) -> None:
+    with opened(expected=FULL) as page:
+        queue = page.locator("#queue")
+        queue.locator("[name=until]").click()
+        expect(queue.locator(".state")).to_have_text(re.compile("100 taken.* Full: .* 503 with Retry-After: 1"))
+        expect(queue.locator(".counts")).to_have_text("100 taken (202), 1 refused (503)")
+        expect(queue.locator(".depth")).to_have_text("100 of 100 wait")
+        assert queue.locator(".slots[data-full] .filled").count() == 100
+        # At the table, the producer gets a place as soon as there is one; WebSockets are none of the six connections.
+        queue.locator("[name=wait]").check()
+        queue.locator("[name=some]").click()
+        queue.locator("[name=seconds]").fill("0")
+        for _ in range(5):
+            queue.locator("[name=add]").click()
+        expect(queue.locator(".state")).to_have_text(re.compile("^20 taken"), timeout=MINUTE)
+        assert queue.locator("[name=add]").get_attribute("aria-disabled") == "true"
+        queue.locator("[name=add]").dispatch_event("click")
+        expect(queue.locator(".depth")).to_have_text("0 of 100 wait", timeout=MINUTE)
+        done = [int(text.split()[0]) for text in queue.locator(".done").all_inner_texts()]
+        assert len(done) == 5 and sum(done) == 120
+        expect(queue.locator(".held")).to_have_text(re.compile("5 consumers"))
+
+
+@pytest.mark.usefixtures("empty_queue")
+def test_what_a_killed_consumer_held_comes_again_to_another(opened: Opened) -> None:
+    with opened() as page:
+        queue = page.locator("#queue")
+        queue.locator("[name=seconds]").fill("60")
+        queue.locator("[name=add]").click()
+        queue.locator("[name=some]").click()
+        expect(queue.locator(".what")).to_have_text("works on parcel 1")
+        expect(queue.locator(".depth")).to_have_text("19 of 100 wait")
+        expect(queue.locator(".held")).to_have_text(re.compile("1 in hands"))
+        queue.locator("[name=seconds]").fill("0")
+        queue.locator("[name=add]").click()
+        expect(queue.locator(".done")).to_have_text(["0 done", "19 done"])
+        queue.get_by_role("button", name="Kill consumer 1").click()
+        back, again = "Consumer 1 was killed: parcel 1 goes back to the queue.", "Parcel 1 came again, redelivered, to "
+        news = [f"{again}consumer 2.", back]
+        expect(queue.locator(".news li")).to_have_text(news)
+        expect(queue.locator(".done")).to_have_text(["20 done"])
+        # The focus is where one can go on.
+        assert page.evaluate("document.activeElement.textContent") == "Kill"
+        page.keyboard.press("Enter")
+        expect(queue.locator(".what")).to_have_count(0)
+        assert page.evaluate("document.activeElement.name") == "add"
+
+
+@pytest.mark.usefixtures("empty_queue")
+def test_axe_finds_nothing_and_nothing_scrolls_sideways(opened: Opened) -> None:
+    with opened() as page:
         assert violations(page) == []
+        page.locator("#topic .primary").click()
+        page.locator("#queue [name=add]").click()
         press(page, "bridge")
         page.locator("#minute summary").click()
         expect(page.locator("#minute tbody tr")).to_have_count(6)
-        assert violations(page) == []
-        assert page.evaluate("document.documentElement.scrollWidth") == width
+        expect(page.locator("#topic li").first).to_be_visible()
+        expect(page.locator("#queue .what")).to_have_text("waits for a message")
+        schemes: list[Literal["light", "dark"]] = ["light", "dark"]
+        for scheme, width in product(schemes, (320, 1180)):
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 700})
+            assert violations(page) == [], (scheme, width)
+            assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
 FOCUSED = """(({activeElement: on}) =>
@@ -162,10 +276,11 @@ def test_everything_works_by_keyboard_alone(opened: Opened) -> None:
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         seen = []
-        for _ in range(40):
+        for _ in range(50):
             page.keyboard.press("Tab")
             seen.append(page.evaluate(FOCUSED))
-        for expected in (*WAYS, "steps", "pause", "Start", "save", "queries", "The last minute as a table"):
+        cards = ("steps", "Start", "text", "Publish", "some", "wait", "add")
+        for expected in (*WAYS, *cards, "save", "queries", "The last minute as a table"):
             assert expected in seen, seen
         page.locator("[data-way=bridge] .way").focus()
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
@@ -198,12 +313,16 @@ def test_each_command_that_is_copied_works(opened: Opened, server_url: str) -> N
             button.click()
             expect(button).to_have_text("copied")
             commands.append(page.evaluate("navigator.clipboard.readText()"))
-    assert len(commands) == 6
+    assert len(commands) == 9
     assert f"curl '{server_url}/mysql_query/1?delay=3'" in commands
     assert f"curl -N {server_url}/live/events" in commands
-    (job,) = [command for command in commands if "/jobs" in command]
-    url, header, body = re.fullmatch(r"curl (\S+) -H '([^']+)' -d '([^']+)'", job).groups()  # type: ignore[union-attr]
-    assert fetch(url, "POST", dict([header.split(": ")]), body.encode()).status == 202
+    assert f"curl -N {server_url}/topics/news/events" in commands
+    posts = [command for command in commands if " -d " in command]
+    assert len(posts) == 3
+    for command in posts:
+        words = shlex.split(command)
+        url, headers, body = words[-5], dict([words[-3].split(": ")]), words[-1]
+        assert fetch(url, "POST", headers, body.encode()).status == 202, command
 
 
 def test_what_was_measured_can_be_saved_as_one_page(opened: Opened, browser: Browser, tmp_path: Path) -> None:
@@ -221,12 +340,9 @@ def test_what_was_measured_can_be_saved_as_one_page(opened: Opened, browser: Bro
     assert measured["way"] == "bridge" and measured["took"] >= 3
     assert saved.locator("#chart .age").get_attribute("d")
     assert saved.locator("#rows .bridge .run").count() == 1
+    expect(saved.locator("#rows .name")).to_have_text(re.compile("@tests$"))
     assert violations(saved) == []
     context.close()
-
-
-HIDE = "Object.defineProperty(document, 'hidden', {value: %s, configurable: true});\
- document.dispatchEvent(new Event('visibilitychange'))"
 
 
 def test_a_page_that_nobody_sees_asks_for_nothing(opened: Opened) -> None:
@@ -237,13 +353,13 @@ def test_a_page_that_nobody_sees_asks_for_nothing(opened: Opened) -> None:
         page.on("request", lambda request: asked.append(request.url))
         page.wait_for_timeout(1500)
         assert asked == []
-        with page.expect_request("**/live/events"), page.expect_request("**/i_want_you_now"):
+        with page.expect_request("**/live/events?*"), page.expect_request("**/i_want_you_now"):
             page.evaluate(HIDE % "false")
         expect(page.locator("#status")).to_have_attribute("data-state", "live")
 
 
 def test_a_stream_that_is_refused_is_asked_for_again(opened: Opened) -> None:
-    with opened(expected="503 (Service Unavailable)") as page:
+    with opened(expected=FULL) as page:
         refused = 0
 
         def refuse(route: Any) -> None:
@@ -254,7 +370,7 @@ def test_a_stream_that_is_refused_is_asked_for_again(opened: Opened) -> None:
             else:
                 route.continue_()
 
-        page.route("**/live/events", refuse)
+        page.route("**/live/events?*", refuse)
         page.evaluate(HIDE % "true")
         page.evaluate(HIDE % "false")
         for state in ("silent", "live"):
@@ -263,6 +379,7 @@ def test_a_stream_that_is_refused_is_asked_for_again(opened: Opened) -> None:
         page.unroute_all()
 
 
+@pytest.mark.usefixtures("empty_queue")
 def test_a_server_that_was_away_is_seen_again(
     opened: Opened, services: Services, worker: Process, start: Start
 ) -> None:
@@ -270,7 +387,10 @@ def test_a_server_that_was_away_is_seen_again(
     settings = {"port": port, "demo": 1, **services_settings(services)}
     server = start("server", "server", **settings)
     with opened(expected="net::ERR_", url=ready(server, port)) as page:
+        page.locator("#queue [name=add]").click()
+        expect(page.locator("#queue .what")).to_have_text("waits for a message")
         server.kill()
+        expect(page.locator("#queue .news li")).to_have_text(re.compile("Consumer 1 is gone, the connection was lost"))
         expect(page.locator("#status")).to_have_text(re.compile("nothing from the server for"), timeout=MINUTE)
         # The request that waits is the first that was not answered, not the last.
         expect(page.locator("#now")).to_have_text(re.compile("^[2-9][.][0-9]+ s"), timeout=MINUTE)

@@ -29,7 +29,6 @@ BODIES: dict[str, tuple[bytes, int]] = {
     "not UTF-8": (b'"\xff"', 400),
     "half a pair": (b'"\xed\xa0\x80"', 400),
     "deep": (b"[" * 60_000, 400),
-    "deep and whole": (b"[" * 30_000 + b"]" * 30_000, 400),
     "not too deep": (b"[" * 500 + b"]" * 500, 202),
     "64 KiB": (b'"' + b"x" * 65534 + b'"', 202),
     "more": (b'"' + b"x" * 65535 + b'"', 413),
@@ -41,7 +40,7 @@ QUERIES = {
     "/events": 400, "/events?topics=,": 400, "/events?topics=news,other": 404, "/events?topics=ne%00ws": 404,
     "/topics/other/events": 404, "/queues/other/consumer": 404, CONSUMER: 426,
     **{f"{CONSUMER}?{option}": 400 for option in (
-        "prefetch=0", "prefetch=101", "prefetch=-1", "prefetch=1e1", "prefetch=", "lease=-1", "lease=3601", "lease=nan",
+        "prefetch=0", "prefetch=101", "prefetch=-1", "prefetch=1e1", "prefetch=", "lease=-1", "lease=1501", "lease=nan",
         f"lease={'1' * 5000}",
     )},
 }  # fmt: skip

@@ -75,6 +75,28 @@ def _reading(event: bytes) -> int:
 
 
 @pytest.mark.gen_test
+async def test_figures_that_cannot_be_read_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    readings = iter([{"reading": 1}])
+
+    def read() -> dict[str, int]:
+        reading = next(readings, None)
+        if reading is None:
+            later = {"reading": 2}
+            readings_after.append(later)
+            if len(readings_after) < 3:
+                raise OSError("no figures")
+            return later
+        return reading
+
+    readings_after: list[dict[str, int]] = []
+    pulse = Pulse(read, _nothing, 10, 0.001)
+    with pulse.look():
+        async with aclosing(pulse.events()) as events:
+            assert [_reading(await asyncio.wait_for(anext(events), 20)) for _ in range(2)] == [1, 2]
+    assert "no figures" in caplog.text
+
+
+@pytest.mark.gen_test
 async def test_as_many_look_as_may() -> None:
     pulse = _pulse(limit=1)
     with pulse.look():
@@ -147,9 +169,9 @@ async def test_merged_streams_are_closed_together() -> None:
     assert sorted(closed) == ["one", "one", "other"]
 
 
-async def _open(site: Site, path: str = "/live/events") -> Events:
+async def _open(site: Site, path: str = "/live/events", *headers: str) -> Events:
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-    writer.write(f"GET {path} HTTP/1.0\r\nHost: h\r\n\r\n".encode())
+    writer.write("\r\n".join([f"GET {path} HTTP/1.0", "Host: h", *headers, "", ""]).encode())
     head = await reader.readuntil(b"\r\n\r\n")
     return Events(head.decode(), reader, writer)
 
@@ -170,9 +192,10 @@ async def test_the_figures_come_each_second() -> None:
         events = await _open(site)
         assert events.status == 200 and "text/event-stream" in events.head
         figures = await _next(events, "statistics")
-        assert figures.keys() == {"process", "processes", "lag", "in_flight", "broker", "queues"}
+        assert figures.keys() == {"process", "processes", "lag", "in_flight", "broker", "queues", "messages"}
         assert figures["in_flight"] == site.bridge.in_flight
         assert (figures["broker"], figures["queues"]) == ("connected", None)
+        assert figures["messages"] == [{"name": "parcels", "waiting": None, "consumers": None, "bound": 100}]
         events.close()
 
 
@@ -190,6 +213,59 @@ async def test_a_job_is_followed_on_the_same_stream() -> None:
             pass
         assert job["result"] == 3
         await _next(events, "statistics")
+        events.close()
+
+
+async def _published(site: Site, value: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    assert (await site.fetch("/topics/news", method="POST", body=json.dumps(value), headers=headers)).code == 202
+
+
+async def _message(events: Events) -> tuple[str, Any]:
+    """The id and the value of the next message of a topic."""
+    while (event := await events.next()) is not None:
+        if event.get("event") == "topic":
+            return event["id"], json.loads(event["data"])["data"]
+    raise AssertionError("the stream has ended")
+
+
+@pytest.mark.gen_test
+async def test_a_topic_is_followed_on_the_same_stream_which_goes_on_behind_its_last_id() -> None:
+    async with serving(FakeStore(), FakePublisher(), demo=True, broker_url="amqp://127.0.0.1:1//") as site:
+        events = await _open(site, "/live/events?topics=none,news")
+        while "id" not in (await events.next() or {}):
+            pass  # where it begins
+        await _published(site, "first")
+        first, value = await _message(events)
+        assert value == "first"
+        await _next(events, "statistics")
+        events.close()
+        await _published(site, "second")
+        second = await _open(site, f"/live/events?topics=news&since={first}")
+        last, value = await _message(second)
+        assert value == "second"
+        second.close()
+        await _published(site, "third")
+        third = await _open(site, f"/live/events?topics=news&since={first}", f"Last-Event-ID: {last}")
+        assert (await _message(third))[1] == "third"
+        third.close()
+        assert (await site.fetch("/live/events?topics=news&since=-1")).code == 400
+
+
+@pytest.mark.gen_test
+async def test_a_stream_without_its_topic_ends_as_its_page_comes_again() -> None:
+    async with serving(FakeStore(), FakePublisher(), demo=True, broker_url="amqp://127.0.0.1:1//") as site:
+        events = await _open(site, "/live/events?topics=news")
+        site.app.topics.close()
+        await events.rest()
+
+
+@pytest.mark.gen_test
+async def test_a_subscriber_that_is_one_too_many_is_503() -> None:
+    options: dict[str, Any] = {"demo": True, "max_subscribers": 1, "broker_url": "amqp://127.0.0.1:1//"}
+    async with serving(FakeStore(), FakePublisher(), **options) as site:
+        events = await _open(site, "/live/events?topics=news")
+        assert (await site.fetch("/live/events?topics=news")).code == 503
         events.close()
 
 

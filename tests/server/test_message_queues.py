@@ -5,15 +5,19 @@ import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from kombu import Connection
 from tornado.httpclient import HTTPClientError
 
 from nowait.amqp.methods import Delivery
-from nowait.errors import Disconnected
+from nowait.bridge import Call, Consumer
+from nowait.errors import Disconnected, Overloaded, QueueFull
 from nowait.testing import FakeBridge
+from nowait.topology import Topology
 from server.names import Bounds
+from server.queues.queues import Queues
 from server.queues.session import BadCommand, Command, Session
 from tests.bridge.conftest import running, until
 from tests.server.topics_site import MESSAGES, TopicsSite, closed, consuming, message, put, topics_site
@@ -181,6 +185,190 @@ async def test_consumers_are_bounded() -> None:
     await bridge.stop()
 
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def handshake(site: TopicsSite, method: str = "GET", **changed: str | None) -> Streams:
+    """Ask for a WebSocket, with headers changed, or left out where they are None."""
+    headers = {
+        "Host": f"127.0.0.1:{site.port}",
+        "Upgrade": "websocket",
+        "Connection": "keep-alive, Upgrade",
+        "Sec_WebSocket_Version": "13",
+        "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+        **changed,
+    }
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in headers.items() if value is not None]
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write("\r\n".join([f"{method} /queues/parcels/consumer HTTP/1.1", *lines, "\r\n"]).encode())
+    return reader, writer
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("method", "changed", "status"),
+    [
+        ("HEAD", {}, 405),
+        ("POST", {}, 405),
+        ("GET", {"Origin": "http://elsewhere.example"}, 403),
+        ("GET", {"Origin": "null"}, 403),
+        ("GET", {"Sec_WebSocket_Version": "8"}, 426),
+        ("GET", {"Sec_WebSocket_Version": None}, 426),
+        ("GET", {"Sec_WebSocket_Key": None}, 400),
+        ("GET", {"Sec_WebSocket_Key": "short"}, 400),
+        ("GET", {"Connection": "keep-alive"}, 400),
+        ("GET", {"Upgrade": None}, 426),
+    ],
+)
+async def test_who_gets_no_socket_has_no_message_delivered(
+    method: str, changed: dict[str, str | None], status: int
+) -> None:
+    bridge = FakeBridge({})
+    async with topics_site(bridge) as site:
+        await put(site, 1)
+        reader, writer = await handshake(site, method, **changed)
+        head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode()
+        assert (head.split()[1], "application/problem+json" in head) == (str(status), True)
+        writer.close()
+        async with consuming(site) as socket:
+            assert (await message(socket))["redelivered"] is False
+    await bridge.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_client_that_leaves_before_its_socket_is_open_takes_nothing_with_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class SlowBridge(FakeBridge):
+        @asynccontextmanager
+        async def consume(self, queue: str, *, prefetch: int = 1) -> AsyncIterator[Consumer]:
+            await asyncio.Event().wait()
+            yield  # type: ignore[misc]
+
+    bridge = SlowBridge({})
+    async with topics_site(bridge) as site:
+        _, writer = await handshake(site)
+        await until(lambda: len(site.app.queues) == 1)
+        writer.close()
+        await until(lambda: len(site.app.queues) == 0 and len(site.app.in_flight) == 0)
+    await bridge.stop()
+    assert "Error" not in caplog.text
+
+
+@pytest.mark.gen_test
+async def test_a_message_for_which_there_is_no_room_is_never_delivered_empty(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vhost = request.getfixturevalue("vhost")
+    with monkeypatch.context() as patch:
+        patch.setattr("nowait.bridge.shared._MAX_BYTES", 50_000)
+        async with running(vhost) as bridge, topics_site(bridge) as site:
+            await put(site, *("x" * 60_000 for _ in range(3)))
+            async with consuming(site, "?prefetch=3") as socket:
+                assert await asyncio.wait_for(socket.read_message(), 20) is None
+                assert socket.close_code == 1013
+    async with running(vhost) as bridge, topics_site(bridge) as site, consuming(site) as socket:
+        for _ in range(3):
+            found = await message(socket)
+            assert found["data"] == "x" * 60_000
+            await socket.write_message(json.dumps({"ack": found["tag"]}))
+
+
+@pytest.mark.gen_test
+async def test_a_wait_that_is_longer_than_a_request_may_take_ends_with_a_full_queue() -> None:
+    bridge = FakeBridge({})
+    async with topics_site(bridge, timeout=1.0, queues=Bounds({"parcels": 1})) as site:
+        assert await put(site, 1) == [202]
+        answer = await site.fetch(MESSAGES, 2, headers={"Prefer": "wait=60"})
+        assert (answer.code, json.loads(answer.body)["type"]) == (503, "urn:problem-type:nowait:queue-full")
+    await bridge.stop()
+
+
+class CountingBridge(FakeBridge):
+    """Counts what is published, and the bodies that were taken."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.tries = 0
+        self.taken: list[Any] = []
+
+    def publish(self, routing_key: str, body: bytes, **options: Any) -> Call:
+        self.tries += 1
+        call = super().publish(routing_key, body, **options)
+        if call.exception() is None:
+            self.taken.append(json.loads(body))
+        return call
+
+
+@asynccontextmanager
+async def waiting(bridge: FakeBridge, count: int) -> AsyncIterator[tuple[Queues, list["asyncio.Task[str]"]]]:
+    """Producers, one after the other, that wait for room in a queue that is full."""
+    queues = Queues(bridge, Topology.declared(), {"q": 1}, 10)
+    await queues.put("q", b"-1", 10.0, 0.0)
+    producers = []
+    for number in range(count):
+        producers.append(asyncio.create_task(queues.put("q", b"%d" % number, 10.0, 5.0)))
+        await asyncio.sleep(0)
+    yield queues, producers
+    for producer in producers:
+        producer.cancel()
+    await asyncio.wait(producers)
+    await bridge.stop()
+
+
+@pytest.mark.gen_test
+async def test_of_many_producers_that_wait_one_tries_and_all_get_in_as_they_have_come() -> None:
+    bridge = CountingBridge()
+    async with waiting(bridge, 20) as (queues, producers):
+        await asyncio.sleep(0.5)
+        # Each once, and the first one again and again: after 0.05 s, 0.1 s, 0.2 s, 0.25 s, or half of that.
+        assert bridge.tries < 2 + 20 + 15
+        # Nobody overtakes those who wait.
+        with pytest.raises(QueueFull):
+            await queues.put("q", b"99", 10.0, 0.0)
+        async with bridge.consume("q", prefetch=1) as consumer:
+            for _ in range(21):
+                consumer.acknowledge((await asyncio.wait_for(consumer.next(), 20)).tag)
+        await asyncio.gather(*producers)
+        assert bridge.taken == [-1, *range(20)]
+
+
+@pytest.mark.gen_test
+async def test_one_that_leaves_the_line_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    bridge = CountingBridge()
+    async with waiting(bridge, 4) as (_, producers):
+        await asyncio.sleep(0.1)
+        producers[0].cancel()
+        producers[2].cancel()
+        async with bridge.consume("q", prefetch=1) as consumer:
+            for _ in range(3):
+                consumer.acknowledge((await asyncio.wait_for(consumer.next(), 20)).tag)
+        assert bridge.taken == [-1, 1, 3]
+
+
+@pytest.mark.gen_test
+async def test_those_who_wait_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.queues.queues._MAX_WAITING", 2)
+    async with waiting(CountingBridge(), 3) as (queues, producers):
+        with pytest.raises(QueueFull):
+            await asyncio.wait_for(producers[2], 20)
+        await asyncio.sleep(0.1)
+        assert [producer.done() for producer in producers] == [False, False, True]
+
+
+@pytest.mark.gen_test
+async def test_a_bridge_that_is_busy_for_a_moment_ends_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    bridge = CountingBridge()
+    async with waiting(bridge, 1) as (_, producers):
+        await asyncio.sleep(0.1)
+        with monkeypatch.context() as patch:
+            patch.setattr(bridge, "publish", Mock(side_effect=Overloaded("busy")))
+            async with bridge.consume("q", prefetch=1) as consumer:
+                consumer.acknowledge((await consumer.next()).tag)
+            await asyncio.sleep(0.3)
+        await asyncio.wait_for(producers[0], 20)
+
+
 def delivery(tag: int, body: bytes = b"{}") -> Delivery:
     return Delivery(tag, "", "", "", (body,), len(body), {"message_id": "m"}, ENVELOPE)
 
@@ -201,3 +389,5 @@ def test_a_session_knows_what_is_held_and_until_when() -> None:
 def test_what_is_no_json_is_delivered_in_base64() -> None:
     written = json.loads(Session(10.0).delivered(delivery(1, b"\xff"), 0.0))
     assert written == {"tag": 1, "message_id": "m", "redelivered": True, "base64": "/w=="}
+    for body in (b"NaN", b'[1, -Infinity]', b"[" * 100_000):
+        assert "base64" in json.loads(Session(10.0).delivered(delivery(1, body), 0.0))

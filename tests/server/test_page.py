@@ -86,12 +86,27 @@ async def test_without_the_demo_there_is_no_page() -> None:
         ("POST", "/jobs"),
         ("POST", "/jobs/01234567-89ab-7def-8123-456789abcdef/retry"),
         ("DELETE", "/jobs/01234567-89ab-7def-8123-456789abcdef"),
+        ("POST", "/topics/news"),
+        ("POST", "/queues/parcels/messages"),
+        ("GET", "/queues/parcels/consumer"),
     ],
 )
 async def test_pages_of_other_sites_drive_no_demo(site: str, method: str, path: str) -> None:
     async with serving(FakeStore(), FakePublisher(), demo=True) as served:
         answer = await served.fetch(path, method=method, headers={"Sec-Fetch-Site": site})
         assert answer.code == 403
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("http://elsewhere.example", 403), ("null", 403), ("http://192.0.2.7:8000", 202), (None, 202)],
+)
+async def test_where_a_browser_does_not_say_the_site_its_origin_counts(origin: str | None, status: int) -> None:
+    # Over plain HTTP, to another host, browsers send no Sec-Fetch-Site.
+    headers = {"Host": "192.0.2.7:8000"} if origin is None else {"Host": "192.0.2.7:8000", "Origin": origin}
+    async with serving(FakeStore(), FakePublisher(), demo=True) as site:
+        assert (await site.post(COUNT, **headers)).code == status
 
 
 @pytest.mark.gen_test

@@ -12,6 +12,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from nowait.bridge.call import Call
 from nowait.errors import OutcomeUnknown, ResultTooLarge
 from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
@@ -135,6 +136,41 @@ async def test_rows_come_back_as_the_worker_sent_them(serve: Serve, bridge: Fake
     assert "Zoë 🐇".encode() in response.body
     assert response.headers["Server-Timing"].startswith("bridge;dur=")
     assert bridge.sent == [("task.query_users", [1, 0.25], {})]
+
+
+class Named(FakeBridge):
+    """Its workers give themselves a name."""
+
+    name: str | None = None
+
+    def send_task(self, *args: Any, **kwargs: Any) -> Call:
+        call = super().send_task(*args, **kwargs)
+        call.worker = self.name
+        return call
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("demo", "name", "shown"),
+    [
+        (True, "celery@host-1.example", "celery@host-1.example"),
+        (False, "celery@host-1.example", None),
+        (True, None, None),
+        (True, "", None),
+        (True, "celery@host\r\nSet-Cookie: a=b", None),
+        (True, "celery@host\n", None),
+        (True, "zoë@host", None),
+        (True, "a" * 256, None),
+    ],
+)
+async def test_a_demo_names_the_worker_if_that_can_be_a_name(
+    demo: bool, name: str | None, shown: str | None, serve: Serve
+) -> None:
+    bridge = Named({"task.query_users": query_users}, queues=QUEUES)
+    bridge.name = name
+    response = await serve(make_app(bridge, Settings(demo=demo))).fetch("/mysql_query/1")
+    assert response.code == 200
+    assert response.headers.get("X-Worker") == shown
 
 
 @pytest.mark.gen_test

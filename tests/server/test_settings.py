@@ -6,6 +6,7 @@ from math import inf
 
 import pytest
 
+from server.routes import users
 from server.settings import PREFIX, Settings, SettingsError
 from server.webhooks.addresses import AllowList
 
@@ -79,6 +80,9 @@ BAD = [
     ("MAX_IN_FLIGHT", "1e3"),
     ("MAX_STREAMS", "0"),
     ("STREAM_TIMEOUT", "0.5"),
+    ("QUEUES", "a:1,b"),
+    ("QUEUES", "a:1,a:2"),
+    ("QUEUES", f"{users.QUEUE}:100"),
     ("RETENTION_FAILED", "3599"),
     ("RETENTION_FAILED", "inf"),
     ("RETENTION_FAILED", "never"),

@@ -124,6 +124,8 @@ async def test_a_subscriber_waits_until_there_is_something_for_it() -> None:
         (b"", None),
         (b"[1,\n2]", None),
         (b"\xff", None),
+        (b"[1, NaN]", None),
+        (b"-Infinity", None),
         (b"[" * 100_000, None),
         (b"1\ndata: 2", None),
     ],

@@ -186,11 +186,12 @@ async def test_a_reply_is_sent_again_when_the_connection_was_lost(
 
 
 @pytest.mark.gen_test
-async def test_a_reply_says_how_long_its_task_ran(services: Any, worker: Any) -> None:
+async def test_a_reply_says_how_long_its_task_ran_and_in_which_worker(services: Any, worker: Any) -> None:
     async with running(services.broker_url) as bridge:
         call = bridge.send_task("task.query_users", [1, 0.2], queue="queries")
         await call
         assert call.runtime is not None and 0.2 <= call.runtime < 30
+        assert call.worker is not None and call.worker.endswith("@tests")
 
 
 @pytest.mark.gen_test

@@ -15,4 +15,4 @@ CELERY_BROKER_URL = os.environ["NOWAIT_BROKER_URL"]
 CELERY_RESULT_BACKEND = "rpc://"
 CELERY_TASK_DEFAULT_QUEUE = "queries"
 # Nowait's server, for topics.
-NOWAIT_URL = os.environ.get("NOWAIT_URL", "http://127.0.0.1:8000")
+SERVER_URL = os.environ.get("SERVER_URL", "http://127.0.0.1:8000")

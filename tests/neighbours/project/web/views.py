@@ -48,7 +48,7 @@ async def news_events(request: HttpRequest) -> HttpResponse:
 
 async def relayed(topic: str, last_event_id: str | None) -> AsyncIterator[bytes]:
     """The events of a topic, as Nowait's server sends them. When they end, the page's EventSource comes again."""
-    url = f"{settings.NOWAIT_URL}/topics/{topic}/events"
+    url = f"{settings.SERVER_URL}/topics/{topic}/events"
     headers = {} if last_event_id is None else {"Last-Event-ID": last_event_id}
     try:
         # There is a comment each 15 seconds.
@@ -64,5 +64,5 @@ async def relayed(topic: str, last_event_id: str | None) -> AsyncIterator[bytes]
 async def publish_news(request: HttpRequest) -> HttpResponse:
     message = {"text": json.loads(request.body)["text"]}
     async with httpx.AsyncClient(timeout=10.0) as client:
-        answer = await client.post(f"{settings.NOWAIT_URL}/topics/news", json=message)
+        answer = await client.post(f"{settings.SERVER_URL}/topics/news", json=message)
     return HttpResponse(answer.content, status=answer.status_code, content_type=answer.headers["Content-Type"])
