@@ -35,7 +35,7 @@ class Findings:
     Attributes:
         broken: what the database has against a query, by the query's name: its error's number and text.
         unchecked: why nothing is known of a query, by its name.
-        rows: JSON Schema of a row of a query, by its name, where the database has told its columns.
+        rows: JSON Schema of a row of a query, by its name, where the database has described its columns.
     """
 
     broken: dict[str, str] = field(default_factory=dict)
