@@ -18,7 +18,7 @@ _CHOICES = {
 }
 _RETRY = members({name: {"type": "number"} for name in Retry().document()})
 _NULL = {"type": "null"}
-# No more than their length can be said of them here.
+# JSON Schema knows no such formats.
 _CRON = {"type": "string", "format": "cron", "maxLength": MAX_CRON, "examples": ["*/5 * * * *"]}
 _ZONE = {"type": "string", "format": "time-zone", "maxLength": MAX_ZONE, "examples": ["Europe/Berlin"]}
 
