@@ -51,7 +51,7 @@ class LiveHandler(TopicHandler, JobHandler):
         if len(jobs) > 1 or not all(_ID.fullmatch(job) for job in jobs):
             raise HTTPError(400, "job: one id is expected.")
         topics = self.context.topic_names.intersection(",".join(self.get_query_arguments("topics")).split(","))
-        after = self.last_id(self.get_query_argument("since", None))
+        after = self.last_id(self.get_query_argument("since", None, strip=False))
         try:
             async with AsyncExitStack() as stack:
                 stack.enter_context(self._pulse.look())
