@@ -31,7 +31,7 @@ def fuzzed_url(vhost: str, database_url: str, start: Start) -> str:
 
 
 @pytest.fixture
-def fuzz(fuzzed_url: str) -> Fuzz:
+def fuzz(fuzzed_url: str, tmp_path: Path) -> Fuzz:
     """Runs Schemathesis against that server, `fuzz(examples, seed, timeout)`, with so many examples of each operation.
 
     Returns its status: 0 when it has found nothing. What it prints is the test's output.
@@ -48,6 +48,7 @@ def fuzz(fuzzed_url: str) -> Fuzz:
         ]  # fmt: skip
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
         environment["PYTHONPATH"] = str(ROOT)
-        return subprocess.run(command, env=environment, cwd=ROOT, timeout=timeout).returncode
+        # What it has found is kept where it runs, and tried again the next time.
+        return subprocess.run(command, env=environment, cwd=tmp_path, timeout=timeout).returncode
 
     return run
