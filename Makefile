@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 # Environments of their own: of the peers, of the page for other projects, of the neighbours, of Kubernetes' schemas, of
-# releases.
+# the fuzz, of releases.
 APART := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requirements.in tests/docs/requirements.in \
-    tests/neighbours/requirements.in tests/kubernetes/requirements.in deploy/supply/requirements.in))
+    tests/neighbours/requirements.in tests/kubernetes/requirements.in tests/openapi/requirements.in \
+    deploy/supply/requirements.in))
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If make is killed, what it runs gets SIGTERM (see prctl(2), PR_SET_PDEATHSIG).
 EXEC := @exec setpriv --pdeathsig TERM
@@ -27,8 +28,8 @@ run: $(VENV)/run ## Everything from nothing, in the foreground: broker, database
 test: $(VENV)/test $(VENV)/celery-5.3/made $(VENV)/supply/made ## The tests but the long ones, against a private broker and database; ARGS='-k bridge' picks
 	$(EXEC) $(BIN)/python -m pytest $(PARALLEL) $(if $(filter tests/%,$(ARGS)),,--part short) $(ARGS)
 
-faults: $(VENV)/test ## The long fault tests with their table of figures; SCALE=10 for ten times the length
-	$(EXEC) $(BIN)/python -m pytest tests/faults -v --scale $(or $(SCALE),1) $(ARGS)
+faults: $(VENV)/test ## The long fault tests with their table of figures, and the fuzz; SCALE=10 for ten times the length
+	$(EXEC) $(BIN)/python -m pytest tests/faults tests/openapi -v --scale $(or $(SCALE),1) $(ARGS)
 
 bench: $(VENV)/test ## The comparison, with a report in bench/; QUICK=1, ONLY=bridge,threads picks
 	$(EXEC) $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

@@ -34,7 +34,7 @@ from server.live.lag import LoopLag
 from server.observer import Nobody, Observer
 from server.query import Query
 from server.queues.queues import Queues
-from server.routes import health, jobs, queries
+from server.routes import docs, health, jobs, queries
 from server.routes import queues as message_queues
 from server.routes import schedules, topics, users
 from server.schedules.database import DatabaseScheduleStore
@@ -183,9 +183,9 @@ def make_app(
         demo=settings.demo,
     )
     # Tornado tries them in this order: the busiest come first.
-    routes = users.routes(context) + queries.routes(context) + jobs.routes(context)
-    routes += schedules.routes(context) + topics.routes(context) + message_queues.routes(context)
-    routes += health.routes(context)
+    modules: list[Any] = [users, queries, jobs, schedules, topics, message_queues, health]
+    routes = [route for module in modules for route in module.routes(context)]
+    operations = [module.operations for module in modules]
     stops = [context.watcher.close, context.topics.close, context.queues.close]
     closes: list[Close] = [connections.close] if deliverer is None else [deliverer.close, connections.close]
     depths = Depths(settings.broker_url, lambda: _queues(context) | settings.queues.keys())
@@ -201,8 +201,10 @@ def make_app(
         compared = Comparison(settings.database_url)
         pulse = Pulse(instruments.read, instruments.measure, settings.max_watchers)
         routes += demo.routes(context, compared) + live.routes(context, pulse) + page.routes(context)
+        operations += [demo.operations, live.operations, page.operations]
         stops.append(pulse.close)
         closes.append(compared.close)
+    routes += docs.routes(context, [*operations, docs.operations])
     return WebApplication(routes, context, connections, instruments, relay, deliverer, keys, observer, stops, closes)
 
 

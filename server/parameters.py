@@ -42,6 +42,13 @@ class Parameters:
     schema: Mapping[str, Any]
     validators: Mapping[str, Draft202012Validator]
 
+    @property
+    def strict(self) -> dict[str, Any]:
+        """The schema of an object with all that are needed, those without a default, and no others."""
+        properties = self.schema["properties"]
+        needed = [name for name, each in properties.items() if "default" not in each]
+        return {**self.schema, "type": "object", "required": needed, "additionalProperties": False}
+
     @classmethod
     def of_schema(cls, schema: Mapping[str, Any]) -> "Parameters":
         """Those that a worker lists. Raises KeyError, TypeError or AttributeError when it lists something else."""

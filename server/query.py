@@ -23,6 +23,7 @@ class Query:
         cache: seconds in which an answer may be given again; 0 for none.
         coalesce: True when one call may answer all that ask for the same while it is under way.
         revision: another one where the workers have another statement of that name; "" where they do not say.
+        row: JSON Schema of one of its rows, as far as the workers know it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Query:
     cache: float
     coalesce: bool
     revision: str
+    row: Mapping[str, Any]
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> "Query":
@@ -54,6 +56,7 @@ class Query:
             cache=cache,
             coalesce=idempotent and document.get("coalesce", True) is True,
             revision=str(document.get("revision", "")),
+            row=dict(document.get("row") or {"type": "object"}),
         )
 
     def document(self) -> dict[str, Any]:
@@ -65,4 +68,5 @@ class Query:
             "repeatable": self.idempotent,
             "broken": self.broken,
             "cache": self.cache,
+            "row": dict(self.row),
         }

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pymysql.err import MySQLError
-from sqlalchemy import Engine
+from sqlalchemy import Dialect, Engine
 from sqlalchemy.dialects import mysql
 from sqlalchemy.exc import DBAPIError
 
 from tasks.catalogue import Query
+from tasks.columns import read_row_schema
 from tasks.database import connect
 from tasks.driver import until
-from tasks.statements import LOST, error_arguments, error_number
+from tasks.statements import LOST, error_arguments, error_number, written
 
 log = logging.getLogger(__name__)
 
@@ -34,10 +35,12 @@ class Findings:
     Attributes:
         broken: what the database has against a query, by the query's name: its error's number and text.
         unchecked: why nothing is known of a query, by its name.
+        rows: JSON Schema of a row of a query, by its name, where the database has described its columns.
     """
 
     broken: dict[str, str] = field(default_factory=dict)
     unchecked: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def check(engine: Engine, queries: Iterable[Query]) -> Findings:
@@ -48,6 +51,7 @@ def check(engine: Engine, queries: Iterable[Query]) -> Findings:
             try:
                 while left:
                     _prepare(connection, left[0], findings)
+                    _describe(connection, engine.dialect, left[0], findings)
                     left.pop(0)
             finally:
                 connection.close()  # what is set in its session goes with it
@@ -71,6 +75,22 @@ def _prepare(connection: Any, query: Query, findings: Findings) -> None:
         found[query.name] = _reason(error)
 
 
+def _describe(connection: Any, dialect: Dialect, query: Query, findings: Findings) -> None:
+    """Note the row of a query that is well. Raises MySQLError when the connection is lost."""
+    if query.name in findings.broken or query.name in findings.unchecked:
+        return
+    try:
+        statement, json = written(connection, dialect, query.statement, query.parameters.sample())
+        row = read_row_schema(connection, statement, json)
+    except MySQLError as error:
+        # Such a value may be none that the statement can do with.
+        if error_number(error) in LOST:
+            raise
+        return
+    if row is not None:
+        findings.rows[query.name] = row
+
+
 def _reason(error: Exception) -> str:
     """The number and the text of the database's own error, on one line."""
     return " ".join(" ".join(map(str, error_arguments(error))).split())
@@ -90,6 +110,7 @@ class Checks:
         self._engine = engine
         self._open = dict(queries)  # not known to be well
         self._broken: dict[str, str] = {}
+        self._rows: dict[str, dict[str, Any]] = {}
         self._running = threading.Lock()
         self._last = -_PAUSE
 
@@ -99,6 +120,10 @@ class Checks:
     def is_broken(self, name: str) -> bool:
         """True when the query of that name was broken when it was last checked, or called."""
         return name in self._broken
+
+    def row(self, name: str) -> dict[str, Any] | None:
+        """JSON Schema of a row of the query of that name; None when it is not known, or gives no rows."""
+        return self._rows.get(name)
 
     def run(self) -> None:
         """Check all that are not known to be well, and log each that is found broken, or well again."""
@@ -122,6 +147,7 @@ class Checks:
             log.info("query %s works again", name)
 
     def _note(self, findings: Findings) -> None:
+        self._rows.update(findings.rows)
         for name in self._open.keys() - findings.broken.keys() - findings.unchecked.keys():
             self.succeeded(name)
         for name, reason in findings.broken.items():

@@ -85,6 +85,11 @@ class Parameters:
                 raise BadParameters(f"{self.name}: {name}: a number is expected")
         return {name: given.get(name, schema.get("default")) for name, schema in self._properties.items()}
 
+    def sample(self) -> dict[str, Any]:
+        """Values of their types, as the database takes them; not each within its limits."""
+        values = {name: schema.get("default", _sample(schema)) for name, schema in self._properties.items()}
+        return {name: _bound(value, self._properties[name]) for name, value in values.items()}
+
     def bind(self, given: Any) -> dict[str, Any]:
         """The same, as the database takes them: a date and time is one of UTC. Raises BadParameters."""
         return {name: _bound(value, self._properties[name]) for name, value in self.check(given).items()}
@@ -103,6 +108,19 @@ def _formats(schema: Any) -> Iterator[str]:
             yield value
         for part in value if isinstance(value, list) else [value]:
             yield from _formats(part)
+
+
+_SAMPLES: dict[str, Any] = {"integer": 0, "number": 0.0, "boolean": False, "string": ""}
+_OF_FORMATS = {
+    "date": "2000-01-01",
+    "date-time": "2000-01-01T00:00:00Z",
+    "uuid": "00000000-0000-0000-0000-000000000000",
+}
+
+
+def _sample(schema: dict[str, Any]) -> Any:
+    choices = schema.get("enum", [_OF_FORMATS.get(schema.get("format", ""), _SAMPLES[schema["type"]])])
+    return choices[0]
 
 
 def _bound(given: Any, schema: dict[str, Any]) -> Any:

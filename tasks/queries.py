@@ -100,9 +100,12 @@ def stream_query(self: Any, name: str, parameters: dict[str, Any] | None = None,
 
 @app.task(name="task.list_queries", acks_late=True)
 def list_queries() -> list[dict[str, Any]]:
-    """What may be known of each named query: name, description, parameters, queue, limits, is it broken; no SQL."""
+    """What may be known of each named query: name, description, parameters, queue, row, is it broken; no SQL."""
     checks.renew()
-    return [{**query.document(), "broken": checks.is_broken(name)} for name, query in catalogue.items()]
+    return [
+        {**query.document(), "broken": checks.is_broken(name), "row": checks.row(name)}
+        for name, query in catalogue.items()
+    ]
 
 
 @app.task(name="task.query_users", bind=True, acks_late=True)

@@ -144,12 +144,19 @@ def begin(
 
     Raises pymysql.err.MySQLError.
     """
-    compiled, json = _compile(statement, dialect)
-    sql = connection.cursor().mogrify(str(compiled), compiled.construct_params(parameters))
+    sql, json = written(connection, dialect, statement, parameters)
     *before, last = limited(dialect, sql, time_limit)
     for first in before:
         connection.query(first)
     return Result(connection, last, json)
+
+
+def written(
+    connection: Any, dialect: Dialect, statement: Statement, parameters: dict[str, Any]
+) -> tuple[str, Collection[str]]:
+    """A statement with its values, and the names of its JSON columns."""
+    compiled, json = _compile(statement, dialect)
+    return connection.cursor().mogrify(str(compiled), compiled.construct_params(parameters)), json
 
 
 @lru_cache(maxsize=1024)

@@ -57,8 +57,11 @@ def members(value: Any) -> dict[str, Any]:
             raise BadRetry(f"retry.{str(member)[:100]}: there is no such member; there is {', '.join(known)}.")
     given = {member: each for member, each in value.items() if each is not None}
     times = given.get("max_retries", 0)
-    if not _is_number(times, int) or not 0 <= times <= MAX_RETRIES:
+    # To JSON Schema, 3.0 is an integer, too.
+    if not _is_number(times, int, float) or not 0 <= times <= MAX_RETRIES or times != int(times):
         raise BadRetry(f"retry.max_retries: an integer from 0 to {MAX_RETRIES} is expected.")
+    if "max_retries" in given:
+        given["max_retries"] = int(times)
     for member in ("backoff", "backoff_max"):
         if member not in given:
             continue

@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 
 from tornado.web import HTTPError, RequestHandler
 
-_LIMIT = 20
-_MAX_LIMIT = 100
+LIMIT = 20
+MAX_LIMIT = 100
 
 T = TypeVar("T")
 
@@ -71,9 +71,9 @@ class Page:
 
 def _limit(text: str | None) -> int:
     if text is None:
-        return _LIMIT
-    if not re.fullmatch("[1-9][0-9]{0,2}", text) or int(text) > _MAX_LIMIT:
-        raise HTTPError(400, f"limit: an integer from 1 to {_MAX_LIMIT} is expected.")
+        return LIMIT
+    if not re.fullmatch("[1-9][0-9]{0,2}", text) or int(text) > MAX_LIMIT:
+        raise HTTPError(400, f"limit: an integer from 1 to {MAX_LIMIT} is expected.")
     return int(text)
 
 

@@ -3,7 +3,9 @@
 import re
 from dataclasses import dataclass
 
-_TAG = re.compile(r'(?:W/)?("[!#-~]*")')
+_TAG = r'(?:W/)?("[!#-~]*")'
+PATTERN = r'(\*|(W/)?"[!#-~]*"([ \t]*,[ \t]*(W/)?"[!#-~]*")*)'
+"""Of the value of such a header."""
 
 
 @dataclass(frozen=True)
@@ -33,11 +35,8 @@ class Preconditions:
 def _tags(header: str, values: list[str]) -> frozenset[str] | None:
     if not values:
         return None
-    parts = [part.strip() for part in ",".join(values).split(",")]
-    if parts == ["*"]:
-        return frozenset()
-    # A weak one is as good, also where RFC 9110 has it otherwise: what is defined by a client is the same then.
-    found = [_TAG.fullmatch(part) for part in parts]
-    if not all(found):
+    given = ",".join(values)
+    if not re.fullmatch(PATTERN, given):
         raise ValueError(f"{header}: * or what ETag was is expected.")
-    return frozenset(each.group(1) for each in found if each)
+    # A weak one is as good, also where RFC 9110 has it otherwise: what is defined by a client is the same then.
+    return frozenset(re.findall(_TAG, given))

@@ -47,15 +47,19 @@ class TopicHandler(EventStream):
             raise ProblemError(TOO_MANY_SUBSCRIBERS) from error
         self.finish()
 
-    def last_id(self, default: str | None = None) -> int | None:
-        """The offset that the client has last got, its `Last-Event-ID` or the default; None for none.
+    def last_id(self, since: str | None = None) -> int | None:
+        """The offset that the client has last got, its `Last-Event-ID` or else `since`; None for none.
 
-        Raises HTTPError 400 when it is no offset.
+        Raises HTTPError 400 when one of them is no offset.
         """
-        given = self.request.headers.get("Last-Event-ID", default)
-        if given is not None and not _ID.fullmatch(given):
-            raise HTTPError(400, "Last-Event-ID: the id of an event is expected.")
-        return None if given is None else int(given)
+        offset = None
+        for name, given in (("since", since), ("Last-Event-ID", self.request.headers.get("Last-Event-ID"))):
+            if given is None:
+                continue
+            if not _ID.fullmatch(given):
+                raise HTTPError(400, f"{name}: the id of an event is expected.")
+            offset = int(given)
+        return offset
 
 
 def encoded(items: Sequence[Item], kind: bytes | None = None) -> bytes:

@@ -61,6 +61,11 @@ class Gate:
         return Client(key.name, key.id, key.owner, key.scopes, quota)
 
     @property
+    def needs_keys(self) -> bool:
+        """Nobody may do anything without a key, but for what needs none."""
+        return self.keyring is not None
+
+    @property
     def anybody(self) -> Client:
         """Who asks for what needs no key."""
         return self._anybody

@@ -51,6 +51,11 @@ class Queues:
     def __contains__(self, name: str) -> bool:
         return name in self._bounds
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Of the queues."""
+        return frozenset(self._bounds)
+
     def __repr__(self) -> str:
         return f"<Queues {', '.join(sorted(self._bounds))}, {len(self)} consumers>"
 

@@ -10,7 +10,9 @@ from server.comparison import Comparison
 from server.http.access import OPEN
 from server.http.context import Context
 from server.http.handler import BaseHandler
-from server.routes.users import FLAG, parse_delay, parse_flag, write_rows
+from server.openapi.offer import Offer
+from server.openapi.operation import Operation
+from server.routes.users import FLAG, parse_delay, parse_flag, users_operation, write_rows
 
 
 class ComparisonHandler(BaseHandler):
@@ -42,5 +44,18 @@ def routes(context: Context, comparison: Comparison) -> list[Any]:
             ("threads", comparison.threads),
             ("aiomysql", comparison.aiomysql),
             ("asyncmy", comparison.asyncmy),
+        )
+    ]
+
+
+def operations(_: Offer) -> list[Operation]:
+    """What they answer."""
+    return [
+        users_operation(f"/{variant}", f"the same rows, queried {how}", demo=True, open=True)
+        for variant, how in (
+            ("blocking", "in the handler, which blocks the loop"),
+            ("threads", "in a pool of threads"),
+            ("aiomysql", "through aiomysql"),
+            ("asyncmy", "through asyncmy"),
         )
     ]

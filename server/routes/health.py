@@ -6,6 +6,8 @@ from nowait import errors
 from server.http.access import OPEN
 from server.http.context import Context
 from server.http.handler import BaseHandler
+from server.openapi.offer import Offer
+from server.openapi.operation import Answer, Operation, json, members
 
 _WHY_NOT = {"stopped": errors.Stopped, "blocked": errors.Blocked}
 
@@ -48,4 +50,21 @@ def routes(context: Context) -> list[Any]:
         (r"/i_want_you_now", NowHandler, options),
         (r"/healthz", AliveHandler, options),
         (r"/readyz", ReadyHandler, options),
+    ]
+
+
+def operations(_: Offer) -> list[Operation]:
+    """What they answer."""
+
+    def operation(name: str, path: str, summary: str, answer: Answer, *problems: int) -> Operation:
+        return Operation(name, "GET", path, "health", summary, [answer], problems=problems, open=True)
+
+    def state(word: str) -> Answer:
+        return json(word, members({"status": {"type": "string", "const": word}}))
+
+    now = Answer("i want you, right now!", {"text/plain": {"type": "string"}})
+    return [
+        operation("now", "/i_want_you_now", "what needs nothing, and so never waits", now),
+        operation("alive", "/healthz", "200 while the loop runs", state("alive")),
+        operation("ready", "/readyz", "200 while tasks can be sent", state("ready"), 503),
     ]

@@ -13,9 +13,12 @@ from server.http.events import EventsHandler
 from server.http.handler import write_json
 from server.http.jobs import JobHandler, ended, no_such_job
 from server.http.pages import Page
-from server.jobs import document
+from server.jobs import document, schemas
 from server.jobs.model import Job
 from server.jobs.request import BadRequest, JobRequest, parse_key
+from server.openapi.offer import Offer
+from server.openapi.operation import Answer, Operation, Parameter, events, header, json, path
+from server.openapi.shared import IDEMPOTENCY_KEY, LIST, PAGE, PREFER_NEWS, STORE, TEXT, page
 from server.parameters import BadParameter
 
 _ID = "([0-9a-f-]{36})"
@@ -149,4 +152,67 @@ def routes(context: Context) -> list[Any]:
         (rf"/jobs/{_ID}/events", JobEventsHandler, options),
         (rf"/jobs/{_ID}/retry", RetryHandler, options),
         (rf"/jobs/{_ID}/webhook", WebhookHandler, options),
+    ]
+
+
+def operations(offer: Offer) -> list[Operation]:
+    """What they answer."""
+
+    def operation(name: str, method: str, at: str, summary: str, **options: Any) -> Operation:
+        return Operation(id=name, method=method, path=f"/jobs{at}", group="jobs", summary=summary, **options)
+
+    job_id = path("id", schemas.ID, "of a job")
+    etag = header("If-None-Match", TEXT, "the ETag of a version that is known; with `Prefer`, the next is waited for")
+    last = header("Last-Event-ID", TEXT, "of the last event that is known")
+    owner = [Parameter("owner", TEXT, "whose; for administrators")] if offer.keys else []
+    one = json("the job", schemas.JOB, headers={"ETag": "its version"})
+    return [
+        operation(
+            "add_job", "POST", "", "a job, which is run later",
+            parameters=[IDEMPOTENCY_KEY, PREFER_NEWS],
+            body=schemas.new_job(offer.kinds, offer.webhooks),
+            answers=[json("the job, as it has ended meanwhile", schemas.JOB), schemas.ACCEPTED],
+            problems=(400, 404, 409, 422, 429, *LIST, *STORE),
+        ),
+        operation(
+            "jobs", "GET", "", "the jobs, newest first, without their results",
+            parameters=[
+                Parameter("state", schemas.STATE), Parameter("name", TEXT), Parameter("schedule", TEXT), *owner, *PAGE
+            ],
+            answers=[page("jobs", schemas.SUMMARY)],
+            problems=(400, *STORE),
+        ),
+        operation(
+            "job", "GET", "/{id}", "a job and its result",
+            parameters=[job_id, PREFER_NEWS, etag],
+            answers=[one, Answer("there is no other version", status=304)],
+            problems=(404, *STORE),
+        ),
+        operation(
+            "cancel_job", "DELETE", "/{id}", "the job, cancelled",
+            parameters=[job_id],
+            answers=[json("the job", schemas.JOB)],
+            problems=(404, 409, *STORE),
+        ),
+        operation(
+            "retry_job", "POST", "/{id}/retry", "a job that has failed, to be tried again",
+            parameters=[job_id],
+            answers=[schemas.ACCEPTED],
+            problems=(404, 409, *STORE),
+        ),
+        operation(
+            "send_webhook", "POST", "/{id}/webhook", "a job whose webhook is sent now",
+            parameters=[job_id],
+            answers=[schemas.ACCEPTED],
+            problems=(404, 409, *STORE),
+        ),
+        operation(
+            "job_events", "GET", "/{id}/events", "its progress and end as server-sent events",
+            parameters=[job_id, last],
+            answers=[
+                events("each version that is seen", ("progress", "done"), schemas.JOB),
+                Answer("all is known", status=204),
+            ],
+            problems=(404, *STORE),
+        ),
     ]

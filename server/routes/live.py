@@ -14,11 +14,14 @@ from server.http.event_stream import COMMENT_INTERVAL, event
 from server.http.jobs import JobHandler
 from server.http.problem import TOO_MANY_SUBSCRIBERS, TOO_MANY_WATCHERS, ProblemError
 from server.http.topics import TopicHandler, encoded
-from server.jobs import document
+from server.jobs import document, schemas
 from server.jobs.model import StoreUnavailable
 from server.jobs.watcher import TooManyWatches, Watch
 from server.live.merged import merged
 from server.live.pulse import Pulse, TooManyLooks
+from server.openapi.offer import Offer
+from server.openapi.operation import Operation, Parameter, events, header
+from server.openapi.shared import MESSAGE, OFFSET, STORE, TEXT
 from server.topics.event import Item
 from server.topics.log import TooManySubscribers
 
@@ -52,7 +55,7 @@ class LiveHandler(TopicHandler, JobHandler):
         if len(jobs) > 1 or not all(_ID.fullmatch(job) for job in jobs):
             raise HTTPError(400, "job: one id is expected.")
         topics = self.context.topic_names.intersection(",".join(self.get_query_arguments("topics")).split(","))
-        after = self.last_id(self.get_query_argument("since", None))
+        after = self.last_id(self.get_query_argument("since", None, strip=False))
         try:
             async with AsyncExitStack() as stack:
                 stack.enter_context(self._pulse.look())
@@ -112,3 +115,27 @@ async def _next(events: AsyncGenerator[bytes, None]) -> bytes | None:
 def routes(context: Context, pulse: Pulse) -> list[Any]:
     """The routes of this module."""
     return [(r"/live/events", LiveHandler, {"context": context, "pulse": pulse})]
+
+
+def operations(_: Offer) -> list[Operation]:
+    """What they answer."""
+    return [
+        Operation(
+            id="live_events",
+            method="GET",
+            path="/live/events",
+            group="pages",
+            summary="figures of the process each second, a job and topics that are followed, as server-sent events",
+            parameters=[
+                Parameter("job", schemas.ID, "the id of the job"),
+                Parameter("topics", TEXT, "names with commas between"),
+                Parameter("since", OFFSET, "as `Last-Event-ID`, of a stream that has none"),
+                header("Last-Event-ID", OFFSET, "the messages of the topics behind this one"),
+            ],
+            answers=[
+                events("until the client leaves", ("statistics", "job", "topic", "gap", "reset"), {"type": "object"})
+            ],
+            problems=(400, *STORE, *MESSAGE),
+            open=True,
+        )
+    ]

@@ -1,61 +1,29 @@
 """The live page and what it is made of."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tornado.web import HTTPError
-
+from server import assets
 from server.http.access import OPEN
 from server.http.context import Context
-from server.http.handler import BaseHandler
-from server.live import assets
-from server.live.assets import Asset
+from server.http.files import FileHandler
+from server.openapi.offer import Offer
+from server.openapi.operation import Operation, path
+from server.openapi.shared import file_operation
 
-_FOLDER = Path(__file__).resolve().parents[1] / "page"
-_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
-    " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    # What is kept is asked for again: a new version is seen at once.
-    "Cache-Control": "no-cache",
-    "Vary": "Accept-Encoding",
-}
+FOLDER = Path(__file__).resolve().parents[1] / "page"
 
 
-class AssetHandler(BaseHandler):
+class PageFileHandler(FileHandler):
     """GET /page/{name}"""
 
     access = OPEN
 
-    def initialize(self, context: Context, files: Mapping[str, Asset] | None = None) -> None:
-        super().initialize(context)
-        self._files = files or {}
 
-    def get(self, name: str) -> None:
-        asset = self._files.get(name)
-        if asset is None:
-            raise HTTPError(404, "There is nothing at this path.")
-        for header, value in _HEADERS.items():
-            self.set_header(header, value)
-        self.set_header("Etag", asset.etag)
-        if self.check_etag_header():
-            self.set_status(304)
-            self.finish()
-            return
-        self.set_header("Content-Type", asset.kind)
-        packed = "gzip" in self.request.headers.get("Accept-Encoding", "")
-        if packed:
-            self.set_header("Content-Encoding", "gzip")
-        self.finish(asset.packed if packed else asset.body)
-
-
-class PageHandler(AssetHandler):
+class PageHandler(FileHandler):
     """GET /"""
 
+    access = OPEN
     # It may be linked to; what it does, it does itself.
     open_to_all_sites = True
 
@@ -65,5 +33,15 @@ class PageHandler(AssetHandler):
 
 def routes(context: Context) -> list[Any]:
     """The routes of this module."""
-    options = {"context": context, "files": assets.read(_FOLDER)}
-    return [(r"/", PageHandler, options), (r"/page/([a-z]+\.[a-z]+)", AssetHandler, options)]
+    options = {"context": context, "files": assets.read(FOLDER)}
+    return [(r"/", PageHandler, options), (r"/page/([a-z]+\.[a-z]+)", PageFileHandler, options)]
+
+
+def operations(_: Offer) -> list[Operation]:
+    """What they answer."""
+    return [
+        file_operation("page", "/", "the live page", "text/html"),
+        file_operation(
+            "page_file", "/page/{name}", "what the live page is made of", "*/*", path("name", {"type": "string"})
+        ),
+    ]

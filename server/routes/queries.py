@@ -1,6 +1,6 @@
 """Named queries: SQL that the worker hosts own, parameters typed and bound."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,9 @@ from server.http.context import Context
 from server.http.handler import write_json
 from server.http.streams import StreamHandler
 from server.http.tasks import TaskHandler
+from server.openapi.offer import Offer
+from server.openapi.operation import JSON, Answer, Component, Operation, Parameter, Schema, header, json, members, path
+from server.openapi.shared import LIST, PREFER, TASK, TEXT
 from server.parameters import BadParameter
 from server.query import Query
 
@@ -25,7 +28,31 @@ CATALOGUE_QUEUE = "queries.catalogue"
 STREAMS_QUEUE = "queries.streams"
 
 _TASK = "task.run_query"
-_JSON = "application/json"
+_ANY = "the rows of a query"
+_ANY_ROW: Schema = {"type": "object"}
+_QUERY = Component(
+    "Query",
+    members(
+        {
+            "name": TEXT,
+            "description": TEXT,
+            "parameters": {"type": "object", "description": "JSON Schema of an object with them"},
+            "repeatable": {"type": "boolean"},
+            "broken": {"type": "boolean"},
+            "cache": {"type": "number", "minimum": 0, "description": "seconds in which an answer may be given again"},
+            "row": {"type": "object", "description": "JSON Schema of a row, as far as it is known"},
+        }
+    ),
+)
+# Of rows as JSON that others may get as well, or have got.
+_SHARED = {"Cache-Status": "what came of that (RFC 9211)"}
+_KEPT = {
+    "Age": "seconds since the rows came, where they are given again",
+    "Cache-Control": "`max-age`: seconds in which they may be given again",
+    "ETag": "of these rows",
+}
+_FRESH = header("Cache-Control", TEXT, "`no-cache`, `no-store`, or `max-age=SECONDS`: how old the rows may be")
+_KNOWN = header("If-None-Match", TEXT, "the ETag of rows that are known")
 # By media type: what the workers call it.
 _STREAMED = {"application/x-ndjson": "ndjson", "text/csv": "csv"}
 
@@ -64,7 +91,11 @@ class QueryHandler(StreamHandler, AnswerHandler):
         await self._run(query, query.parameters.check, read_json(self.request), self._answer_anew)
 
     def allowed_methods(self) -> Iterable[str]:
-        if self._query is not None and not self._query.idempotent:
+        query = self._query
+        # Of who has shown no key yet, no name is looked up.
+        if query is None and not self.context.gate.needs_keys:
+            query = self.context.catalogue.known(self.request.path.rpartition("/")[2])
+        if query is not None and not query.idempotent:
             return ("POST",)
         return super().allowed_methods()
 
@@ -89,7 +120,7 @@ class QueryHandler(StreamHandler, AnswerHandler):
             parameters = parse(given)
         except BadParameter as error:
             raise HTTPError(400, str(error)) from error
-        wanted = accept.preferred(",".join(self.request.headers.get_list("Accept")), (_JSON, *_STREAMED))
+        wanted = accept.preferred(",".join(self.request.headers.get_list("Accept")), (JSON, *_STREAMED))
         self.vary_by("Accept")
         try:
             if wanted in _STREAMED:
@@ -139,3 +170,72 @@ def routes(context: Context) -> list[Any]:
         (r"/queries", QueriesHandler, {"context": context}),
         (r"/queries/([A-Za-z0-9_.]{1,100})", QueryHandler, {"context": context}),
     ]
+
+
+def operations(offer: Offer) -> list[Operation]:
+    """What they answer: one for each query that the workers have listed, and those that hold for any."""
+    listed = Operation(
+        id="queries",
+        method="GET",
+        path="/queries",
+        group="queries",
+        summary="the named queries",
+        parameters=[PREFER],
+        answers=[json("all of them", members({"queries": {"type": "array", "items": _QUERY}}))],
+        problems=LIST,
+    )
+    found = offer.queries
+    others: dict[str, Any] = {"type": "string", "pattern": "^[A-Za-z0-9_.]{1,100}$"}
+    if found:
+        # Of two paths that a request may have, the one without parameters is meant.
+        others["not"] = {"enum": [query.name for query in found]}
+    name = path("name", others, "of a query that was added since")
+    anything = Parameter("parameters", {"type": "object", "additionalProperties": TEXT}, "those of the query")
+    any_query = [
+        _operation("get_any_query", "GET", "{name}", _ANY, [name, anything], problems=[405], kept=True),
+        _operation("post_any_query", "POST", "{name}", _ANY, [name], {"type": "object"}),
+    ]
+    return [listed, *(operation for query in found for operation in _of_query(query)), *any_query]
+
+
+def _of_query(query: Query) -> list[Operation]:
+    schema, what = query.parameters.strict, query.description or query.name
+    parameters = [
+        Parameter(name, each, each.get("description", ""), required=name in schema["required"])
+        for name, each in schema["properties"].items()
+    ]
+    name, row = query.name, query.row
+    get = _operation(f"get_query_{name}", "GET", name, what, parameters, row=row, kept=query.cache > 0)
+    post = _operation(f"post_query_{name}", "POST", name, what, body=schema, row=row)
+    return [get, post] if query.idempotent else [post]
+
+
+def _operation(
+    id: str,
+    method: str,
+    name: str,
+    summary: str,
+    parameters: Sequence[Parameter] = (),
+    body: Schema | None = None,
+    row: Schema = _ANY_ROW,
+    problems: Sequence[int] = (),
+    kept: bool = False,
+) -> Operation:
+    answer = members({"query": TEXT, "rows": {"type": "array", "items": row}})
+    kinds = {JSON: answer, **{kind: TEXT for kind in _STREAMED}}
+    reading = method == "GET"
+    headers = {**(_SHARED if reading else {}), **(_KEPT if kept else {})}
+    answers = [Answer("its rows, by `Accept` as JSON, or streamed as lines of JSON or as CSV", kinds, headers)]
+    if kept:
+        answers.append(Answer("the client has these rows already", headers={**_SHARED, **_KEPT}, status=304))
+    return Operation(
+        id=id,
+        method=method,
+        path=f"/queries/{name}",
+        group="queries",
+        summary=summary,
+        parameters=[*parameters, PREFER, *([_FRESH] if reading else []), *([_KNOWN] if kept else [])],
+        body=body,
+        answers=answers,
+        problems=(400, 404, *TASK, *problems),
+    )

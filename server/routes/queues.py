@@ -17,6 +17,9 @@ from server.http.handler import BaseHandler, write_json
 from server.http.problem import TOO_MANY_CONSUMERS, ProblemError
 from server.http.sockets import BAD_COMMAND, GOING_AWAY, LEASE_OVER, TRY_AGAIN, SocketHandler
 from server.keys.quota import SUBSCRIBERS
+from server.openapi.offer import Offer
+from server.openapi.operation import Answer, Operation, Parameter, json, members, path
+from server.openapi.shared import MESSAGE, PREFER_ROOM, TEXT
 from server.queues.queues import Queues, TooManyConsumers
 from server.queues.session import BadCommand, Session
 
@@ -158,4 +161,42 @@ def routes(context: Context) -> list[Any]:
     return [
         (rf"/queues/{_NAME}/messages", MessagesHandler, options),
         (rf"/queues/{_NAME}/consumer", ConsumerHandler, options),
+    ]
+
+
+def operations(offer: Offer) -> list[Operation]:
+    """What they answer."""
+    names = sorted(offer.queues)
+    name = path("name", {"type": "string", "enum": names} if names else TEXT, "of a queue")
+
+    def number(name: str, default: int, largest: int, what: str) -> Parameter:
+        return Parameter(name, {"type": "integer", "minimum": 1, "maximum": largest, "default": default}, what)
+
+    return [
+        Operation(
+            id="put_message",
+            method="POST",
+            path="/queues/{name}/messages",
+            group="queues",
+            summary="a message for one consumer",
+            parameters=[name, PREFER_ROOM],
+            body={},
+            answers=[json("the broker has it", members({"queue": TEXT, "message_id": TEXT}), 202)],
+            problems=(400, 404, *MESSAGE),
+            description=f"Any JSON value, of up to {_MAX_MESSAGE} bytes; 503 when the queue is full.",
+        ),
+        Operation(
+            id="consume",
+            method="GET",
+            path="/queues/{name}/consumer",
+            group="queues",
+            summary="a WebSocket: messages, and their acknowledgements",
+            parameters=[
+                name,
+                number("prefetch", 1, _MAX_PREFETCH, "messages that may be unacknowledged"),
+                number("lease", _LEASE, _MAX_LEASE, "seconds that a message may be held"),
+            ],
+            answers=[Answer("the connection is a WebSocket from here on", status=101)],
+            problems=(400, 403, 404, 426, *MESSAGE),
+        ),
     ]

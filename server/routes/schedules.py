@@ -15,8 +15,12 @@ from server.http.pages import Page
 from server.http.schedules import ScheduleHandler, condition, no_such_schedule, precondition_failed
 from server.jobs.model import NewJob
 from server.jobs.request import BadRequest, parse_key
+from server.jobs.schemas import ACCEPTED, JOB
+from server.openapi.offer import Offer
+from server.openapi.operation import Answer, Operation, Parameter, json, path
+from server.openapi.shared import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LIST, PAGE, PREFER_NEWS, STORE, page
 from server.parameters import BadParameter
-from server.schedules import document
+from server.schedules import document, schemas
 from server.schedules.request import NAME, ScheduleRequest, check_name
 
 
@@ -162,4 +166,57 @@ def routes(context: Context) -> list[Any]:
         (rf"/schedules/({NAME})/pause", SwitchHandler, {**options, "enabled": False}),
         (rf"/schedules/({NAME})/resume", SwitchHandler, {**options, "enabled": True}),
         (rf"/schedules/({NAME})/run", RunHandler, options),
+    ]
+
+
+def operations(offer: Offer) -> list[Operation]:
+    """What they answer."""
+
+    def operation(name: str, method: str, at: str, summary: str, **options: Any) -> Operation:
+        return Operation(id=name, method=method, path=f"/schedules{at}", group="schedules", summary=summary, **options)
+
+    def answer(description: str, status: int = 200) -> Answer:
+        return json(description, schemas.SCHEDULE, status, headers={"ETag": "its version"})
+
+    name = path("name", schemas.NAME, "of a schedule")
+    definition = schemas.new_schedule(offer.kinds, offer.webhooks)
+    dry_run = Parameter("dry_run", {"type": "string", "enum": ["0", "1"]}, "`1` answers only what it would be")
+    switched = [
+        operation(
+            f"{word}_schedule", "POST", f"/{{name}}/{word}", summary,
+            parameters=[name, IF_MATCH, IF_NONE_MATCH],
+            answers=[answer("the schedule")],
+            problems=(400, 404, 412, *STORE),
+        )
+        for word, summary in (("pause", "the schedule, paused"), ("resume", "the schedule, with its next tick"))
+    ]
+    return [
+        operation(
+            "schedules", "GET", "", "the schedules, by name",
+            parameters=PAGE, answers=[page("schedules", schemas.SUMMARY)], problems=(400, *STORE),
+        ),
+        operation(
+            "put_schedule", "PUT", "/{name}", "a schedule, made or edited",
+            parameters=[name, dry_run, IF_MATCH, IF_NONE_MATCH],
+            body=definition,
+            answers=[answer("edited"), answer("made", 201)],
+            problems=(400, 404, 412, 422, *LIST, *STORE),
+        ),
+        operation(
+            "schedule", "GET", "/{name}", "a schedule and its next five times",
+            parameters=[name], answers=[answer("the schedule")], problems=(404, *STORE),
+        ),
+        operation(
+            "delete_schedule", "DELETE", "/{name}", "no schedule; its jobs remain",
+            parameters=[name, IF_MATCH, IF_NONE_MATCH],
+            answers=[Answer("deleted", status=204)],
+            problems=(400, 404, 412, *STORE),
+        ),
+        *switched,
+        operation(
+            "run_schedule", "POST", "/{name}/run", "a job of it at once",
+            parameters=[name, IDEMPOTENCY_KEY, PREFER_NEWS, IF_MATCH, IF_NONE_MATCH],
+            answers=[json("the job, as it has ended meanwhile", JOB), ACCEPTED],
+            problems=(400, 404, 409, 412, 422, 429, *STORE),
+        ),
     ]

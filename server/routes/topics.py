@@ -9,6 +9,9 @@ from server.http.body import read_json_line
 from server.http.context import Context
 from server.http.handler import write_json
 from server.http.topics import TopicHandler
+from server.openapi.offer import Offer
+from server.openapi.operation import Operation, Parameter, events, header, json, members, path
+from server.openapi.shared import MESSAGE, OFFSET, TEXT
 
 _NAME = "([A-Za-z0-9_-]{1,64})"
 _MAX_MESSAGE = 64 * 1024  # bytes
@@ -60,4 +63,57 @@ def routes(context: Context) -> list[Any]:
         (rf"/topics/{_NAME}", PublishHandler, options),
         (rf"/topics/{_NAME}/events", TopicEventsHandler, options),
         (r"/events", EventsOfTopicsHandler, options),
+    ]
+
+
+def operations(offer: Offer) -> list[Operation]:
+    """What they answer."""
+    names = sorted(offer.topics)
+    name = path("name", {"type": "string", "enum": names} if names else TEXT, "of a topic")
+    some = {"type": "string", "enum": sorted({*names, ",".join(names)})} if names else TEXT
+    several = Parameter("topics", some, "names with commas between", required=True)
+    last = header("Last-Event-ID", OFFSET, "the events behind this one")
+    offset = {"type": "integer", "minimum": 0}
+    data = {
+        "anyOf": [
+            members({"topic": TEXT, "message_id": TEXT, "data": {}}),
+            {**members({"before": offset}), "description": "of a `gap`: messages before this one may be missing"},
+            {**members({"behind": offset}), "description": "of a `reset`: the log is another one"},
+        ]
+    }
+    what = "messages as they come, behind `Last-Event-ID` first those that are kept"
+    following = events(what, ("message", "gap", "reset"), data)
+    return [
+        Operation(
+            id="publish",
+            method="POST",
+            path="/topics/{name}",
+            group="topics",
+            summary="a message for all subscribers",
+            parameters=[name],
+            body={},
+            answers=[json("the broker has it", members({"topic": TEXT, "message_id": TEXT}), 202)],
+            problems=(400, 404, *MESSAGE),
+            description=f"Any JSON value, of up to {_MAX_MESSAGE} bytes.",
+        ),
+        Operation(
+            id="topic_events",
+            method="GET",
+            path="/topics/{name}/events",
+            group="topics",
+            summary="the messages of a topic as server-sent events",
+            parameters=[name, last],
+            answers=[following],
+            problems=(400, 404, *MESSAGE),
+        ),
+        Operation(
+            id="events",
+            method="GET",
+            path="/events",
+            group="topics",
+            summary="those of several topics",
+            parameters=[several, last],
+            answers=[following],
+            problems=(400, 404, *MESSAGE),
+        ),
     ]

@@ -10,11 +10,15 @@ from server.http.access import Access
 from server.http.context import Context
 from server.http.handler import BaseHandler
 from server.http.tasks import TaskHandler
+from server.openapi.offer import Offer
+from server.openapi.operation import Operation, Parameter, json, members, path
+from server.openapi.shared import PREFER, TASK
 
 QUEUE = "queries"
 FLAG = r"([0-9]+)"
 MAX_FLAG = 2**31 - 1
 MAX_DELAY = 60.0  # seconds
+ROWS = {"type": "array", "items": {"type": "object"}}
 _DELAY = re.compile(r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
 
@@ -62,3 +66,37 @@ async def write_rows(handler: BaseHandler, flag: int, rows: Encoded) -> None:
 def routes(context: Context) -> list[Any]:
     """The routes of this module."""
     return [(rf"/mysql_query/{FLAG}", UsersHandler, {"context": context})]
+
+
+def operations(offer: Offer) -> list[Operation]:
+    """What they answer."""
+    return [users_operation("", "the users with a flag, queried by a worker", offer.demo, open=False)]
+
+
+def users_operation(prefix: str, summary: str, demo: bool, open: bool) -> Operation:
+    """The query of users, by one of the ways there are.
+
+    Args:
+        prefix: of the path.
+        summary: what the way is.
+        demo: whether the database may be made to sleep.
+        open: as that of Operation.
+    """
+    delay = Parameter(
+        "delay", {"type": "number", "minimum": 0, "maximum": MAX_DELAY}, "seconds that the database sleeps in the query"
+    )
+    return Operation(
+        id=f"users{prefix.replace('/', '_')}",
+        method="GET",
+        path=f"{prefix}/mysql_query/{{flag}}",
+        group="users",
+        summary=summary,
+        parameters=[
+            path("flag", {"type": "integer", "minimum": 0, "maximum": MAX_FLAG}, "which users"),
+            *([delay] if demo else []),
+            PREFER,
+        ],
+        answers=[json("their rows", members({"flag": {"type": "integer"}, "rows": ROWS}))],
+        problems=(400, 404, *TASK),
+        open=open,
+    )

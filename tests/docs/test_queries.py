@@ -30,9 +30,9 @@ def add_task(checkout: Path) -> None:
     with (checkout / "tasks/queries.py").open("a") as file:
         file.write(files(PAGE)["tasks/queries.py"])
     (checkout / "server/routes/count.py").write_text(files(PAGE)["server/routes/count.py"])
-    (added,) = re.findall(r"`(count\.routes\(.*?\))`", PAGES[PAGE])
+    ((added, before),) = re.findall(r"`(\w+)`, behind `(\w+)`\. Restart", PAGES[PAGE])
     app = checkout / "server/app.py"
-    changed, times = re.subn(r"\busers\.routes\(.*?\)", rf"\g<0> + {added}", app.read_text())
+    changed, times = re.subn(rf"modules: list\[Any\] = \[.*?\b{before}\b", rf"\g<0>, {added}", app.read_text())
     assert times == 1
     app.write_text(f"from server.routes import count\n{changed}")
 
@@ -56,6 +56,8 @@ def url(checkout: Path, vhost: str, services: Services, launch: Launch) -> str:
 
 def test_what_the_page_adds_is_served(url: str) -> None:
     assert fetch(f"{url}/users/count").json() == {"users": 10_000}
+    paths = fetch(f"{url}/openapi.json").json()["paths"]
+    assert paths["/users/count"]["get"]["operationId"] == "count" and "/queries/flags" in paths
     for command, expected in requests(PAGE):
         assert_answered(command, expected, url)
 

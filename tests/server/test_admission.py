@@ -30,8 +30,8 @@ from tests.server.test_keys import _resigned
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 # What the parts of paths are.
-PARTS = ["name", "1", "01992c2e-0000-7000-8000-000000000000", "index.html"]
-OPEN_PATHS = {"/i_want_you_now", "/healthz", "/readyz"}
+PARTS = ["name", "1", "01992c2e-0000-7000-8000-000000000000", "style.css"]
+OPEN_PATHS = {"/i_want_you_now", "/healthz", "/readyz", "/openapi.json", "/docs", "/docs/style.css"}
 # With the demo, which does without keys.
 OF_THE_DEMO = ("/page/", "/live/events", "/blocking/", "/threads/", "/aiomysql/", "/asyncmy/")
 
@@ -43,7 +43,7 @@ def routes(**settings: Any) -> list[tuple[str, type[RequestHandler]]]:
     for rule in app.wildcard_router.rules:
         assert isinstance(rule.matcher, PathMatches)
         pattern = rule.matcher.regex.pattern.rstrip("$")
-        path = re.sub(r"\((?:[^()\[]|\[[^]]*\])*\)", lambda group: _part(group.group()), pattern)
+        path = re.sub(r"\((?:[^()\[]|\[[^]]*\])*\)", lambda group: _part(group.group()), pattern).replace("\\", "")
         found.append((path, rule.target))
     return found
 

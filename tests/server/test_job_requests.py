@@ -18,7 +18,7 @@ KIND = JobKind.of_document(JOBS[0])
 
 
 def test_a_request_becomes_a_job_of_its_kind() -> None:
-    body = {**COUNT, "countdown": 60, "expires": 3600.5, "retry": {"max_retries": 5}}
+    body = {**COUNT, "countdown": 60, "expires": 3600.5, "retry": {"max_retries": 5.0}}
     job = JobRequest.of_body(body).job(KIND, "0193", "", "k")
     assert (job.id, job.name, job.queue, job.parameters) == ("0193", "slow_count", "queries.jobs", {"steps": 3})
     assert (job.countdown, job.eta, job.expires_in, job.expires) == (60.0, None, 3600.5, None)
@@ -64,7 +64,7 @@ def test_moments_are_utc_without_a_zone() -> None:
         ({**COUNT, "retry": 3}, "retry: an object is expected"),
         ({**COUNT, "retry": {"times": 3}}, "retry.times: there is no such member; there is max_retries, backoff"),
         ({**COUNT, "retry": {"max_retries": 101}}, "retry.max_retries: an integer from 0 to 100"),
-        ({**COUNT, "retry": {"max_retries": 1.0}}, "retry.max_retries: an integer"),
+        ({**COUNT, "retry": {"max_retries": 1.5}}, "retry.max_retries: an integer"),
         ({**COUNT, "retry": {"max_retries": True}}, "retry.max_retries: an integer"),
         ({**COUNT, "retry": {"backoff": "1"}}, "retry.backoff: seconds"),
         ({**COUNT, "retry": {"backoff_max": -1}}, "retry.backoff_max: seconds"),

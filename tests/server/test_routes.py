@@ -191,7 +191,7 @@ async def test_the_named_queries_are_listed_without_their_sql_and_queues(serve: 
     response = await serve().fetch("/queries")
     assert response.code == 200
     first, *_ = json.loads(response.body)["queries"]
-    assert first.keys() == {"name", "description", "parameters", "repeatable", "broken", "cache"}
+    assert first.keys() == {"name", "description", "parameters", "repeatable", "broken", "cache", "row"}
     assert first["parameters"]["properties"] == {"flag": {"type": "integer", "minimum": 0}}
 
 

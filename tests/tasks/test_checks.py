@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 from sqlalchemy import Engine, event, text
 
 from deploy.local.process import free_port
@@ -89,6 +90,49 @@ def test_a_check_finds_what_cannot_work_and_runs_nothing(engine: Engine, queries
     assert "films" in findings.broken["no_table"] and "\n" not in findings.broken["no_sql"]
     assert findings.unchecked.keys() <= {"grouped"}  # by MySQL, where the placeholders would not be the same value
     assert time.monotonic() - started < 30
+
+
+COLUMNS = """
+-- name: typed(number, amount, text, day)
+SELECT :number + 1 AS number, :amount AS amount, :text AS text, DATE(:day) AS day, NULL AS nothing
+
+-- name: sample(id)
+SELECT id, name, score, balance, profile FROM users WHERE id = :id
+
+-- name: change(id)
+UPDATE users SET name = name WHERE id = :id
+"""
+COLUMNS_TABLE = """
+[typed.parameters]
+number = {type = "integer"}
+amount = {type = "number"}
+text = {type = "string"}
+day = {type = "string", format = "date"}
+
+[sample]
+json_columns = ["profile"]
+parameters.id = {type = "integer"}
+
+[change.parameters]
+id = {type = "integer"}
+"""
+
+
+def test_a_check_finds_the_types_of_the_rows_of_a_query(engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "rows.sql").write_text(COLUMNS)
+    (tmp_path / "rows.toml").write_text(COLUMNS_TABLE)
+    rows = check(engine, load(tmp_path).values()).rows
+    assert rows.keys() == {"typed", "sample"}
+    of_sample, of_typed = rows["sample"]["properties"], rows["typed"]["properties"]
+    assert of_sample == {
+        "id": {"type": "integer"}, "name": {"type": "string"}, "score": {"type": ["number", "null"]},
+        "balance": {"type": "string"}, "profile": {},
+    }  # fmt: skip
+    # Where a database knows that there is no NULL differs.
+    values = {"number": 1, "amount": 0.5, "text": "", "day": "2000-01-01", "nothing": None}
+    Draft202012Validator(rows["typed"]).validate(values)
+    for name, other in {"number": 0.5, "amount": "", "text": 1, "day": 1}.items():
+        assert not Draft202012Validator(of_typed[name]).is_valid(other)
 
 
 def test_a_check_leaves_no_connection_in_the_pool(engine: Engine, queries: dict[str, Query]) -> None:

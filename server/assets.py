@@ -1,4 +1,4 @@
-"""The files of the live page, read once."""
+"""What is sent as it is, read, packed and hashed once: the files of pages."""
 
 import gzip
 import hashlib
@@ -28,11 +28,20 @@ class Asset:
 
 def read(folder: Path) -> Mapping[str, Asset]:
     """All files of a folder that a page is made of, by name."""
-    return {path.name: _asset(path) for path in folder.iterdir() if path.suffix in _KINDS}
+    return {
+        path.name: asset(f"{_KINDS[path.suffix]}; charset=utf-8", path.read_bytes())
+        for path in folder.iterdir()
+        if path.suffix in _KINDS
+    }
 
 
-def _asset(path: Path) -> Asset:
-    body = path.read_bytes()
+def asset(kind: str, body: bytes) -> Asset:
+    """One of these bytes.
+
+    Args:
+        kind: its media type.
+        body: the bytes.
+    """
     # Without a time in it, all servers send the same bytes.
     packed = gzip.compress(body, mtime=0)
-    return Asset(f"{_KINDS[path.suffix]}; charset=utf-8", body, packed, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+    return Asset(kind, body, packed, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
