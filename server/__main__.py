@@ -9,8 +9,10 @@ from contextlib import ExitStack
 
 from celery import Celery
 
+from nowait import tracing
 from nowait.bridge import Bridge
 from nowait.bridge import Observer as CallObserver
+from nowait.logs import JsonFormatter, TextFormatter
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.systemd import Notifier
 from nowait.topology import Topology
@@ -19,6 +21,7 @@ from server.lifecycle import ListenError, Measure, listen, notify, on_signal, se
 from server.observer import Observer as EventObserver
 from server.processes import Processes
 from server.settings import Settings
+from server.tracing import TracedBridge
 
 _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() starts
 
@@ -37,7 +40,7 @@ async def run(settings: Settings, one_of_several: bool) -> None:
     app = Celery("server", broker=settings.broker_url, set_as_current=False)
     app.conf.task_default_queue = "queries"
     topology = Topology.named(settings.topology)
-    bridge = Bridge(
+    bridge = (TracedBridge if settings.traces else Bridge)(
         app,
         max_in_flight=settings.max_in_flight,
         max_streams=settings.max_streams,
@@ -99,17 +102,21 @@ def main() -> int:
     parser.add_argument(_ONE_OF_SEVERAL, action="store_true", help=argparse.SUPPRESS)
     one_of_several = parser.parse_args().one_of_several
     settings = Settings.load()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     try:
         if settings.processes > 1 and not one_of_several:
             asyncio.run(supervise(settings))
-        else:
-            asyncio.run(run(settings, one_of_several))
+            return 0
+        if settings.traces:
+            tracing.start("nowait-server")
+        asyncio.run(run(settings, one_of_several))
     except ListenError as error:
         print(error, file=sys.stderr)
         return 1
+    finally:
+        tracing.stop()
     return 0
 
 

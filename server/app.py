@@ -159,6 +159,7 @@ def make_app(
         in_flight=InFlightRequests(),
         timeout=settings.timeout,
         stream_timeout=settings.stream_timeout,
+        trust_traceparent=settings.trust_traceparent,
         demo=settings.demo,
     )
     # Tornado tries them in this order: the busiest come first.

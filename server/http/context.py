@@ -34,6 +34,7 @@ class Context:
         in_flight: the requests of this server.
         timeout: seconds that a request may take.
         stream_timeout: seconds that a stream may take; its first part has to come within `timeout`.
+        trust_traceparent: requests go on with their clients' traces.
         demo: True when the comparison routes and `delay` are on.
     """
 
@@ -51,4 +52,5 @@ class Context:
     in_flight: InFlightRequests
     timeout: float
     stream_timeout: float
+    trust_traceparent: bool
     demo: bool

@@ -24,6 +24,7 @@ from server.http import prefer, problem
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
 from server.http.sites import is_of_another_site
+from server.tracing import end_request, request_span
 
 log = logging.getLogger(__name__)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -57,6 +58,7 @@ class BaseHandler(RequestHandler):
         given = self.request.headers.get("X-Request-Id", "")
         self.request_id = given if given and _REQUEST_ID.fullmatch(given) else token_hex(16)
         self.set_sticky_header("X-Request-Id", self.request_id)
+        self.span = request_span(self.request, self.request_id, context.trust_traceparent)
         if context.demo:
             # Of several, a blocked one holds up only those that are connected to it.
             self.set_sticky_header("X-Process", str(os.getpid()))
@@ -68,6 +70,8 @@ class BaseHandler(RequestHandler):
         """None: each answer is made anew, and hashing it would help nobody."""
 
     def prepare(self) -> None:
+        # Each request has an asyncio task of its own from here on.
+        self.span.enter()
         self.context.in_flight.enter(self)
         if self.context.in_flight.stopping:
             self.set_sticky_header("Connection", "close")
@@ -144,6 +148,9 @@ class BaseHandler(RequestHandler):
             written.add_done_callback(lambda _: timer.cancel())
             written.add_done_callback(lambda _: self.context.in_flight.leave(self))
         return written
+
+    def on_finish(self) -> None:
+        end_request(self.span, self.get_status())
 
     async def finish_encoded(self, start: bytes, value: Encoded, end: bytes) -> None:
         """Finish with a JSON document, `value` between its other parts, and release that.
@@ -223,18 +230,19 @@ class BaseHandler(RequestHandler):
         for name, value in {**self._sticky, **answer.headers}.items():
             self.set_header(name, value)
         self.set_header("Content-Type", problem.CONTENT_TYPE)
-        self.finish(answer.body(self.request_id))
+        self.finish(answer.body(self.request_id, self.span.trace_id))
 
     def log_exception(
         self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
     ) -> None:
         """Log what is the server's or a worker's fault, under the request id."""
         summary = f"request {self.request_id}: {self.request.method} {self.request.path[:200]!r}"
+        extra = {"fields": {"request_id": self.request_id}}
         if isinstance(value, TaskFailed):
-            log.error("%s: %s", summary, one_line(value))
+            log.error("%s: %s", summary, one_line(value), extra=extra)
         elif not isinstance(value, (HTTPError, BridgeError)):
             assert typ is not None and value is not None
-            log.error("%s", summary, exc_info=(typ, value, tb))
+            log.error("%s", summary, exc_info=(typ, value, tb), extra=extra)
 
     def allowed_methods(self) -> Iterable[str]:
         """The methods that a 405 names."""
