@@ -54,8 +54,9 @@ class TracedBridge(Bridge):
             span.fail(type(error).__name__)
             span.end()
             raise
-        span.set("messaging.message.id", call.id)
-        call.add_done_callback(partial(_end, span))
+        if span.recorded:
+            span.set("messaging.message.id", call.id)
+            call.add_done_callback(partial(_end, span))
         return call
 
 

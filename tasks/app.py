@@ -33,7 +33,9 @@ _MODULES = ["tasks.queries", "tasks.jobs.worker", "tasks.sample", "tasks.metrics
 
 topology = Topology.named(settings.topology)
 app = Celery("tasks", broker=settings.broker_url, include=_MODULES)
-if settings.metrics is not None:
+if settings.traces:
+    app.task_cls = "tasks.spans:TracedTask"
+elif settings.metrics is not None:
     app.task_cls = "tasks.metrics.task:MeasuredTask"
 configure(app, topology, canvas=settings.canvas, liveness_file=settings.liveness_file)
 app.conf.update(

@@ -4,19 +4,39 @@ from typing import Any
 
 from celery import signals
 from celery.concurrency.prefork import TaskPool as ProcessPool
+from celery.exceptions import Ignore, Reject, Retry
 from sqlalchemy import Engine, event
 
 from nowait import tracing
 from nowait.tracing import Span
+from tasks.metrics.task import MeasuredTask
 
 _SERVICE = "nowait-worker"
-_SPAN = "nowait_span"  # the attribute of a request, or an execution, that has its span
+_SPAN = "nowait_span"  # the attribute of an execution that has its span
+_NO_FAILURES = (Ignore, Reject, Retry)  # by which a task has Celery do something
+
+
+class TracedTask(MeasuredTask):
+    """The base of all tasks of an application whose workers make traces. By Celery's signals, each would cost twice."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Called by the worker for each run, and by whoever calls a function."""
+        request: Any = self.request
+        if request.called_directly:
+            return super().__call__(*args, **kwargs)
+        with _task_span(self.name, vars(request)) as span:
+            try:
+                return self.run(*args, **kwargs)
+            except _NO_FAILURES as effect:
+                reached = effect
+            except Exception as error:
+                span.fail(type(error).__name__)
+                raise
+        raise reached
 
 
 def begin(worker: Any) -> None:
-    """Make spans of the tasks of a worker from now on; its pool is not there yet."""
-    signals.task_prerun.connect(_task_begins, weak=False)
-    signals.task_postrun.connect(_task_ends, weak=False)
+    """Make spans in a worker from now on; its pool is not there yet."""
     if issubclass(worker.pool_cls, ProcessPool):
         # A fork takes no threads along, and the exporter has one.
         signals.worker_process_init.connect(_process_begins, weak=False)
@@ -48,22 +68,16 @@ def _process_ends(**_: Any) -> None:
     tracing.stop()
 
 
-def _task_begins(task: Any, task_id: str, **_: Any) -> None:
-    request = vars(task.request)
-    attributes = {"messaging.system": "rabbitmq", "messaging.operation.type": "process"}
-    if queue := (task.request.delivery_info or {}).get("routing_key"):
-        attributes["messaging.destination.name"] = queue
-    request[_SPAN] = tracing.span(task.name, "consumer", {**attributes, "messaging.message.id": task_id}, request)
-    request[_SPAN].__enter__()
-
-
-def _task_ends(task: Any, retval: Any, state: str, **_: Any) -> None:
-    span: Span | None = vars(task.request).pop(_SPAN, None)
-    if span is None:
-        return
-    if state == "FAILURE":
-        span.fail(type(retval).__name__)
-    span.__exit__(None, None, None)
+def _task_span(name: str, request: dict[str, Any]) -> Span:
+    """The span of a task, whose request has what has come in its message's headers."""
+    delivered = request.get("delivery_info") or {}
+    attributes = {
+        "messaging.system": "rabbitmq",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": delivered.get("routing_key") or "",
+        "messaging.message.id": request.get("id") or "",
+    }
+    return tracing.span(name, "consumer", attributes, request)
 
 
 def _statement_begins(

@@ -56,12 +56,12 @@ class Traces:
             self._spans += spans
             self._changed.notify_all()
 
-    def of(self, trace: str, enough: Callable[[list[Span]], bool], timeout: float = 60.0) -> list[Span]:
-        """The spans of a trace, once there are enough."""
+    def of(self, trace: str | None, enough: Callable[[list[Span]], bool], timeout: float = 60.0) -> list[Span]:
+        """The spans of a trace, None for any, once there are enough."""
         deadline = time.monotonic() + timeout
         with self._changed:
-            while not enough(found := [span for span in self._spans if span.trace == trace]):
-                assert self._changed.wait(deadline - time.monotonic()), found
+            while not enough(found := [span for span in self._spans if trace in (None, span.trace)]):
+                assert self._changed.wait(max(0.0, deadline - time.monotonic())), found
         return found
 
     def all(self) -> list[Span]:

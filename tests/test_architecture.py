@@ -483,7 +483,7 @@ ALLOWED: dict[str, set[str]] = {
         "tasks.statements",
     },
     "tasks.settings": {"nowait", "nowait.settings"},
-    "tasks.spans": {"celery", "sqlalchemy", "nowait", "nowait.tracing"},
+    "tasks.spans": {"celery", "sqlalchemy", "nowait", "nowait.tracing", "tasks.metrics.task"},
     "tasks.statements": {
         "pymysql", "sqlalchemy", "nowait.errors", "nowait.rows", "tasks.database", "tasks.driver", "tasks.result",
     },

@@ -24,6 +24,10 @@ class Span(Protocol):
     """
 
     @property
+    def recorded(self) -> bool:
+        """It is to be exported; otherwise what it is given is for nothing."""
+
+    @property
     def headers(self) -> Mapping[str, str]:
         """What has another program go on with the trace behind it; empty for none."""
 
@@ -72,6 +76,7 @@ class Tracer(Protocol):
 class _NoSpan:
     """Where there are no traces."""
 
+    recorded = False
     headers: Mapping[str, str] = {}
     trace_id = span_id = ""
 

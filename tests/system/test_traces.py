@@ -181,8 +181,8 @@ def test_what_fails_says_by_what_and_no_more(site: Site) -> None:
         "bad": "QueryFailed",
     }  # fmt: skip
     spans = site.traces.of(trace, named(*failures))
-    assert {span.name: span.attributes.get("error.type") for span in spans} == failures
-    assert all(span.failed for span in spans)
+    # Among others, where the server has to look at the list of queries first.
+    assert {(span.name, span.attributes.get("error.type")) for span in spans if span.failed} == set(failures.items())
     assert "no_such_column" not in repr(spans)
     # The logs have the reason, by the trace.
     (line,) = (line for line in lines(site.server) if line.get("trace_id") == trace)
