@@ -27,8 +27,12 @@ def request_span(request: HTTPServerRequest, request_id: str, trusted: bool) -> 
         return tracing.NO_SPAN
     method = request.method if request.method in _METHODS else _OTHER
     route = route_of(request)
-    attributes = {"http.request.method": method, "http.route": route, "nowait.request_id": request_id}
-    return tracing.span(f"{method} {route}", "server", attributes, request.headers if trusted else {})
+    span = tracing.span(f"{method} {route}", "server", None, request.headers if trusted else {})
+    if span.recorded:
+        span.set("http.request.method", method)
+        span.set("http.route", route)
+        span.set("nowait.request_id", request_id)
+    return span
 
 
 def end_request(span: Span, status: int) -> None:
@@ -44,19 +48,20 @@ class TracedBridge(Bridge):
 
     def send_task(self, name: str, *arguments: Any, headers: Mapping[str, str] | None = None, **options: Any) -> Call:
         """As Bridge.send_task; its `headers` say which span has led to the message, None for the current one."""
-        attributes = {"messaging.system": "rabbitmq", "messaging.operation.type": "send"}
-        if queue := options.get("queue"):
-            attributes["messaging.destination.name"] = queue
-        span = tracing.span(f"send {name}", "producer", attributes, headers)
+        span = tracing.span(f"send {name}", "producer", None, headers)
+        if not span.recorded:
+            return super().send_task(name, *arguments, headers=headers, **options)
+        span.set("messaging.system", "rabbitmq")
+        span.set("messaging.operation.type", "send")
+        span.set("messaging.destination.name", options.get("queue") or "")
         try:
             call = super().send_task(name, *arguments, headers=span.headers, **options)
         except BaseException as error:
             span.fail(type(error).__name__)
             span.end()
             raise
-        if span.recorded:
-            span.set("messaging.message.id", call.id)
-            call.add_done_callback(partial(_end, span))
+        span.set("messaging.message.id", call.id)
+        call.add_done_callback(partial(_end, span))
         return call
 
 

@@ -24,6 +24,8 @@ class TracedTask(MeasuredTask):
         request: Any = self.request
         if request.called_directly:
             return super().__call__(*args, **kwargs)
+        if getattr(request, "traceparent", None) is None:
+            return self.run(*args, **kwargs)
         with _task_span(self.name, vars(request)) as span:
             try:
                 return self.run(*args, **kwargs)

@@ -25,7 +25,7 @@ class Span(Protocol):
 
     @property
     def recorded(self) -> bool:
-        """It is to be exported; otherwise what it is given is for nothing."""
+        """False where what it is given is for nothing."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -147,14 +147,15 @@ def span(
     attributes: Mapping[str, Value] | None = None,
     parent: Mapping[str, str] | None = None,
 ) -> Span:
-    """A span that begins now.
+    """A span that begins now; NO_SPAN, which is nothing, where its trace is not exported.
+
+    A trace begins with a span of the kind "server"; without a parent, there are no others.
 
     Args:
         name: one of few, neither with ids nor with paths.
         kind: which side of what it is.
         attributes: as https://opentelemetry.io/docs/specs/semconv/ names them.
-        parent: the headers of the span that it is a part of, whatever is in them; it begins a trace of its own when
-            they have none. None for the current span.
+        parent: the headers of the span that it is a part of, whatever is in them. None for the current span.
     """
     return NO_SPAN if _tracer is None else _tracer.span(name, kind, attributes, parent)
 
