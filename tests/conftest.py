@@ -37,8 +37,8 @@ ALONE = ("tests/faults", "tests/bench")
 LONG = (
     "tests/faults/jobs", "tests/docs/project", "tests/deploy/test_run.py", "tests/test_suite.py",
     "tests/deploy/test_install.py", "tests/deploy/test_secrets.py", "tests/system/test_processes.py",
-    "tests/system/test_metrics.py", "tests/neighbours", "tests/page", "tests/worker/test_lean.py",
-    "tests/worker/test_same_as_celery_long.py",
+    "tests/system/test_metrics.py", "tests/system/test_traces.py", "tests/neighbours", "tests/page",
+    "tests/worker/test_lean.py", "tests/worker/test_same_as_celery_long.py",
     "tests/tasks/test_jobs_attempts.py", "tests/tasks/test_jobs_pools.py",
     "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py", "tests/server/test_jobs_routes.py",
     "tests/server/test_job_events.py", "tests/server/test_schedules_routes.py", "tests/server/test_schedules_store.py",
