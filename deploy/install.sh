@@ -39,9 +39,9 @@ trap 'rm -rf "$copy" "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 sh "$root/deploy/local/venv.sh" "${PYTHON:-python3}" "$new"
 pip="$new/bin/python -m pip --disable-pip-version-check --quiet"
-otel=
-[ "${OTEL:-0}" = 0 ] || otel="-r $root/deploy/requirements/otel.txt"
-$pip install --require-hashes -r "$root/deploy/requirements/$part.txt" $otel
+set -- -r "$root/deploy/requirements/$part.txt"
+[ "${OTEL:-0}" = 0 ] || set -- "$@" -r "$root/deploy/requirements/otel.txt"
+$pip install --require-hashes "$@"
 # The library, from a copy: building leaves files behind. The application, where the part is one, beside it.
 cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/nowait" "$copy"
 $pip install --no-deps "$copy"
