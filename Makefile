@@ -80,7 +80,8 @@ beat: $(VENV)/run ## One scheduler alone, from the settings; as many as one like
 	$(EXEC) $(BIN)/celery -A tasks beat --loglevel INFO $(ARGS)
 
 lock: $(VENV)/supply/made ## Pin the newest allowed versions of all dependencies, with their hashes
-	@for set in server worker migrate 'run server worker migrate demo' 'test server worker migrate demo test bench'; do \
+	@for set in server worker migrate otel 'run server worker migrate demo' \
+	    'test server worker otel migrate demo test bench'; do \
 	    set -- $$set; name=$$1; [ $$# -eq 1 ] || shift; \
 	    $(VENV)/supply/bin/uv pip compile setup.cfg $$(printf -- '--extra %s ' "$$@") --upgrade --universal \
 	        --python-version 3.10 --generate-hashes --no-header --no-emit-index-url --quiet \

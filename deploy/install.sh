@@ -2,6 +2,7 @@
 # Installs one part alone, with its pinned dependencies, or upgrades it: install.sh server|worker|migrate FOLDER
 # FOLDER is a link to a virtual environment in FOLDER.versions/. A new one is built beside the old one, and the link
 # is switched when it is whole; the version before it stays, for the processes that still run from it.
+# OTEL=1 installs the packages for traces as well.
 set -eu
 umask 022  # the services' users read it
 
@@ -38,7 +39,9 @@ trap 'rm -rf "$copy" "$new"' EXIT
 trap 'exit 1' HUP INT TERM
 sh "$root/deploy/local/venv.sh" "${PYTHON:-python3}" "$new"
 pip="$new/bin/python -m pip --disable-pip-version-check --quiet"
-$pip install --require-hashes -r "$root/deploy/requirements/$part.txt"
+set -- -r "$root/deploy/requirements/$part.txt"
+[ "${OTEL:-0}" = 0 ] || set -- "$@" -r "$root/deploy/requirements/otel.txt"
+$pip install --require-hashes "$@"
 # The library, from a copy: building leaves files behind. What builds it is pinned, too, and does not stay. The version is
 # that of the tree's tag.
 export PYTHONPATH="$copy/build"

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from nowait.database_url import DatabaseUrl
+from nowait.tracing import installed
 
 PREFIX = "NOWAIT_"
 
@@ -127,6 +128,14 @@ def flag(text: str) -> bool:
     return choice("0", "1")(text) == "1"
 
 
+def traces(text: str) -> bool:
+    """True for 1, where the packages are installed that it takes; False for 0."""
+    wanted = flag(text)
+    if wanted and not installed():
+        raise ValueError(f"{text!r} is not allowed, expected 0 where the packages of the extra otel are not installed")
+    return wanted
+
+
 def address(text: str) -> str:
     """An IP address or a host name."""
     if not text or not text.isascii() or any(character.isspace() for character in text):
@@ -233,3 +242,7 @@ class ServiceSettings(Settings):
     metrics: HostPort | None = setting(
         None, host_port, "the address of the metrics, host:port, apart from all else; none for no metrics"
     )
+    traces: bool = setting(
+        False, traces, "1 makes traces and exports them, as the variables OTEL_… of OpenTelemetry have it; 0 does not"
+    )
+    log_format: str = setting("text", choice("text", "json"), "json for a log of one JSON object a line")

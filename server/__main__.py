@@ -11,8 +11,10 @@ from contextlib import ExitStack
 from celery import Celery
 
 import nowait
+from nowait import tracing
 from nowait.bridge import Bridge
 from nowait.bridge import Observer as CallObserver
+from nowait.logs import JsonFormatter, TextFormatter
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.systemd import Notifier
 from nowait.topology import Topology
@@ -25,6 +27,7 @@ from server.observer import Observer as EventObserver
 from server.processes import Processes
 from server.settings import Settings
 from server.tls import Certificate, CertificateError
+from server.tracing import TracedBridge
 
 _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() starts
 
@@ -43,7 +46,7 @@ async def run(settings: Settings, one_of_several: bool) -> None:
     app = Celery("server", broker=settings.broker_url, set_as_current=False)
     app.conf.task_default_queue = "queries"
     topology = Topology.named(settings.topology)
-    bridge = Bridge(
+    bridge = (TracedBridge if settings.traces else Bridge)(
         app,
         max_in_flight=settings.max_in_flight,
         max_streams=settings.max_streams,
@@ -126,21 +129,24 @@ def main() -> int:
         return status
     one_of_several = options.one_of_several
     settings = Settings.load()
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(Redaction())
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    handler.addFilter(Redaction())
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     for name in SPARED:
         logging.getLogger(name).addFilter(Sparing())
     try:
         if settings.processes > 1 and not one_of_several:
             asyncio.run(supervise(settings))
-        else:
-            asyncio.run(run(settings, one_of_several))
+            return 0
+        if settings.traces:
+            tracing.start("nowait-server")
+        asyncio.run(run(settings, one_of_several))
     except (ListenError, KeyFileError, CertificateError) as error:
         print(error, file=sys.stderr)
         return 1
+    finally:
+        tracing.stop()
     return 0
 
 

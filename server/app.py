@@ -180,6 +180,7 @@ def make_app(
         proxies=settings.trusted_proxies,
         timeout=settings.timeout,
         stream_timeout=settings.stream_timeout,
+        trust_traceparent=settings.trust_traceparent,
         demo=settings.demo,
     )
     # Tornado tries them in this order: the busiest come first.

@@ -30,6 +30,7 @@ class Tasks(Protocol):
         encoded: bool = False,
         ignore_result: bool = False,
         queue: str,
+        headers: Mapping[str, str] | None = None,
     ) -> Call:
         """Send a task, as `Bridge.send_task`."""
 

@@ -127,6 +127,9 @@ class Settings(fields.ServiceSettings):
     demo: bool = setting(
         False, fields.flag, "1 turns on the live page, the comparison routes and ?delay=, 0 leaves them out"
     )
+    trust_traceparent: bool = setting(
+        False, fields.flag, "1 goes on with the traces of clients (traceparent); 0 begins one with each request"
+    )
     log_level: str = setting(
         "info", fields.choice("debug", "info", "warning", "error"), "the lowest level that is logged"
     )

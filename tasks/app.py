@@ -10,6 +10,7 @@ from celery.signals import celeryd_after_setup
 from nowait.topology import Topology
 from nowait.worker import configure
 from tasks.catalogue import CatalogueError, load
+from tasks.logs import use_json
 from tasks.settings import Settings
 
 settings = Settings.load()
@@ -19,17 +20,22 @@ except CatalogueError as error:
     print(error, file=sys.stderr)
     raise SystemExit(2) from None
 
+if settings.log_format == "json":
+    use_json()
+
 _CATALOGUE_QUEUE = "queries.catalogue"
 _STREAMS_QUEUE = "queries.streams"
 _JOBS_QUEUE = "queries.jobs"
 # A query that names no queue goes to the first.
 _QUEUES = {"queries", "queries.fast", "queries.slow", _STREAMS_QUEUE, _JOBS_QUEUE, _CATALOGUE_QUEUE}
 _QUEUES |= {query.queue for query in catalogue.values()}
-_MODULES = ["tasks.queries", "tasks.jobs.worker", "tasks.sample", "tasks.metrics"]
+_MODULES = ["tasks.queries", "tasks.jobs.worker", "tasks.sample", "tasks.metrics", "tasks.tracing"]
 
 topology = Topology.named(settings.topology)
 app = Celery("tasks", broker=settings.broker_url, include=_MODULES)
-if settings.metrics is not None:
+if settings.traces:
+    app.task_cls = "tasks.spans:TracedTask"
+elif settings.metrics is not None:
     app.task_cls = "tasks.metrics.task:MeasuredTask"
 configure(app, topology, canvas=settings.canvas, liveness_file=settings.liveness_file)
 app.conf.update(

@@ -18,6 +18,7 @@ from tasks.checks import Checks
 from tasks.database import make_engine
 from tasks.reading import Reading
 from tasks.result import Columns
+from tasks.spans import query_span
 from tasks.statements import ConnectionLost, QueryFailed, fetch
 
 # Seconds behind the deadline: whoever waits has given up by then, and knows why. A database that is silent is
@@ -153,7 +154,8 @@ def _deadline(request: Any, time_limit: float) -> float:
 def _running(query: Query) -> Iterator[None]:
     """Runs a query in its block. A lost connection is OutcomeUnknown for one that must not run twice."""
     try:
-        yield
+        with query_span(query.name, engine.dialect.name):
+            yield
     except ConnectionLost as error:
         if query.repeatable:
             raise

@@ -5,7 +5,8 @@ queue: classic, quorum or exclusive; NOWAIT_TEST_BACKEND the result backend, rpc
 NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given; NOWAIT_TEST_ACCEPT the
 content that is accepted, JSON unless it is given; NOWAIT_TEST_ACKS_LATE=1 has tasks acknowledged after
 their end; NOWAIT_TEST_ALIVE the file of its signs of life; NOWAIT_TEST_TASK the base class of the tasks;
-NOWAIT_TEST_METRICS=1 has them counted.
+NOWAIT_TEST_METRICS=1 has them counted; NOWAIT_TEST_TRACES=1 has them traced, 0 has what
+that takes loaded.
 """
 
 import math
@@ -53,6 +54,17 @@ if environment("NOWAIT_TEST_METRICS") == "1":
         from tasks.metrics.events import EventMetrics
 
         EventMetrics(CollectorRegistry(), forks=False)
+
+
+if environment("NOWAIT_TEST_TRACES"):
+
+    @celeryd_after_setup.connect
+    def trace(instance: Any, **_: Any) -> None:
+        from nowait.tracing import otel  # noqa: F401
+        from tasks import spans
+
+        if environment("NOWAIT_TEST_TRACES") == "1":
+            spans.begin(instance)
 
 
 @app.task(name="test.echo")

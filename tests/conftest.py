@@ -47,7 +47,7 @@ LONG = (
     "tests/docs/test_release.py", "tests/system/test_metrics.py", "tests/system/test_processes.py",
     "tests/neighbours", "tests/openapi", "tests/page", "tests/worker/test_lean.py",
     "tests/worker/test_same_as_celery_long.py",
-    "tests/system/test_keys.py",
+    "tests/system/test_keys.py", "tests/system/test_traces.py",
     "tests/tasks/test_jobs_attempts.py", "tests/tasks/test_jobs_pools.py",
     "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py", "tests/server/test_jobs_routes.py",
     "tests/server/test_job_events.py", "tests/server/test_schedules_routes.py", "tests/server/test_schedules_store.py",

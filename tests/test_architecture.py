@@ -79,6 +79,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.jobs.migrations.versions.r0002_schedules_and_webhooks_of_jobs": {"alembic", "sqlalchemy"},
     "nowait.jobs.migrations.versions.r0003_schedules": {"alembic"},
     "nowait.jobs.migrations.versions.r0004_deliveries": {"alembic"},
+    "nowait.jobs.migrations.versions.r0005_traces_of_jobs": {"alembic", "sqlalchemy"},
     "nowait.jobs.protocol": {"sqlalchemy", "nowait.jobs.table"},
     "nowait.jobs.retry": set(),
     "nowait.jobs.schema": {"sqlalchemy"},
@@ -97,6 +98,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.link.supervisor": {
         "nowait.amqp.methods", "nowait.budget", "nowait.link.link", "nowait.link.opener", "nowait.link.opening",
     },
+    "nowait.logs": {"nowait"},
     "nowait.messages": set(),
     "nowait.messages.encoded": {"nowait.budget"},
     "nowait.messages.encoder": {
@@ -119,7 +121,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "nowait.schedules.protocol": {"sqlalchemy", "nowait.jobs.protocol", "nowait.jobs.table"},
     "nowait.schedules.ticks": {"cronsim"},
-    "nowait.settings": {"nowait.database_url"},
+    "nowait.settings": {"nowait.database_url", "nowait.tracing"},
     "nowait.systemd": set(),
     "nowait.testing": {"nowait.testing.bridge"},
     "nowait.testing.bridge": {
@@ -132,6 +134,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "nowait.tls": {"kombu"},
     "nowait.topology": {"kombu"},
+    "nowait.tracing": {"nowait.tracing.otel"},
+    "nowait.tracing.otel": {"opentelemetry", "nowait.tracing"},
     "nowait.worker": {
         "nowait.worker.backend", "nowait.worker.configure", "nowait.worker.consumer", "nowait.worker.streaming",
     },
@@ -187,10 +191,10 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.worker.unsettled": {"nowait.amqp.methods", "nowait.messages.outbound"},
     "server": set(),
     "server.__main__": {
-        "celery", "nowait", "nowait.bridge", "nowait.messages.limits", "nowait.systemd", "nowait.topology",
-        "server.app", "server.keys", "server.keys.file", "server.lifecycle", "server.log_filters",
+        "celery", "nowait", "nowait.bridge", "nowait.logs", "nowait.messages.limits", "nowait.systemd",
+        "nowait.topology", "server.app", "server.keys", "server.keys.file", "server.lifecycle", "server.log_filters",
         "server.metrics.exposition", "server.metrics.metrics", "server.observer", "server.processes", "server.settings",
-        "server.tls",
+        "server.tls", "server.tracing",
     },
     "server.answers": set(),
     "server.answers.answer": {"server.answers.key"},
@@ -245,7 +249,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.handler": {
         "tornado", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.http", "server.http.access",
         "server.http.admission", "server.http.context", "server.http.limits", "server.http.page_origins",
-        "server.keys.client",
+        "server.keys.client", "server.tracing",
     },
     "server.http.in_flight": {"nowait.errors"},
     "server.http.jobs": {
@@ -472,11 +476,12 @@ ALLOWED: dict[str, set[str]] = {
         "server.missing",
     },
     "server.topics.subscriber": {"server.topics.event"},
+    "server.tracing": {"tornado", "nowait", "nowait.bridge", "nowait.tracing", "server.http.route"},
     "server.webhooks": set(),
     "server.webhooks.__main__": {"server.webhooks.signing"},
     "server.webhooks.addresses": set(),
     "server.webhooks.deliverer": {
-        "sqlalchemy", "nowait.jobs", "server.jobs.connections", "server.jobs.looks", "server.jobs.model",
+        "sqlalchemy", "nowait", "nowait.jobs", "server.jobs.connections", "server.jobs.looks", "server.jobs.model",
         "server.webhooks", "server.webhooks.deliveries", "server.webhooks.message", "server.webhooks.outcome",
         "server.webhooks.sender", "server.webhooks.slots", "server.webhooks.url",
     },
@@ -496,7 +501,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.webhooks.url": {"server.webhooks.addresses"},
     "tasks": {"tasks.app"},
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
-    "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.settings"},
+    "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.logs", "tasks.settings"},
     "tasks.catalogue": {
         "aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.jobs.retry", "nowait.jobs.table", "tasks.parameters",
     },
@@ -525,7 +530,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.jobs.lease": {"nowait.jobs.protocol"},
     "tasks.jobs.queries": {
         "nowait.errors", "nowait.messages.encoded", "nowait.rows", "tasks.catalogue", "tasks.jobs.job",
-        "tasks.jobs.registry", "tasks.jobs.results", "tasks.statements",
+        "tasks.jobs.registry", "tasks.jobs.results", "tasks.spans", "tasks.statements",
     },
     "tasks.jobs.registry": {"nowait.jobs.retry", "nowait.jobs.table", "tasks.jobs.job", "tasks.parameters"},
     "tasks.jobs.results": {"nowait.errors", "nowait.messages.encoded", "nowait.rows"},
@@ -539,6 +544,7 @@ ALLOWED: dict[str, set[str]] = {
         "celery", "tasks.app", "tasks.jobs", "tasks.jobs.attempt", "tasks.jobs.queries", "tasks.jobs.registry",
         "tasks.jobs.schema", "tasks.jobs.transaction",
     },
+    "tasks.logs": {"celery", "nowait.logs"},
     "tasks.metrics": {"celery", "tasks.app", "tasks.metrics.scheduler", "tasks.metrics.worker"},
     "tasks.metrics.children": {"billiard", "prometheus_client"},
     "tasks.metrics.events": {"celery", "prometheus_client", "tasks.metrics.task"},
@@ -555,7 +561,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.queries": {
         "celery", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "nowait.rows", "nowait.worker",
         "tasks.app", "tasks.catalogue", "tasks.checks", "tasks.database", "tasks.reading", "tasks.result",
-        "tasks.statements",
+        "tasks.spans", "tasks.statements",
     },
     "tasks.reading": {
         "pymysql", "sqlalchemy", "nowait.errors", "tasks.database", "tasks.driver", "tasks.result", "tasks.statements",
@@ -568,9 +574,11 @@ ALLOWED: dict[str, set[str]] = {
         "tasks.statements",
     },
     "tasks.settings": {"nowait", "nowait.settings"},
+    "tasks.spans": {"celery", "sqlalchemy", "nowait", "nowait.tracing", "tasks.metrics.task"},
     "tasks.statements": {
         "pymysql", "sqlalchemy", "nowait.errors", "nowait.rows", "tasks.database", "tasks.driver", "tasks.result",
     },
+    "tasks.tracing": {"celery", "tasks", "tasks.app", "tasks.jobs.worker"},
     "tasks.values": {"msgspec", "pymysql", "nowait.rows", "tasks.packets"},
 }
 
@@ -601,6 +609,10 @@ PURE = (
     "server.jobs.document",
     "server.jobs.kind",
     "server.jobs.request",
+    "server.openapi.document",
+    "server.openapi.offer",
+    "server.openapi.operation",
+    "server.openapi.shared",
     "server.parameters",
     "nowait.bridge.channels",
     "nowait.bridge.confirms",
@@ -633,6 +645,7 @@ PURE = (
     "server.schedules.model",
     "server.schedules.request",
     "server.schedules.rows",
+    "server.schedules.schemas",
     "server.webhooks.addresses",
     "server.webhooks.deliveries",
     "server.webhooks.message",
@@ -659,6 +672,10 @@ NEVER = [
     ("nowait", "tornado"),
     ("nowait", "http"),
     *((f"nowait.{part}", other) for part in LIBRARY for other in ("sqlalchemy", "nowait.jobs", "nowait.schedules")),
+    *((f"nowait.{part}", other) for part in LIBRARY for other in ("opentelemetry", "nowait.tracing", "nowait.logs")),
+    # Only those who make traces have its packages.
+    ("server", "opentelemetry"),
+    ("tasks", "opentelemetry"),
     # Only hosts that migrate have alembic.
     ("server", "nowait.jobs.migrations"),
     ("tasks", "nowait.jobs.migrations"),

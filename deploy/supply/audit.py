@@ -121,7 +121,8 @@ def main() -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="instead of those that hosts install")
     options = parser.parse_args()
     try:
-        report = audit(options.files or [requirements(name) for name in (*PARTS, "build")], options.first_within)
+        files = options.files or [requirements(name) for name in (*PARTS, "otel", "build")]
+        report = audit(files, options.first_within)
     except Unreachable as reason:
         print(f"audit: NOT DONE, the data of known vulnerabilities cannot be reached: {reason}")
         return 0 if options.if_reachable else 3

@@ -245,6 +245,7 @@ class Bridge:
         idempotent: bool = False,
         encoded: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        headers: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Call:
         """Send a task to the workers; never blocks.
@@ -263,7 +264,9 @@ class Bridge:
             encoded: the result is to be an Encoded, JSON as text that is not decoded: to be passed on, and then
                 released. Where the worker sends one, that costs nothing, whatever its size.
             on_progress: is called, on the loop, with each Progress; None for nobody.
-            options: `queue`, `priority`, `headers` and the other options of `Celery.send_task`.
+            headers: the message's own, which a task finds in its request; None for none. Those of a trace,
+                https://www.w3.org/TR/trace-context/, cost next to nothing.
+            options: `queue`, `priority` and the other options of `Celery.send_task`.
 
         Returns:
             The call. It fails with Disconnected, Blocked, Overloaded, Unroutable, UnknownTask, Refused,
@@ -285,6 +288,8 @@ class Bridge:
         call.expects_reply = not options.get("ignore_result")
         call.encoded = encoded
         call.name = name
+        if headers:
+            options["headers"] = dict(headers)
         if on_progress is not None:
             call.listen(on_progress)
         return self._send(call, now, partial(self._task, call.id, name, args, kwargs, options))

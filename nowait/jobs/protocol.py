@@ -169,7 +169,7 @@ def due(limit: int, publishing: bool = True) -> Select[Any]:
         limit: how many, the longest due first.
         publishing: False leaves out those that only wait for a message.
     """
-    columns = [jobs.c[name] for name in ("id", "queue", "state", "attempt", "failures", "forgiven")]
+    columns = [jobs.c[name] for name in ("id", "queue", "state", "attempt", "failures", "forgiven", "traceparent")]
     expired = jobs.c.expires <= NOW
     webhook = jobs.c.webhook.is_not(None).label("webhook")
     # Read, and not locked: whoever changes it has the job's row.

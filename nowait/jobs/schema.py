@@ -4,7 +4,7 @@ from typing import Any
 
 from sqlalchemy import Select, String, column, select, table
 
-REVISION = "0004"
+REVISION = "0005"
 """The newest revision of `nowait.jobs.migrations`, and the oldest that this code works with."""
 
 VERSIONS = "nowait_migrations"

@@ -106,6 +106,7 @@ jobs = Table(
     Column("tick", _moment),  # of the schedule; NULL for a job that it has made out of turn
     Column("webhook", _url),  # gets the end of the job; what has become of that is in `deliveries`
     Column("reopened", _count, nullable=False, server_default="0"),  # how often a client had it tried again at its end
+    Column("traceparent", mysql.VARCHAR(55, **_ascii)),  # of the request that has made it; NULL for none
     Column("history", _json),  # the attempts that have ended without success, see nowait.jobs.protocol
     UniqueConstraint("owner", "idempotency_key", name="idempotency"),
     UniqueConstraint("owner", "schedule", "tick", name="tick"),

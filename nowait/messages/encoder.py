@@ -50,6 +50,9 @@ _ONLY_IN_HEADERS = {"argsrepr", "kwargsrepr", "origin", "now", "timezone"}
 # Options whose message differs from call to call, for all that their value is the same.
 _UNCACHEABLE_OPTIONS = {"countdown", "eta", "expires", "argsrepr", "kwargsrepr", "root_id", "headers", "now", "origin"}
 
+# Headers whose values are spliced in: https://www.w3.org/TR/trace-context/ has a new one for each call.
+_SPLICED = frozenset({"traceparent", "tracestate"})
+
 _MAX_TEMPLATES = 1000
 
 # What listens to these sees, and may change, each message.
@@ -95,7 +98,8 @@ class TaskEncoder:
         Raises:
             TypeError: an option that the bridge cannot honour, or arguments JSON cannot carry.
         """
-        template = self._template(name, options)
+        own = _spliced(options)
+        template = self._template(name, options, own)
         if template is None:
             if (expires := options.get("expires")) is not None:
                 timeout = min(timeout, max(0.0, seconds_until(expires, now.astimezone(self._timezone))))
@@ -113,16 +117,23 @@ class TaskEncoder:
             to_expiration(timeout),
             self._repr(args).encode("utf-8", "surrogatepass"),
             self._repr(kwargs).encode("utf-8", "surrogatepass"),
+            *[value.encode("utf-8", "surrogatepass") for value in own.values()],
         )
         return OutboundMessage(template.exchange, template.routing_key, filled, body.encode())
 
-    def _template(self, name: str, options: Options) -> Template | None:
-        """The template for tasks of that name and options; None where Celery must see each."""
+    def _template(self, name: str, options: Options, own: dict[str, str]) -> Template | None:
+        """The template for tasks of that name and options, headers apart; None where Celery must see each.
+
+        Args:
+            own: the headers, where their values are spliced in.
+        """
         for signal in _SIGNALS:
             if signal.receivers:
                 return None
+        if own:
+            options = {option: value for option, value in options.items() if option != "headers"}
         try:
-            key = (name, self.reply_to, *options.items())
+            key = (name, self.reply_to, *own, *options.items())
             return self._templates[key]
         except TypeError:  # an option that cannot be hashed
             return None
@@ -131,10 +142,11 @@ class TaskEncoder:
         routes: list[Any] = self._amqp.routes
         if not _UNCACHEABLE_OPTIONS.isdisjoint(options) or not all(type(route) is MapRoute for route in routes):
             return None
-        captured = self._capture(name, (), {}, PLACEHOLDER_ID, 1.0, options)
+        with_own = {**options, "headers": dict.fromkeys(own, "")} if own else options
+        captured = self._capture(name, (), {}, PLACEHOLDER_ID, 1.0, with_own)
         if len(self._templates) >= _MAX_TEMPLATES:
             self._templates.clear()
-        template = self._templates[key] = Template.of(captured)
+        template = self._templates[key] = Template.of(captured, tuple(own))
         return template
 
     def _capture(
@@ -179,6 +191,14 @@ class TaskEncoder:
                 if len(short) < limit:
                     return short
         return str(saferepr(value, limit, maxlevels=self._app.conf.task_repr_maxlevels))
+
+
+def _spliced(options: Options) -> dict[str, str]:
+    """The headers of the options, where all of them are to be spliced in; empty otherwise."""
+    headers = options.get("headers")
+    if type(headers) is not dict or not headers.keys() <= _SPLICED:
+        return {}
+    return headers if all(type(value) is str for value in headers.values()) else {}
 
 
 class _CapturingChannel:

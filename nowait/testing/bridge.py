@@ -106,8 +106,9 @@ class FakeBridge:
         encoded: bool = False,
         ignore_result: bool = False,
         queue: str,
+        headers: Mapping[str, Any] | None = None,
     ) -> Call:
-        """As `Bridge.send_task`; the task runs at once, whatever its `lifetime`."""
+        """As `Bridge.send_task`; the task runs at once, whatever its `lifetime`, and gets no headers."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (self._timeout if timeout is None else timeout)
         call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)

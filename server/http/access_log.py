@@ -31,4 +31,6 @@ def log_request(handler: RequestHandler) -> None:
         request = handler.request
         request_id, milliseconds = getattr(handler, "request_id", "-"), request.request_time() * 1000
         line = "request %s: %d %s %r in %.1f ms"
-        log.log(level, line, request_id, status, request.method, request.path[:200], milliseconds)
+        fields = {"request_id": request_id, "status": status, "route": route_of(request)}
+        values = (request_id, status, request.method, request.path[:200], milliseconds)
+        log.log(level, line, *values, extra={"fields": fields})

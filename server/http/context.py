@@ -44,6 +44,7 @@ class Context:
         proxies: that are before it.
         timeout: seconds that a request may take.
         stream_timeout: seconds that a stream may take; its first part has to come within `timeout`.
+        trust_traceparent: requests go on with their clients' traces.
         demo: True when the comparison routes and `delay` are on.
     """
 
@@ -66,4 +67,5 @@ class Context:
     proxies: Proxies
     timeout: float
     stream_timeout: float
+    trust_traceparent: bool
     demo: bool

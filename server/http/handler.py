@@ -28,11 +28,13 @@ from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
 from server.http.page_origins import OriginHandler
 from server.keys.client import Client
+from server.tracing import end_request, request_span
 
 log = logging.getLogger(__name__)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Of a client's; none that may be a key: it is in logs and traces.
+_REQUEST_ID = re.compile(r"(?!.*nwt_)[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499  # no client sees it; the log does
 _MAX_LOGGED = 1000  # characters of a worker's text
 _PART = 256 * 1024  # bytes of a body that are written at a time
@@ -64,6 +66,7 @@ class BaseHandler(OriginHandler):
         self._admission = Admission(
             context.gate, self.access, self.request.method or "", self.request_id, lambda: self.address
         )
+        self.span = request_span(self.request, self.request_id, context.trust_traceparent)
         if context.demo:
             # Of several, a blocked one holds up only those that are connected to it.
             self.set_sticky_header("X-Process", str(os.getpid()))
@@ -91,6 +94,8 @@ class BaseHandler(OriginHandler):
         return self.context.proxies.client(self.request.remote_ip or "", forwarded)
 
     def prepare(self) -> Awaitable[None] | None:
+        # Each request has an asyncio task of its own from here on.
+        self.span.enter()
         self.context.in_flight.enter(self)
         if self.context.in_flight.stopping:
             self.set_sticky_header("Connection", "close")
@@ -217,6 +222,9 @@ class BaseHandler(OriginHandler):
         self.context.in_flight.leave(self)
         self._admission.leave()
 
+    def on_finish(self) -> None:
+        end_request(self.span, self.get_status())
+
     async def finish_encoded(self, start: bytes, value: Encoded, end: bytes) -> None:
         """Finish with a JSON document, `value` between its other parts, and release that.
 
@@ -302,18 +310,19 @@ class BaseHandler(OriginHandler):
         for name, value in {**self.sticky, **answer.headers}.items():
             self.set_header(name, value)
         self.set_header("Content-Type", problem.CONTENT_TYPE)
-        self.finish(answer.body(self.request_id))
+        self.finish(answer.body(self.request_id, self.span.trace_id))
 
     def log_exception(
         self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
     ) -> None:
         """Log what is the server's or a worker's fault, under the request id."""
         summary = f"request {self.request_id}: {self.request.method} {self.request.path[:200]!r}"
+        extra = {"fields": {"request_id": self.request_id}}
         if isinstance(value, TaskFailed):
-            log.error("%s: %s", summary, one_line(value))
+            log.error("%s: %s", summary, one_line(value), extra=extra)
         elif not isinstance(value, (HTTPError, BridgeError)):
             assert typ is not None and value is not None
-            log.error("%s", summary, exc_info=(typ, value, tb))
+            log.error("%s", summary, exc_info=(typ, value, tb), extra=extra)
 
     def allowed_methods(self) -> Iterable[str]:
         """The methods that a 405 names."""

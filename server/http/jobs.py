@@ -152,6 +152,7 @@ class JobHandler(BaseHandler):
 
         Raises as ask() and finish_job().
         """
+        new = replace(new, traceparent=self.span.headers.get("traceparent"))
         job, replayed = await self.ask(lambda timeout: self.context.jobs.add(new, timeout))
         with self.watching(job.id) as watch:
             if not replayed:

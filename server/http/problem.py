@@ -58,10 +58,11 @@ class Problem:
     headers: dict[str, str] = field(default_factory=dict)
     members: dict[str, Any] = field(default_factory=dict)
 
-    def body(self, request_id: str) -> bytes:
-        """The document."""
+    def body(self, request_id: str, trace_id: str = "") -> bytes:
+        """The document; `trace_id` is "" where there are no traces."""
         document = {"type": self.type, "title": self.title, "status": self.status, "detail": self.detail}
-        text = json.dumps({**document, "request_id": request_id, **self.members}, ensure_ascii=False)
+        traced = {"trace_id": trace_id} if trace_id else {}
+        text = json.dumps({**document, "request_id": request_id, **traced, **self.members}, ensure_ascii=False)
         return text.encode("utf-8", "backslashreplace")
 
 

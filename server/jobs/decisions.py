@@ -33,6 +33,7 @@ class DueJob:
         webhook: its end is to be delivered.
         delivery: what has become of that; None when it has not begun.
         age: seconds since its end; None for a job that has not ended.
+        traceparent: as that of NewJob.
     """
 
     id: str
@@ -45,15 +46,17 @@ class DueJob:
     webhook: bool = False
     delivery: Delivery | None = None
     age: float | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
 class Message:
-    """What wakes up a worker: it may begin this attempt of the job."""
+    """What wakes up a worker: it may begin this attempt of the job, which belongs to a trace, or None."""
 
     job_id: str
     attempt: int
     queue: str
+    traceparent: str | None = None
 
 
 @dataclass
@@ -131,7 +134,7 @@ class Plan:
         elif job.expired:
             self.expire.append(job.id)
         else:
-            self.messages.append(Message(job.id, job.attempt + 1, job.queue))
+            self.messages.append(Message(job.id, job.attempt + 1, job.queue, job.traceparent))
 
     def _add_final(self, job: DueJob, kept: float) -> None:
         over = job.age is None or job.age >= kept
@@ -156,5 +159,5 @@ def due_job(row: Any) -> DueJob:
     delivery = None if row.delivery is None else Delivery(row.delivery)
     return DueJob(
         row.id, row.queue, State(row.state), row.attempt, row.failures, row.forgiven, bool(row.expired),
-        bool(row.webhook), delivery, None if row.age is None else row.age / 1e6,
+        bool(row.webhook), delivery, None if row.age is None else row.age / 1e6, row.traceparent,
     )  # fmt: skip

@@ -29,6 +29,7 @@ class NewJob:
         fingerprint: SHA-256 of the canonical request, 32 bytes; None without a key.
         schedule: the name of the schedule that it is one of, out of turn; None for none.
         webhook: the URL that gets its end; None for none.
+        traceparent: of the span that it is a part of; None for none.
     """
 
     id: str
@@ -45,6 +46,7 @@ class NewJob:
     fingerprint: bytes | None = None
     schedule: str | None = None
     webhook: str | None = None
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Job:
         history: the attempts that have ended without success, objects as JSON has them; None for none, and where it
             was not asked for.
         webhook: None for none.
+        traceparent: as that of NewJob.
     """
 
     id: str
@@ -110,6 +113,7 @@ class Job:
     reopened: int = 0
     history: list[dict[str, Any]] | None = None
     webhook: Webhook | None = None
+    traceparent: str | None = None
 
 
 class StoreUnavailable(Exception):

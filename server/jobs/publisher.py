@@ -52,7 +52,7 @@ class TaskPublisher:
         """As `Publisher.send`."""
         if job.eta is not None and job.eta > job.created:
             return None
-        call = self.publish(Message(job.id, job.attempt + 1, job.queue), wait)
+        call = self.publish(Message(job.id, job.attempt + 1, job.queue, job.traceparent), wait)
         if wait is None:
             return None
         end: Future[None] = asyncio.get_running_loop().create_future()
@@ -75,6 +75,7 @@ class TaskPublisher:
             lifetime=_LIFETIME,
             timeout=UNCONFIRMED if wait is None else wait,
             ignore_result=wait is None,
+            headers=None if message.traceparent is None else {"traceparent": message.traceparent},
         )
         sent.add_done_callback(lambda call: _note(message, call))
         self._sent.append(_Sent(message, sent, wait is not None))

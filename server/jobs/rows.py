@@ -45,6 +45,7 @@ def added(job: NewJob) -> tuple[dict[str, Any], frozenset[str]]:
         "parameters": job.parameters,
         "retry": job.retry.document(),
         "webhook": job.webhook,
+        "traceparent": job.traceparent,
         "idempotency_key": job.key,
         # aiomysql takes no bytes beside PyMySQL from 1.2 on.
         "digits": None if job.fingerprint is None else job.fingerprint.hex(),
@@ -106,6 +107,7 @@ def new(job: NewJob, row: Row[Any]) -> Job:
         finished=None,
         schedule=job.schedule,
         webhook=None if job.webhook is None else Webhook(job.webhook),
+        traceparent=job.traceparent,
     )
 
 

@@ -29,6 +29,8 @@ PROBLEM = Component(
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
             "detail": TEXT,
             "request_id": TEXT,
+            "trace_id": {"type": "string", "description": "where there is one that is exported"},
+            "violated-policies": {"type": "array", "items": TEXT, "description": "the limits of the key"},
         },
         "required": ["type", "title", "status", "detail", "request_id"],
     },

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from nowait import tracing
 from nowait.jobs import protocol
 from server.jobs.connections import Connections
 from server.jobs.looks import Looks
@@ -162,8 +163,18 @@ class Deliverer:
 
     async def _sent(self, attempt: Attempt) -> Outcome:
         job = attempt.job
+        # What goes on here belongs to no request.
+        parent = {} if job.traceparent is None else {"traceparent": job.traceparent}
+        attributes = {"http.request.method": "POST", "messaging.message.id": message_id(job)}
         try:
-            return await self._sender.send(attempt.url, message_id(job), body(job, self._once(job.name)))
+            with tracing.span("deliver webhook", "client", attributes, parent) as span:
+                message = body(job, self._once(job.name))
+                outcome = await self._sender.send(attempt.url, message_id(job), message, span.headers)
+                if outcome.status is not None:
+                    span.set("http.response.status_code", outcome.status)
+                if not outcome.good:
+                    span.fail(outcome.kind)
+                return outcome
         except Exception:
             # Without an outcome it were sent again and again, off its schedule.
             log.exception("job %s: its end could not be sent", job.id)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+from collections.abc import Mapping
 from datetime import datetime, timezone
 
 from tornado.httpclient import HTTPClientError, HTTPRequest
@@ -20,6 +21,7 @@ _CONNECT_TIMEOUT = 5.0  # seconds, the lookup of the name and TLS included
 _TIMEOUT = 15.0  # seconds for all of it
 _MAX_ANSWER = 64 * 1024  # bytes of a body, and of headers
 _USER_AGENT = "Nowait-Webhooks"
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class Sender:
@@ -44,12 +46,12 @@ class Sender:
             max_body_size=_MAX_ANSWER,
         )
 
-    async def send(self, url: str, message_id: str, body: bytes) -> Outcome:
-        """Send a message once. What becomes of it raises nothing."""
+    async def send(self, url: str, message_id: str, body: bytes, headers: Mapping[str, str] = _NO_HEADERS) -> Outcome:
+        """Send a message once, with these headers besides. What becomes of it raises nothing."""
         request = HTTPRequest(
             url,
             "POST",
-            {"Content-Type": "application/json", **self._signer.headers(message_id, _now(), body)},
+            {**headers, "Content-Type": "application/json", **self._signer.headers(message_id, _now(), body)},
             body,
             connect_timeout=_CONNECT_TIMEOUT,
             request_timeout=_TIMEOUT,

@@ -9,6 +9,7 @@ from tasks.catalogue import Query
 from tasks.jobs.job import Job
 from tasks.jobs.registry import Definition
 from tasks.jobs.results import LARGEST
+from tasks.spans import query_span
 from tasks.statements import begin
 
 _GRACE = 5.0  # seconds behind the time limit, at which the attempt is ended, when the database ends the statement
@@ -20,18 +21,20 @@ def definition_of(query: Query) -> Definition:
     def run(job: Job, given: Any) -> Any:
         connection: Any = job.connection.connection.driver_connection
         seconds = job.time_left + _GRACE
-        result = begin(connection, job.connection.dialect, query.statement, query.bind(given), seconds)
-        if not result.names:
-            return {"affected": result.affected_rows}
-        encoded: list[bytes] = []
-        size = 0
-        for columns in result.batches():
-            job.check()
-            encoded.append(encode_columns(result.names, columns)[1:-1])
-            size += len(encoded[-1]) + 1
-            if size > LARGEST:
-                raise ResultTooLarge(LARGEST)
-        return Encoded(b"[%b]" % b",".join(encoded))
+        dialect = job.connection.dialect
+        with query_span(query.name, dialect.name):
+            result = begin(connection, dialect, query.statement, query.bind(given), seconds)
+            if not result.names:
+                return {"affected": result.affected_rows}
+            encoded: list[bytes] = []
+            size = 0
+            for columns in result.batches():
+                job.check()
+                encoded.append(encode_columns(result.names, columns)[1:-1])
+                size += len(encoded[-1]) + 1
+                if size > LARGEST:
+                    raise ResultTooLarge(LARGEST)
+            return Encoded(b"[%b]" % b",".join(encoded))
 
     return Definition(
         query.name, query.description, query.parameters, run, query.retry, time_limit=query.job_time_limit

@@ -22,6 +22,7 @@ from tests.bench import (
     report,
     schedules,
     sizes,
+    traces,
     variants,
     worker,
 )
@@ -32,7 +33,7 @@ from tests.bench.tools import LoadError
 
 _FIGURES = (
     *bridge.MEASUREMENTS, *worker.MEASUREMENTS, *jobs.MEASUREMENTS, *schedules.MEASUREMENTS, *messages.MEASUREMENTS,
-    *metrics.MEASUREMENTS,
+    *metrics.MEASUREMENTS, *traces.MEASUREMENTS,
 )  # fmt: skip
 MEASUREMENTS = {measurement.__name__: measurement for measurement in _FIGURES}
 SECTIONS = ("peers", "variants", "sizes", "jobs")
@@ -42,7 +43,7 @@ _SECONDS = {
     "sending": 5.0, "serving": 34.0, "serving_echo": 34.0, "in_flight": 15.0, "isolation": 80.0, "tasks_threads": 23.0,
     "tasks_solo": 20.0, "tasks_prefork": 23.0, "processes": 27.0, "pools": 115.0,
     "jobs_wait": 25.0, "jobs_idle": 40.0, "jobs_million": 100.0, "schedules": 80.0, "messages": 105.0,
-    "metrics": 27.0,
+    "metrics": 27.0, "traces": 27.0,
 }  # fmt: skip
 _OUTPUT = ROOT / "bench"
 

@@ -1,7 +1,7 @@
 """A server with the routes /echo/{number}, what a task returns, awaited by the bridge, and /i_want_you_now.
 
 `python -m tests.bench.echo PORT`; NOWAIT_TEST_QUEUE names the queue of the workers. NOWAIT_METRICS is the address of
-what the server's metrics have of it.
+what the server's metrics have of it; NOWAIT_TRACES=1 has it make the server's traces.
 """
 
 import asyncio
@@ -11,11 +11,15 @@ import sys
 from celery import Celery
 from tornado.web import Application, RequestHandler
 
+from nowait import tracing
 from nowait.bridge import Bridge
 from nowait.settings import host_port
+from nowait.tracing import otel  # noqa: F401 - with and without traces, the collector of garbage sees the same
+from server.__main__ import spare_collections
 from server.http.access_log import log_and_observe, log_request
 from server.live.lag import LoopLag
 from server.metrics.metrics import Metrics
+from server.tracing import TracedBridge, end_request, request_span
 
 _QUEUE = os.environ.get("NOWAIT_TEST_QUEUE", "tests")
 
@@ -23,6 +27,13 @@ _QUEUE = os.environ.get("NOWAIT_TEST_QUEUE", "tests")
 class EchoHandler(RequestHandler):
     def initialize(self, bridge: Bridge) -> None:
         self._bridge = bridge
+        self._span = request_span(self.request, "the-request", trusted=False)
+
+    def prepare(self) -> None:
+        self._span.enter()
+
+    def on_finish(self) -> None:
+        end_request(self._span, self.get_status())
 
     async def get(self, number: str) -> None:
         self.finish(str(await self._bridge.send_task("test.echo", [int(number)], queue=_QUEUE)))
@@ -39,7 +50,12 @@ async def main() -> None:
         metrics = Metrics.started(host_port(address), False, ())
         calls, options["log_function"] = metrics.calls, log_and_observe(metrics.events)
         measuring.append(asyncio.create_task(LoopLag(observe=metrics.events.lagged).run()))
-    bridge = Bridge(Celery("echo", broker=os.environ["NOWAIT_BROKER_URL"], backend="rpc://"), observer=calls)
+    traced = os.environ.get("NOWAIT_TRACES") == "1"
+    if traced:
+        tracing.start("echo")
+    app = Celery("echo", broker=os.environ["NOWAIT_BROKER_URL"], backend="rpc://")
+    bridge = (TracedBridge if traced else Bridge)(app, observer=calls)
+    spare_collections()
     await bridge.start()
     routes = [(r"/echo/(\d+)", EchoHandler, {"bridge": bridge}), (r"/i_want_you_now", NowHandler)]
     Application(routes, **options).listen(int(sys.argv[1]), "127.0.0.1")

@@ -36,6 +36,8 @@ CASES: dict[str, dict[str, Any]] = {
     "expires": {"expires": 10},
     "expires at": {"expires": LATER},
     "headers": {"headers": {"trace": "abc", "n": 1}},
+    "a trace": {"headers": {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "vendor=1%b,other=%"}},
+    "a trace for a route": {"name": "routed.task", "headers": {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"}},
     "link": {"link": LINK},
     "link_error": {"link_error": [LINK, LINK]},
     "limits": {"time_limit": 10, "soft_time_limit": 5},

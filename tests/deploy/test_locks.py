@@ -65,11 +65,19 @@ def test_every_requirement_is_pinned_with_hashes(lock: Path) -> None:
         ("worker", ["worker"]),
         ("migrate", ["migrate"]),
         ("run", ["server", "worker", "migrate", "demo"]),
-        ("test", ["server", "worker", "migrate", "demo", "test", "bench"]),
+        ("otel", ["otel"]),
+        ("test", ["server", "worker", "otel", "migrate", "demo", "test", "bench"]),
     ],
 )
 def test_what_setup_cfg_wants_is_pinned(lock: str, names: list[str]) -> None:
     assert unsatisfied(extras(*names), PINNED / f"{lock}.txt") == []
+
+
+@pytest.mark.parametrize("part", ["server", "worker"])
+def test_the_packages_of_traces_can_be_installed_beside_those_of_a_part(part: str) -> None:
+    pinned = {(name(each), str(each.marker)): each.specifier for each, _ in pins(PINNED / f"{part}.txt")}
+    for each, _ in pins(PINNED / "otel.txt"):
+        assert pinned.get((name(each), str(each.marker)), each.specifier) == each.specifier
 
 
 def test_what_builds_the_library_is_pinned() -> None:

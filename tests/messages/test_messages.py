@@ -117,8 +117,30 @@ def test_arguments_that_json_cannot_carry_are_a_type_error(app: Celery, args: An
 
 def test_every_message_that_can_be_cached_is(app: Celery) -> None:
     encoder = TaskEncoder(app, "replies")
-    assert encoder._template("test.echo", {"queue": "tests", "priority": 3}) is not None
-    assert encoder._template("test.echo", {"queue": "tests", "countdown": 3}) is None
+    assert encoder._template("test.echo", {"queue": "tests", "priority": 3}, {}) is not None
+    assert encoder._template("test.echo", {"queue": "tests", "countdown": 3}, {}) is None
+
+
+def test_a_trace_is_spliced_into_one_template_for_all_of_its_kind(app: Celery) -> None:
+    encoder = TaskEncoder(app, "replies")
+    for number in range(3):
+        headers = {"traceparent": f"00-{number:032x}-{number:016x}-01", "tracestate": f"vendor={number}"}
+        sent = encoder.encode(
+            "test.echo", [], {}, task_id="the-id", timeout=5, now=NOW, options={"queue": "tests", "headers": headers}
+        )
+        assert headers.items() <= properties(sent)["application_headers"].items()
+    without = encoder.encode("test.echo", [], {}, task_id="the-id", timeout=5, now=NOW, options={"queue": "tests"})
+    assert "traceparent" not in properties(without)["application_headers"]
+    assert len(encoder._templates) == 2
+
+
+@pytest.mark.parametrize("headers", [{"traceparent": 5}, {"traceparent": "00", "other": "x"}, {"task": "other"}])
+def test_other_headers_are_left_to_celery(app: Celery, headers: dict[str, Any]) -> None:
+    encoder = TaskEncoder(app, "replies")
+    options = {"queue": "tests", "headers": headers}
+    sent = encoder.encode("test.echo", [], {}, task_id="the-id", timeout=5, now=NOW, options=options)
+    assert headers.items() <= properties(sent)["application_headers"].items()
+    assert not encoder._templates
 
 
 def test_a_celery_that_builds_other_messages_makes_each_of_them_itself() -> None:

@@ -207,13 +207,13 @@ def test_it_waits_for_a_schema_in_one_line(schedules: Schedules, beat: Callable[
         process = beat()
         process.wait_until(lambda: "run `make migrate`" in printed(process), 60)
     finally:
-        schedules.run("UPDATE nowait_migrations SET version_num = '0004'")
+        schedules.run("UPDATE nowait_migrations SET version_num = '0005'")
     schedules.add("s")
     schedules.until(lambda: bool(schedules.jobs("s")))
     process.wait_until(lambda: "looked after again" in printed(process), 60)
     said = [line for line in printed(process).splitlines() if "looked after" in line]
     assert len(said) == 2
-    assert "no schedule is looked after: the schema of jobs is 0001, 0004 is needed: run `make migrate`" in said[0]
+    assert "no schedule is looked after: the schema of jobs is 0001, 0005 is needed: run `make migrate`" in said[0]
     assert said[1].endswith("schedules are looked after again")
 
 

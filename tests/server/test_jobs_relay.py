@@ -507,7 +507,7 @@ def test_a_server_whose_schema_is_too_old_has_one_line_with_what_to_run(
         line = serves_all_else(start, vhost, database_url)
     finally:
         rows.run("UPDATE nowait_migrations SET version_num = %s", row["version_num"])
-    assert line.endswith("no job is looked after: the schema of jobs is 0000, 0004 is needed: run `make migrate`")
+    assert line.endswith("no job is looked after: the schema of jobs is 0000, 0005 is needed: run `make migrate`")
 
 
 def test_a_server_without_a_database_serves_all_else(vhost: str, start: Start) -> None:

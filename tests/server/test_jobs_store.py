@@ -481,7 +481,7 @@ async def test_a_table_that_is_not_as_it_should_be_is_missing(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("UPDATE nowait_migrations SET version_num = '0000'", "the schema of jobs is 0000, 0004 is needed: run `make"),
+        ("UPDATE nowait_migrations SET version_num = '0000'", "the schema of jobs is 0000, 0005 is needed: run `make"),
         ("DELETE FROM nowait_migrations", "the table of jobs is missing: run `make migrate`"),
         ("RENAME TABLE nowait_migrations TO another", "the table of jobs is missing: run `make migrate`"),
     ],

@@ -419,10 +419,10 @@ async def test_request_ids_are_kept_when_they_are_good_and_made_when_not(serve: 
         response = await client.fetch("/i_want_you_now", headers={"X-Request-Id": given})
         assert response.headers["X-Request-Id"] == given
     seen = set()
-    for given in ("", "x" * 65, "a b", 'a"b', "ä"):
+    for given in ("", "x" * 65, "a b", 'a"b', "ä", "nwt_Abcdefgh_key"):
         response = await client.fetch("/nowhere", headers={"X-Request-Id": given})
         seen.add(problem(response, 404)["request_id"])
-    assert len(seen) == 5
+    assert len(seen) == 6
     assert all(len(made) == 32 for made in seen)
 
 

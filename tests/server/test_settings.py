@@ -29,6 +29,8 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "NOWAIT_BROKER_URL": "amqp://a:b@one:5672/v;amqps://two//",
         "NOWAIT_DATABASE_URL": "mysql://u:p@db:3307/name",
         "NOWAIT_METRICS": "[::1]:9101",
+        "NOWAIT_TRACES": "1",
+        "NOWAIT_LOG_FORMAT": "json",
         "NOWAIT_ADDRESS": "::",
         "NOWAIT_PORT": "81",
         "NOWAIT_PROCESSES": "4",
@@ -60,17 +62,19 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "NOWAIT_SHUTDOWN_NOTICE": "1",
         "NOWAIT_TOPOLOGY": "provisioned",
         "NOWAIT_DEMO": "0",
+        "NOWAIT_TRUST_TRACEPARENT": "1",
         "NOWAIT_LOG_LEVEL": "error",
     }
     settings = Settings.from_environment(given)
     values = tuple(getattr(settings, field.name) for field in dataclasses.fields(settings))
     assert values == (
         given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
-        HostPort("::1", 9101), "::", 81, 4,
+        HostPort("::1", 9101), True, "json", "::", 81, 4,
         Path(keys), True, {"http://a.example:81", "https://b.example"},
         {ip_network("10.1.0.0/16"), ip_network("::1")}, Path(cert), Path(key),
         2.5, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
-        3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, False, "error",
+        3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, False, True,
+        "error",
     )  # fmt: skip
     assert len(given) == len(dataclasses.fields(Settings))
 

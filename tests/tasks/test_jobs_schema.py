@@ -30,7 +30,7 @@ def test_nothing_is_said_of_the_schema_that_the_code_needs(table: Table) -> None
     [
         ("DROP TABLE nowait_migrations", "the table of jobs is missing: run `make migrate`"),
         ("DELETE FROM nowait_migrations", "the table of jobs is missing: run `make migrate`"),
-        ("UPDATE nowait_migrations SET version_num = '0000'", "the schema of jobs is 0000, 0004 is needed: "),
+        ("UPDATE nowait_migrations SET version_num = '0000'", "the schema of jobs is 0000, 0005 is needed: "),
     ],
 )
 def test_one_line_says_what_is_missing_and_what_to_run(versions: Engine, change: str, says: str) -> None:
