@@ -12,8 +12,8 @@ _TAKEN = (
     "Last-Event-ID", "Prefer", "Traceparent", "X-Request-Id",
 )  # fmt: skip
 _SHOWN = (
-    "Age", "Content-Location", "ETag", "Idempotent-Replayed", "Link", "Location", "Preference-Applied", "RateLimit",
-    "RateLimit-Policy", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-Id",
+    "Age", "Cache-Status", "Content-Location", "ETag", "Idempotent-Replayed", "Link", "Location", "Preference-Applied",
+    "RateLimit", "RateLimit-Policy", "Retry-After", "Server-Timing", "WWW-Authenticate", "X-Request-Id",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ class Route(PathMatches):
 
     def __init__(self, pattern: str) -> None:
         super().__init__(pattern)
-        self.name = _GROUP.sub("{}", pattern)
+        self.name = _GROUP.sub("{}", pattern).replace("\\", "")
 
     def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
         """As PathMatches."""

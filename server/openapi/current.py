@@ -1,4 +1,4 @@
-"""The document as it is now, made once for each list of the workers."""
+"""The document as it is now, made once for each offer."""
 
 import asyncio
 import json

@@ -112,7 +112,8 @@ def test_the_depth_of_a_queue_that_cannot_be_read_is_no_number(registry: Collect
 
 @pytest.mark.parametrize(
     ("pattern", "name"),
-    [(r"/jobs", "/jobs"), (r"/jobs/([0-9a-f-]{36})/events", "/jobs/{}/events"), (r"/a/((?:b|c)+)", "/a/{}")],
+    [(r"/jobs", "/jobs"), (r"/jobs/([0-9a-f-]{36})/events", "/jobs/{}/events"), (r"/a/((?:b|c)+)", "/a/{}"),
+     (r"/a\.json", "/a.json")],
 )
 def test_a_route_has_the_name_of_its_pattern(pattern: str, name: str) -> None:
     assert Route(pattern).name == name
