@@ -39,7 +39,7 @@ platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; 
 # The tests of a file share what they stand on; they wait more than they do. The last part measures times: nothing runs
 # beside it.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened
-	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(subst -n 2,-n 3,$(PARALLEL)) $(if $(PARALLEL),--dist loadfile) --part long
+	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(subst -n 2,-n 3,$(PARALLEL)) $(if $(PARALLEL),--dist loadfile --no-loadscope-reorder) --part long
 	$(EXEC) $(BIN)/python -m pytest --part alone
 
 lint: $(VENV)/test ## Style and import order
