@@ -347,6 +347,7 @@ async def test_an_id_from_ahead_holds_up_none_of_those_who_come_again(monkeypatc
             waiting = asyncio.create_task(ahead.take())
             await asyncio.wait_for(marking.wait(), 20)
             assert bodies(await again.collect(1)) == [b"1"]
+            assert not waiting.done()
             waiting.cancel()
             await asyncio.wait([waiting])
 
