@@ -44,7 +44,7 @@ platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; 
 # beside it.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened; and the audit, where that is possible
 	@setpriv --pdeathsig TERM $(VENV)/supply/bin/python -m deploy.supply.audit --if-reachable
-	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(subst -n 2,-n 3,$(PARALLEL)) $(if $(PARALLEL),--dist loadfile) --part long
+	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(subst -n 2,-n 3,$(PARALLEL)) $(if $(PARALLEL),--dist loadfile --no-loadscope-reorder) --part long
 	$(EXEC) $(BIN)/python -m pytest --part alone
 
 lint: $(VENV)/test ## Style and import order

@@ -106,8 +106,8 @@ class ResultTooLarge(BridgeError):
 class OutcomeUnknown(BridgeError):
     """The connection was lost, or a confirm did not come, with the message under way; or a worker was lost.
 
-    Whether the task ran, or the broker has the message, is unknown. What is sent with
-    `idempotent=True` is sent again instead, when the connection is back.
+    Whether the task ran, or the broker has the message, is unknown. Tasks that are sent with
+    `idempotent=True` are sent again instead, when the connection is back.
     """
 
     status = 502

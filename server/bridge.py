@@ -17,7 +17,7 @@ class Tasks(Protocol):
 
     @property
     def in_flight(self) -> int:
-        """Calls without an answer."""
+        """Calls without an answer, and other messages that are not confirmed."""
 
     def send_task(
         self,

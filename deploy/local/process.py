@@ -13,15 +13,18 @@ import socket
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from deploy.local.errors import LocalError
 
+_claims: deque[int] = deque()  # descriptors, see _claim()
 _GUARD = ["setpriv", "--pdeathsig", "KILL", "--", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"']
 _OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")  # ip(7)
 _FIRST_PORT = 10_000
+_MOST_CLAIMS = 64
 _POLL = 0.05  # seconds between two looks at a process or a port
 
 
@@ -148,7 +151,10 @@ def _relay(stream: IO[str], sink: Callable[[str], None]) -> None:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on now, and that Linux gives to no outgoing connection meanwhile."""
+    """A TCP port of 127.0.0.1 that nothing listens on now, and that Linux gives to no outgoing connection meanwhile.
+
+    Nor is it given to another caller: what is to listen there takes its time to start.
+    """
     end = int(_OUTGOING.read_text().split()[0]) if _OUTGOING.exists() else 0
     while True:
         # Not from `random`: two processes with the same seed would choose the same ports.
@@ -158,7 +164,25 @@ def free_port() -> int:
                 sock.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return int(sock.getsockname()[1])
+            port = int(sock.getsockname()[1])
+        if _claim(port):
+            return port
+
+
+def _claim(port: int) -> bool:
+    """Have a port until this process ends, or has claimed many others since. Returns False when somebody has it."""
+    if not _OUTGOING.exists():
+        return True
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            # A name of Linux's abstract namespace, which is gone with the last of its descriptors: see unix(7).
+            sock.bind(f"\0nowait.port.{port}")
+        except OSError:
+            return False
+        _claims.append(sock.detach())
+    if len(_claims) > _MOST_CLAIMS:
+        os.close(_claims.popleft())
+    return True
 
 
 def listens(port: int) -> bool:

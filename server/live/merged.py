@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator
 
 async def merged(*sources: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
     """What all sources give, as it comes, until all have ended. They are closed with it; raises what one raises."""
-    awaited: dict[asyncio.Future[bytes], AsyncGenerator[bytes, None]] = {_next(source): source for source in sources}
+    awaited: dict[asyncio.Future[bytes], AsyncGenerator[bytes, None]] = {}
+    awaited.update((asyncio.ensure_future(anext(source)), source) for source in sources)
     try:
         while awaited:
             done, _ = await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
@@ -17,17 +18,10 @@ async def merged(*sources: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes,
                 except StopAsyncIteration:
                     continue
                 yield event
-                awaited[_next(source)] = source
+                awaited[asyncio.ensure_future(anext(source))] = source
     finally:
         for given in awaited:
             given.cancel()
         await asyncio.gather(*awaited, return_exceptions=True)
         for source in sources:
             await source.aclose()
-
-
-def _next(source: AsyncGenerator[bytes, None]) -> "asyncio.Future[bytes]":
-    async def take() -> bytes:
-        return await source.__anext__()
-
-    return asyncio.ensure_future(take())

@@ -67,7 +67,7 @@ class LiveHandler(TopicHandler, JobHandler):
                 async with aclosing(merged(*sources)) as events:
                     if not await self.begin_events(_RETRY):
                         return
-                    while (found := await self.wait_for(_next(events))) and not self._pulse.closed:
+                    while (found := await self.wait_for(anext(events, None))) and not self._pulse.closed:
                         await self.write_taken(found)
         except (TooManyLooks, TooManyWatches) as error:
             raise ProblemError(TOO_MANY_WATCHERS) from error
@@ -103,13 +103,6 @@ async def _messages(batches: AsyncGenerator[Sequence[Item], None]) -> AsyncGener
         if items:
             yield encoded(items, b"topic")
     raise _Lost
-
-
-async def _next(events: AsyncGenerator[bytes, None]) -> bytes | None:
-    """None at their end."""
-    async for found in events:
-        return found
-    return None
 
 
 def routes(context: Context, pulse: Pulse) -> list[Any]:

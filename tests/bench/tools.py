@@ -109,7 +109,8 @@ def siege(url: str, *, connections: int, repetitions: int, body: str | None = No
     # A status of 4xx fails no transaction; it is none that is successful.
     if told["successful_transactions"] != connections * repetitions:
         raise LoadError(f"{url}: {done.stdout}")
-    return float(told["transaction_rate"])
+    # It counts hundredths of a second, and has a rate of 0 for none.
+    return float(told["successful_transactions"] / max(told["elapsed_time"], 0.01))
 
 
 @dataclass(frozen=True)

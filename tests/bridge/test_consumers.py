@@ -2,8 +2,6 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -19,9 +17,6 @@ class Ended:
         ours, theirs = socket.socketpair()
         theirs.close()
         return OpenSocket(ours, 0, 0, 0)
-
-    def do(self, act: Callable[[Any], None]) -> None:
-        raise NotImplementedError
 
 
 @pytest.mark.gen_test

@@ -1,4 +1,5 @@
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from deploy.local.errors import LocalError
 from deploy.local.folder import owned
 from deploy.local.process import Process, free_port, listens
+from tests.conftest import ROOT
 
 OUTGOING = Path("/proc/sys/net/ipv4/ip_local_port_range")
 SLEEP = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(600)"]
@@ -84,6 +86,21 @@ def test_a_free_port_is_free_until_something_listens() -> None:
             assert server.poll() is None
             time.sleep(0.02)
         server.kill()
+
+
+@pytest.mark.skipif(not OUTGOING.exists(), reason="this kernel does not say which ports outgoing connections get")
+def test_a_free_port_is_given_to_one_process_until_that_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    code = "import time; from deploy.local.process import free_port; print(free_port(), flush=True); time.sleep(600)"
+    with subprocess.Popen(python(code), stdout=subprocess.PIPE, text=True, cwd=ROOT) as other:
+        assert other.stdout is not None
+        taken = int(other.stdout.readline())
+        drawn, draw = [taken, taken], secrets.randbelow
+        monkeypatch.setattr(secrets, "randbelow", lambda end: drawn.pop() - 10_000 if drawn else draw(end))
+        assert free_port() != taken and not drawn
+        other.kill()
+    drawn = [taken, taken]
+    assert free_port() == taken
+    assert free_port() != taken, "nor twice to one process"
 
 
 @pytest.mark.skipif(not OUTGOING.exists(), reason="this kernel does not say which ports outgoing connections get")

@@ -256,10 +256,12 @@ async def test_connections_that_the_database_has_given_up_are_replaced(site: Sit
         site.kill_connections()
         async with clients.load():
             await asyncio.sleep(1)
-        # Not all: those that look for due jobs once a second are never idle for as long.
-        before = set(site.clients())
-        while before.intersection(site.clients("command = 'Sleep' AND time >= 1")):
+        used = set(site.clients())
+        # Longer than they may be idle. Those that look for due jobs each second are not, and stay.
+        await asyncio.sleep(2)
+        while site.clients("command = 'Sleep' AND time >= 1"):
             await asyncio.sleep(0.1)
+        assert used - set(site.clients())
         async with clients.load():
             await asyncio.sleep(1)
     finally:

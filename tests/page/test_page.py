@@ -360,12 +360,12 @@ def test_a_page_that_nobody_sees_asks_for_nothing(opened: Opened) -> None:
 
 def test_a_stream_that_is_refused_is_asked_for_again(opened: Opened) -> None:
     with opened(expected=FULL) as page:
-        refused = 0
+        refused, refusing = 0, True
 
         def refuse(route: Any) -> None:
             nonlocal refused
-            refused += 1
-            if refused <= 2:
+            if refusing:
+                refused += 1
                 route.fulfill(status=503, body="")
             else:
                 route.continue_()
@@ -373,9 +373,10 @@ def test_a_stream_that_is_refused_is_asked_for_again(opened: Opened) -> None:
         page.route("**/live/events?*", refuse)
         page.evaluate(HIDE % "true")
         page.evaluate(HIDE % "false")
-        for state in ("silent", "live"):
-            expect(page.locator("#status")).to_have_attribute("data-state", state, timeout=MINUTE)
-        assert refused == 3
+        expect(page.locator("#status")).to_have_attribute("data-state", "silent", timeout=MINUTE)
+        refusing = False
+        expect(page.locator("#status")).to_have_attribute("data-state", "live", timeout=MINUTE)
+        assert refused >= 2
         page.unroute_all()
 
 

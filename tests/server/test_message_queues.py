@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 from unittest.mock import Mock
 
@@ -20,30 +20,25 @@ from server.names import Bounds
 from server.queues.queues import Queues
 from server.queues.session import BadCommand, Command, Session
 from tests.bridge.conftest import running, until
-from tests.server.topics_site import MESSAGES, TopicsSite, closed, consuming, message, put, topics_site
+from tests.server.topics_site import (
+    BOTH,
+    MESSAGES,
+    Serve,
+    TopicsSite,
+    closed,
+    consuming,
+    message,
+    over,
+    put,
+    topics_site,
+)
 
-Serve = Callable[..., AbstractAsyncContextManager[TopicsSite]]
 ENVELOPE = b"\x00\x3c\x00\x3c\x00" + bytes(8) + b"\x01\x00\x00"  # delivered again, no names
 
 
-@pytest.fixture(params=["fake", "broker"])
+@pytest.fixture(params=BOTH)
 def serve(request: pytest.FixtureRequest) -> Serve:
-    @asynccontextmanager
-    async def over_fake(**settings: Any) -> AsyncIterator[TopicsSite]:
-        bridge = FakeBridge({})
-        async with topics_site(bridge, **settings) as site:
-            yield site
-        await bridge.stop()
-
-    @asynccontextmanager
-    async def over_broker(**settings: Any) -> AsyncIterator[TopicsSite]:
-        async with running(request.getfixturevalue("vhost")) as bridge, topics_site(bridge, **settings) as site:
-            yield site
-
-    if request.param == "broker":
-        request.getfixturevalue("vhost")
-        return over_broker
-    return over_fake
+    return over(request)
 
 
 @pytest.mark.gen_test

@@ -331,6 +331,28 @@ async def test_those_who_come_at_once_with_ids_from_ahead_share_a_mark() -> None
 
 
 @pytest.mark.gen_test
+async def test_an_id_from_ahead_holds_up_none_of_those_who_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(FakeBridge({})) as log:
+        async with following(log) as feed:
+            last = await feed.position()
+        await publish(log, b"1")
+        marking = asyncio.Event()
+
+        async def never(_stream: TopicStream, _mark: str) -> None:
+            marking.set()
+            await asyncio.Event().wait()
+
+        monkeypatch.setattr(TopicStream, "mark", never)
+        async with following(log, 10**17) as ahead, following(log, last) as again:
+            waiting = asyncio.create_task(ahead.take())
+            await asyncio.wait_for(marking.wait(), 20)
+            assert bodies(await again.collect(1)) == [b"1"]
+            assert not waiting.done()
+            waiting.cancel()
+            await asyncio.wait([waiting])
+
+
+@pytest.mark.gen_test
 @pytest.mark.parametrize("count", [0, 50], ids=["shorter", "longer"])
 async def test_a_log_that_is_replaced_is_a_reset_for_all(count: int) -> None:
     bridge = FakeBridge({})

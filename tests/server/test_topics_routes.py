@@ -2,10 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
-from typing import Any
 
 import pytest
 from kombu import Connection
@@ -13,31 +9,12 @@ from kombu import Connection
 from nowait.testing import FakeBridge
 from nowait.topology import Topology
 from server.names import Names
-from tests.bridge.conftest import running
-from tests.server.topics_site import TopicsSite, topics_site
-
-Serve = Callable[..., AbstractAsyncContextManager[TopicsSite]]
+from tests.server.topics_site import BOTH, Serve, over, over_broker, over_fake, topics_site
 
 
-@asynccontextmanager
-async def over_fake(**settings: Any) -> AsyncIterator[TopicsSite]:
-    bridge = FakeBridge({})
-    async with topics_site(bridge, **settings) as site:
-        yield site
-    await bridge.stop()
-
-
-@asynccontextmanager
-async def over_broker(url: str, **settings: Any) -> AsyncIterator[TopicsSite]:
-    async with running(url) as bridge, topics_site(bridge, **settings) as site:
-        yield site
-
-
-@pytest.fixture(params=["fake", "broker"])
+@pytest.fixture(params=BOTH)
 def serve(request: pytest.FixtureRequest) -> Serve:
-    if request.param == "fake":
-        return over_fake
-    return partial(over_broker, request.getfixturevalue("vhost"))
+    return over(request)
 
 
 @pytest.mark.gen_test

@@ -3,19 +3,23 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
 from server.http.limits import SERVER_OPTIONS
 from server.settings import Settings
+from tests.bridge.conftest import running
 
 MESSAGES = "/queues/parcels/messages"
 
@@ -115,6 +119,33 @@ async def topics_site(bridge: Any, **settings: Any) -> AsyncIterator[TopicsSite]
         http.stop()
         await http.close_all_connections()
         await app.close()
+
+
+@asynccontextmanager
+async def over_fake(**settings: Any) -> AsyncIterator[TopicsSite]:
+    """Over a fake bridge."""
+    bridge = FakeBridge({})
+    async with topics_site(bridge, **settings) as site:
+        yield site
+    await bridge.stop()
+
+
+@asynccontextmanager
+async def over_broker(url: str, **settings: Any) -> AsyncIterator[TopicsSite]:
+    """Over a bridge to a broker."""
+    async with running(url) as bridge, topics_site(bridge, **settings) as site:
+        yield site
+
+
+Serve = Callable[..., AbstractAsyncContextManager[TopicsSite]]
+BOTH = ["fake", "broker"]
+
+
+def over(request: pytest.FixtureRequest) -> Serve:
+    """Serves over what a fixture has as its parameter, one of BOTH; settings as for Settings."""
+    if request.param == "fake":
+        return over_fake
+    return partial(over_broker, request.getfixturevalue("vhost"))
 
 
 @asynccontextmanager
