@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.amqp.methods": {"nowait.amqp.frames", "nowait.amqp.properties", "nowait.budget"},
     "nowait.amqp.properties": set(),
     "nowait.bridge": {"nowait.bridge.bridge", "nowait.bridge.call", "nowait.bridge.consumer", "nowait.bridge.observer"},
+    "nowait.bridge.backlog": set(),
     "nowait.bridge.bridge": {
         "celery", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
         "nowait.bridge.consumer", "nowait.bridge.consumers", "nowait.bridge.observer", "nowait.bridge.publisher",
@@ -27,10 +28,10 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.messages.encoder", "nowait.messages.limits", "nowait.messages.outbound", "nowait.messages.reply",
         "nowait.messages.stream", "nowait.topology",
     },
-    "nowait.bridge.call": {"nowait.messages.outbound"},
+    "nowait.bridge.call": {"nowait.bridge.backlog", "nowait.messages.outbound"},
     "nowait.bridge.calls": {
-        "nowait.amqp.methods", "nowait.bridge.confirms", "nowait.bridge.probe", "nowait.budget", "nowait.errors",
-        "nowait.messages.limits", "nowait.messages.reply",
+        "nowait.amqp.methods", "nowait.bridge.backlog", "nowait.bridge.confirms", "nowait.bridge.probe",
+        "nowait.budget", "nowait.errors", "nowait.messages.limits", "nowait.messages.reply",
     },
     "nowait.bridge.channels": {"nowait.errors"},
     "nowait.bridge.confirms": set(),
@@ -249,7 +250,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.handler": {
         "tornado", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.http", "server.http.access",
         "server.http.admission", "server.http.context", "server.http.limits", "server.http.page_origins",
-        "server.keys.client", "server.tracing",
+        "server.http.proxies", "server.keys.client", "server.tracing",
     },
     "server.http.in_flight": {"nowait.errors"},
     "server.http.jobs": {
@@ -587,6 +588,7 @@ PURE = (
     "nowait.amqp.frames",
     "nowait.amqp.methods",
     "nowait.amqp.properties",
+    "nowait.bridge.backlog",
     "nowait.bridge.calls",
     "nowait.bridge.probe",
     "nowait.errors",

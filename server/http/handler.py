@@ -11,6 +11,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from copy import copy
+from random import random
 from secrets import token_hex
 from types import TracebackType
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from server.http.admission import Admission, Refused
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
 from server.http.page_origins import OriginHandler
+from server.http.proxies import site
 from server.keys.client import Client
 from server.tracing import end_request, request_span
 
@@ -86,6 +88,11 @@ class BaseHandler(OriginHandler):
     def owner(self) -> str:
         """Of the jobs and schedules that are made."""
         return self.client.owner
+
+    @property
+    def site(self) -> str:
+        """Who shares what is scarce with others: the name of a client, or where it is, for one that has none."""
+        return self.client.name or site(self.address)
 
     @property
     def address(self) -> str:
@@ -307,7 +314,7 @@ class BaseHandler(OriginHandler):
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
         self.set_status(answer.status)
-        for name, value in {**self.sticky, **answer.headers}.items():
+        for name, value in {**self.sticky, **answer.headers, **answer.later(random())}.items():
             self.set_header(name, value)
         self.set_header("Content-Type", problem.CONTENT_TYPE)
         self.finish(answer.body(self.request_id, self.span.trace_id))

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nowait.amqp.methods import Confirmed, Delivery, Returned
+from nowait.bridge.backlog import Place
 from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
 from nowait.budget import Budget
 from nowait.errors import (
@@ -31,6 +32,9 @@ class SomeCall:
     idempotent: bool = False
     expects_reply: bool = True
     encoded: bool = False
+    queue: str = "tasks"
+    client: str = ""
+    place: Place | None = None
     destination: str = "tasks"
     confirmed: bool = False
     link: int = 0
@@ -184,10 +188,10 @@ def test_a_large_reply_is_decoded_elsewhere_while_its_call_waits() -> None:
         (effect,) = [e for e in table.received(reply(call_id, result="x" * LARGE), 1.0) if isinstance(e, Decode)]
         waiting.append(effect.call)
     assert len(table) == 3
-    assert outcome(table.decoded(waiting[0], Reply("SUCCESS", 1))) == 1
+    assert outcome(table.decoded(waiting[0], Reply("SUCCESS", 1), 1.0)) == 1
     assert kinds(table.tick(5.0, 5.0, 0.0)) == [("b", DeadlineExceeded)]
-    assert table.decoded(waiting[1], Reply("SUCCESS", 1)) == []
-    assert table.decoded(waiting[2], None) == []
+    assert table.decoded(waiting[1], Reply("SUCCESS", 1), 1.0) == []
+    assert table.decoded(waiting[2], None, 1.0) == []
     assert (len(table), table.counts.late, table.counts.malformed) == (1, 1, 1)
 
 
@@ -272,8 +276,8 @@ def test_a_link_that_refuses_all_messages_is_given_up_and_the_next_one_has_more_
 
 def test_a_link_that_refuses_all_messages_for_one_queue_is_given_up() -> None:
     table = connected(SomeCall("a"), SomeCall("b", destination="jobs"))
-    table.confirmed(Confirmed(1, False, acked=False))
-    table.confirmed(Confirmed(2, False, acked=True))
+    table.confirmed(Confirmed(1, False, acked=False), 1.0)
+    table.confirmed(Confirmed(2, False, acked=True), 1.0)
     probe_back(table, probe(table, 0.0), 0.0)
     (effect,) = table.tick(0.6, last_received=0.6, unblocked_at=0.0)
     assert isinstance(effect, GiveUp)
@@ -288,9 +292,9 @@ def test_a_queue_that_goes_on_refusing_ends_links_ever_less_often_whatever_other
         for call in (other, refused):
             table.add(call)
             table.published(call, 0.0)
-        table.confirmed(Confirmed(1, False, acked=True))
+        table.confirmed(Confirmed(1, False, acked=True), 1.0)
         probe_back(table, probe(table, 0.0), 0.0)
-        table.confirmed(Confirmed(2, False, acked=False))
+        table.confirmed(Confirmed(2, False, acked=False), 1.0)
         now = 0.5
         while isinstance((effect := table.tick(now, now, 0.0)[0]), SendProbe):
             table.published(None, now)
