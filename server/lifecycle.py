@@ -21,8 +21,10 @@ from tornado.netutil import bind_sockets
 from nowait.bridge import Bridge
 from nowait.errors import Stopped
 from nowait.systemd import Notifier
+from server import descriptors
 from server.app import WebApplication
 from server.http.limits import SERVER_OPTIONS
+from server.http.listener import Listener
 from server.settings import Settings
 from server.tls import Certificate
 
@@ -80,7 +82,12 @@ async def serve(
     loop = asyncio.get_running_loop()
     if one_of_several:
         loop.add_reader(sys.stdin, stop.set)
-    http = HTTPServer(app, ssl_options=None if certificate is None else certificate.context, **SERVER_OPTIONS)
+    http = Listener(
+        app,
+        most=descriptors.connections(settings.max_connections),
+        ssl_options=None if certificate is None else certificate.context,
+        **SERVER_OPTIONS,
+    )
     sockets = listen(settings, reuse_port=one_of_several)
     if not one_of_several:
         warn_if_open(sockets, settings)

@@ -61,6 +61,11 @@ class Settings(fields.ServiceSettings):
     )
     tls_key: Path | None = setting(None, fields.readable_file, "the private key of TLS_CERT, in PEM")
     timeout: float = setting(30.0, fields.seconds(0.001, 3600), "seconds that a request may take")
+    max_connections: int = setting(
+        10_000,
+        fields.integer(1, 1_000_000),
+        "connections of clients that may be open at once, in each process; at most the limit of open files, less 64",
+    )
     max_in_flight: int = setting(
         1000, fields.integer(1, 1_000_000), "calls that may wait for workers at once, in each process"
     )

@@ -41,6 +41,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "NOWAIT_TLS_CERT": cert,
         "NOWAIT_TLS_KEY": key,
         "NOWAIT_TIMEOUT": "2.5",
+        "NOWAIT_MAX_CONNECTIONS": "300",
         "NOWAIT_MAX_IN_FLIGHT": "7",
         "NOWAIT_MAX_ANSWER_BYTES": "40000000",
         "NOWAIT_CACHE_BYTES": "0",
@@ -72,7 +73,7 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         HostPort("::1", 9101), True, "json", "::", 81, 4,
         Path(keys), True, {"http://a.example:81", "https://b.example"},
         {ip_network("10.1.0.0/16"), ip_network("::1")}, Path(cert), Path(key),
-        2.5, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
+        2.5, 300, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
         3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, False, True,
         "error",
     )  # fmt: skip
