@@ -108,17 +108,15 @@ class Backlog:
         """A call was answered, before it leaves; its task ran for so many seconds, None where nobody says."""
         self._served += 1
         self._newest = max(self._newest, place.since)
-        if run is None:
-            return
         took = now - place.since
         each = took / (self._served - place.served)
-        if took - run > _NONE:
-            self._note(each)
-        else:
+        waited = run is not None and took - run > _NONE
+        if run is not None and not waited:
             # As many as there were, and one more, may run at once, whatever was known.
             each = min(each, took / (place.ahead + 2))
-            if each < self._each:
-                self._note(each)
+        # Of those that have not waited, it is only known that the queue is no slower.
+        if waited or each < self._each:
+            self._note(each)
 
     def expired(self, place: Place, now: float) -> None:
         """A call was not answered in time.

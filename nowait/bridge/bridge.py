@@ -277,7 +277,7 @@ class Bridge:
             Stopped or MessageTooLarge when no worker runs the task, OutcomeUnknown when nobody can say,
             DeadlineExceeded when there is no answer in time, TaskFailed when the task fails.
             It is Overloaded, too, when so many calls wait in its queue that there would be no answer in time, as far as
-            workers say how long tasks run, as those of `nowait.worker` do.
+            that is known: see `nowait.bridge.backlog`.
             With `ignore_result=True` its result is None as soon as the broker has the message.
 
         Raises:
