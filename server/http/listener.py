@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Iterable
+from itertools import islice
 from typing import Any
 
 from tornado.http1connection import HTTP1ServerConnection
@@ -28,10 +29,10 @@ from server.http.connections import Connections
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 16  # connections that are accepted before others on the loop have their turn
+_AT_ONCE = 16  # connections that are accepted, or closed, before others on the loop have their turn
 _PAUSE = 0.2  # seconds without accepting, after an error
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
-_SWEEP = 1.0  # seconds between two looks for connections that are overdue
+_SWEEP, _NEXT = 1.0, 0.005  # seconds between two looks for connections that are overdue, and while more of them are
 _QUIET = 10.0  # seconds between two log lines of one kind
 
 
@@ -139,9 +140,10 @@ class Listener(HTTPServer):
             self._loop.add_reader(sock, self._accept, sock)
 
     def _sweep(self) -> None:
-        self._timer = self._loop.call_later(_SWEEP, self._sweep)
-        for stream in self.connections.overdue(self._loop.time()):
+        overdue = [*islice(self.connections.overdue(self._loop.time()), _AT_ONCE)]
+        for stream in overdue:
             stream.close()
+        self._timer = self._loop.call_later(_SWEEP if len(overdue) < _AT_ONCE else _NEXT, self._sweep)
 
 
 class _Arrival(HTTPMessageDelegate):
