@@ -9,6 +9,7 @@ from server.http.route import route_of
 from server.observer import Observer
 
 log = logging.getLogger(__name__)
+refused = log.getChild("refused")  # apart: in a flood they are many
 
 
 def log_and_observe(observer: Observer) -> Callable[[RequestHandler], None]:
@@ -27,10 +28,11 @@ def log_request(handler: RequestHandler) -> None:
     """One line for each answer, at a level that its status deserves."""
     status = handler.get_status()
     level = logging.WARNING if status >= 500 else logging.DEBUG
-    if log.isEnabledFor(level):
+    logger = refused if status == 503 else log
+    if logger.isEnabledFor(level):
         request = handler.request
         request_id, milliseconds = getattr(handler, "request_id", "-"), request.request_time() * 1000
         line = "request %s: %d %s %r in %.1f ms"
         fields = {"request_id": request_id, "status": status, "route": route_of(request)}
         values = (request_id, status, request.method, request.path[:200], milliseconds)
-        log.log(level, line, *values, extra={"fields": fields})
+        logger.log(level, line, *values, extra={"fields": fields})

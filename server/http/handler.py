@@ -33,6 +33,7 @@ from server.keys.client import Client
 from server.tracing import end_request, request_span
 
 log = logging.getLogger(__name__)
+readers = log.getChild("readers")  # apart: in a flood they are many
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # Of a client's; none that may be a key: it is in logs and traces.
@@ -282,7 +283,7 @@ class BaseHandler(OriginHandler):
 
     def _close(self) -> None:
         """Close the connection: its client does not read."""
-        log.warning("request %s: its client does not read the answer", self.request_id)
+        readers.warning("request %s: its client does not read the answer", self.request_id)
         # Otherwise the system would keep megabytes of it, and wait for minutes.
         self.break_off(reset=True)
 

@@ -34,7 +34,6 @@ _AT_ONCE = 16  # connections that are accepted, or closed, before others on the 
 _PAUSE, _REST = 0.2, 0.05
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 _SWEEP, _NEXT = 1.0, 0.005  # seconds between two looks for connections that are overdue, and while more of them are
-_QUIET = 10.0  # seconds between two log lines of one kind
 
 
 class Listener(HTTPServer):
@@ -52,8 +51,6 @@ class Listener(HTTPServer):
         self.connections: Connections[IOStream] = Connections(most)
         self._listening: list[socket.socket] = []
         self._timer: asyncio.TimerHandle | None = None
-        self._full = _Notice("%d connections were given up or refused: " + f"{most} are open")
-        self._failed = _Notice("%d times no connection was accepted: %s")
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on these sockets."""
@@ -61,12 +58,14 @@ class Listener(HTTPServer):
         for sock in sockets:
             self._listening.append(sock)
             self._loop.add_reader(sock, self._accept, sock)
-        self._sweep()
+        if self._timer is None:
+            self._sweep()
 
     def stop(self) -> None:
         """Accept no more connections."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         for sock in self._listening:
             self._loop.remove_reader(sock)
             sock.close()
@@ -89,18 +88,18 @@ class Listener(HTTPServer):
         for _ in range(_AT_ONCE):
             try:
                 connection, address = sock.accept()
-            except (BlockingIOError, InterruptedError):
+            except BlockingIOError:
                 break
             except ConnectionError:
                 continue  # it was closed before it was accepted
             except OSError as error:
                 if error.errno in _NO_DESCRIPTORS and self._give_up():
                     continue
-                self._failed.note(error.strerror)
+                log.warning("no connection can be accepted: %s", error.strerror)
                 self._pause(sock, _PAUSE)
                 return
             if self.connections.full and not self._give_up():
-                self._full.note()
+                log.warning("a connection is refused: %d are open", len(self.connections))
                 connection.close()
                 refused = True
             else:
@@ -131,7 +130,7 @@ class Listener(HTTPServer):
         stream = self.connections.give_up(self._loop.time())
         if stream is None:
             return False
-        self._full.note()
+        log.warning("a connection that waits for a request is given up for another one")
         stream.close()
         return True
 
@@ -176,27 +175,3 @@ class _Arrival(HTTPMessageDelegate):
 
     def on_connection_close(self) -> None:
         self._delegate.on_connection_close()
-
-
-class _Notice:
-    """A warning about what may happen any number of times: logged at once, and then now and then, with how often."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._count = 0
-        self._values: tuple[object, ...] = ()
-        self._quiet = False
-
-    def note(self, *values: object) -> None:
-        """It has happened."""
-        self._count += 1
-        self._values = values
-        if not self._quiet:
-            self._log()
-
-    def _log(self) -> None:
-        self._quiet = self._count > 0
-        if self._quiet:
-            log.warning(self._text, self._count, *self._values)
-            self._count = 0
-            asyncio.get_running_loop().call_later(_QUIET, self._log)

@@ -57,6 +57,8 @@ class Proxies(frozenset[IPv4Network | IPv6Network]):
 
 def site(address: str) -> str:
     """Whose address it is: of IPv6, a client has many."""
+    if ":" not in address:
+        return address
     try:
         found = ip_address(address)
     except ValueError:

@@ -58,14 +58,23 @@ class Clients:
         loop = asyncio.get_running_loop()
         sent = loop.time()
         try:
-            connection = self._idle.pop() if self._idle else await asyncio.open_connection("127.0.0.1", self._port)
-            status = await one(*connection, self._request)
-            self._idle.append(connection)
+            reader, writer = await self._connection()
+            status = await one(reader, writer, self._request)
+            self._idle.append((reader, writer))
         except (OSError, asyncio.IncompleteReadError):
             status = "none"
         answer = Answer(sent, status, loop.time() - sent)
         self.answers.append(answer)
         return answer
+
+    async def _connection(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        while self._idle:
+            # The one that was used last: those that the server has closed, as nothing came by them, are at the front.
+            reader, writer = self._idle.pop()
+            if not reader.at_eof():
+                return reader, writer
+            writer.close()
+        return await asyncio.open_connection("127.0.0.1", self._port)
 
     async def send(self, rate: float, seconds: float) -> list[Answer]:
         """Send so many requests a second, whatever comes of them; what came of these."""
