@@ -91,8 +91,8 @@ class BaseHandler(OriginHandler):
         return self.client.owner
 
     @property
-    def site(self) -> str:
-        """Who shares what is scarce with others: the name of a client, or where it is, for one that has none."""
+    def caller(self) -> str:
+        """Whose calls these are, where clients share what is scarce: the name of one, or the address without a key."""
         return self.client.name or site(self.address)
 
     @property

@@ -42,7 +42,7 @@ class StreamHandler(TaskHandler):
 
     async def _stream(self, name: str, args: list[Any], queue: str, content_type: str) -> None:
         parts = self.context.tasks.stream(
-            name, args, timeout=self.context.stream_timeout, client=self.site, queue=queue
+            name, args, timeout=self.context.stream_timeout, client=self.caller, queue=queue
         )
         async with aclosing(parts):
             try:

@@ -35,7 +35,7 @@ class TaskHandler(BaseHandler):
         self.check_wanted()
         started = time.perf_counter()
         call = self.context.tasks.send_task(
-            name, args, timeout=self.deadline.remaining(), idempotent=idempotent, encoded=True, client=self.site,
+            name, args, timeout=self.deadline.remaining(), idempotent=idempotent, encoded=True, client=self.caller,
             queue=queue,
         )  # fmt: skip
         result: Encoded = await self.wait_timed(call, started, lambda: call)

@@ -118,10 +118,10 @@ async def test_three_times_what_workers_can_do_costs_nobody_else_an_answer(
     ready(server, port)
     clients = Clients(port, {})
     try:
-        normal = await clients.send(_CAPACITY / 2, 10.0 * scale or 3.0)
-        seconds = 300.0 * scale or 8.0
+        normal = await clients.send(_CAPACITY / 2, 10.0 * scale or 2.0)
+        seconds = 300.0 * scale or 6.0
         flooded = await clients.send(3 * _CAPACITY, seconds)
-        after = await clients.send(_CAPACITY / 2, 30.0 if scale else 8.0)
+        after = await clients.send(_CAPACITY / 2, 30.0 if scale else 6.0)
     finally:
         clients.close()
         server.kill()
@@ -156,7 +156,7 @@ async def test_of_two_keys_the_one_that_floods_keeps_the_other_from_nothing(
     server = start("server", "server", port=port, keys=keys.path, **services_settings(services))
     ready(server, port)
     sides = [Clients(port, calm), Clients(port, flood)]
-    seconds = 60.0 * scale or 8.0
+    seconds = 60.0 * scale or 5.0
     try:
         rates = (_CAPACITY / 4, 3 * _CAPACITY)
         answers = await asyncio.gather(*(side.send(rate, seconds) for side, rate in zip(sides, rates)))
