@@ -11,7 +11,7 @@ _PART = 0.75  # of the time that a call has, it may wait; the rest is for the ta
 _NONE = 0.05  # seconds that go to the way through the broker: who waits no longer has not waited
 _SAMPLES = 8  # the lowest of the last ones counts: one call that was held up is no queue
 _STEP = 4  # by so much at most a queue is taken to be slower, for a call that has waited in vain
-_KEPT = 8  # an eighth of the room is kept for clients that have less than their share
+_OPEN = 7 / 8  # of the room; the rest is kept for clients that have less than their share
 _QUEUES = 1000  # above, those in which nothing waits are forgotten
 
 
@@ -33,7 +33,7 @@ class Shares:
         """
         if self._total >= room:
             return False
-        if not client or self._total < room - room // _KEPT:
+        if not client or self._total < _OPEN * room:
             return True
         clients = len(self._of) + (client not in self._of)
         return self._of[client] < room / (clients + 1)
