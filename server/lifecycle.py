@@ -25,6 +25,7 @@ from server import descriptors
 from server.app import WebApplication
 from server.http.limits import SERVER_OPTIONS
 from server.http.listener import Listener
+from server.http.proxies import Proxies
 from server.settings import Settings
 from server.tls import Certificate
 
@@ -85,6 +86,7 @@ async def serve(
     http = Listener(
         app,
         most=descriptors.connections(settings.max_connections),
+        introduced_by=settings.trusted_proxies if settings.proxy_protocol else Proxies(),
         ssl_options=None if certificate is None else certificate.context,
         **SERVER_OPTIONS,
     )

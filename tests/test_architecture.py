@@ -261,7 +261,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.jobs.watcher",
     },
     "server.http.limits": {"tornado"},
-    "server.http.listener": {"tornado", "server.http.connections"},
+    "server.http.listener": {"tornado", "server.http.connections", "server.http.proxies", "server.http.proxy_protocol"},
     "server.http.origins": set(),
     "server.http.page_origins": {"tornado", "server.http", "server.http.context", "server.http.sites"},
     "server.http.pages": {"tornado"},
@@ -269,6 +269,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.prefer": set(),
     "server.http.problem": {"tornado", "nowait"},
     "server.http.proxies": set(),
+    "server.http.proxy_protocol": {"proxyprotocol"},
     "server.http.route": {"tornado"},
     "server.http.schedules": {
         "tornado", "nowait.schedules.ticks", "server.http.handler", "server.http.jobs", "server.http.preconditions",
@@ -338,7 +339,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.keys.token": set(),
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server", "server.app", "server.http.limits",
-        "server.http.listener", "server.settings", "server.tls",
+        "server.http.listener", "server.http.proxies", "server.settings", "server.tls",
     },
     "server.live": set(),
     "server.live.instruments": {"nowait.link.depths", "server.bridge", "server.live.lag", "server.live.shared"},
