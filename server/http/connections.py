@@ -32,6 +32,7 @@ class Connections(Generic[C]):
     def __init__(self, most: int) -> None:
         self.most = most
         self._open: set[C] = set()
+        self._quiet: set[C] = set()  # those of them by which no more requests come: WebSockets
         # When they began to: in this order.
         self._waiting: OrderedDict[C, float] = OrderedDict()
         self._new: OrderedDict[C, float] = OrderedDict()
@@ -45,10 +46,8 @@ class Connections(Generic[C]):
     @property
     def full(self) -> bool:
         """There may be no further one."""
-        if len(self._open) < self.most:
-            return False
-        # What has become a WebSocket ends without a word.
-        self._open = {each for each in self._open if not each.closed()}
+        if len(self._open) >= self.most:
+            self._drop_closed()
         return len(self._open) >= self.most
 
     def opened(self, connection: C, now: float) -> None:
@@ -75,6 +74,8 @@ class Connections(Generic[C]):
         self._waiting.pop(connection, None)
         if connection.closed():
             self._open.discard(connection)
+        elif connection in self._open:
+            self._quiet.add(connection)
 
     def give_up(self, now: float) -> C | None:
         """The one that has waited longest: it is to be closed, and counts no more. None where none has for a while."""
@@ -87,12 +88,18 @@ class Connections(Generic[C]):
 
     def overdue(self, now: float) -> Iterator[C]:
         """Those without a request since they were opened, for too long: to be closed; they count no more."""
+        self._drop_closed()
         while self._new:
             connection, since = next(iter(self._new.items()))
             if now - since < _FIRST:
                 return
             self._forget(connection)
             yield connection
+
+    def _drop_closed(self) -> None:
+        closed = {each for each in self._quiet if each.closed()}
+        self._open -= closed
+        self._quiet -= closed
 
     def _forget(self, connection: C) -> None:
         self._open.discard(connection)

@@ -283,13 +283,18 @@ class BaseHandler(OriginHandler):
     def _close(self) -> None:
         """Close the connection: its client does not read."""
         log.warning("request %s: its client does not read the answer", self.request_id)
-        self.break_off()
+        # Otherwise the system would keep megabytes of it, and wait for minutes.
+        self.break_off(reset=True)
 
-    def break_off(self) -> None:
-        """End the connection in the middle of the answer, so that no client takes a part of it for the whole."""
+    def break_off(self, reset: bool = False) -> None:
+        """End the connection in the middle of the answer, so that no client takes a part of it for the whole.
+
+        Args:
+            reset: nothing more is sent of what was written.
+        """
         connection: Any = self.request.connection
-        if self.request.version == "HTTP/1.0" and not connection.stream.closed():
-            # Where its end is that of the connection, only a reset shows that there was to be more.
+        # Where its end is that of the connection, only a reset shows that there was to be more.
+        if (reset or self.request.version == "HTTP/1.0") and not connection.stream.closed():
             connection.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.stream.close()
 

@@ -11,6 +11,7 @@ import socket
 import ssl
 from collections.abc import Awaitable, Iterable
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from tornado.http1connection import HTTP1ServerConnection
@@ -31,10 +32,11 @@ from server.http.proxy_protocol import Address, Introduction, ProxyProtocolError
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 16  # connections that are accepted before others on the loop have their turn
-_PAUSE = 0.2  # seconds without accepting, after an error
+_AT_ONCE = 16  # connections that are accepted, or closed, before others on the loop have their turn
+# Seconds without accepting: after an error, and after some were refused, as those come again at once that flood.
+_PAUSE, _REST = 0.2, 0.05
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
-_SWEEP = 1.0  # seconds between two looks for connections that are overdue
+_SWEEP, _NEXT = 1.0, 0.005  # seconds between two looks for connections that are overdue, and while more of them are
 _QUIET = 10.0  # seconds between two log lines of one kind
 
 
@@ -91,24 +93,28 @@ class Listener(HTTPServer):
         super().on_close(server_conn)
 
     def _accept(self, sock: socket.socket) -> None:
+        refused = False
         for _ in range(_AT_ONCE):
             try:
                 connection, address = sock.accept()
             except (BlockingIOError, InterruptedError):
-                return
+                break
             except ConnectionError:
                 continue  # it was closed before it was accepted
             except OSError as error:
                 if error.errno in _NO_DESCRIPTORS and self._give_up():
                     continue
                 self._failed.note(error.strerror)
-                self._pause(sock)
+                self._pause(sock, _PAUSE)
                 return
             if self.connections.full and not self._give_up():
                 self._full.note()
                 connection.close()
+                refused = True
             else:
                 self._open(connection, address)
+        if refused:
+            self._pause(sock, _REST)
 
     def _open(self, connection: socket.socket, address: Any) -> None:
         if not self._introduced_by.trust(address[0]):
@@ -156,19 +162,20 @@ class Listener(HTTPServer):
         stream.close()
         return True
 
-    def _pause(self, sock: socket.socket) -> None:
+    def _pause(self, sock: socket.socket, seconds: float) -> None:
         """Accept nothing for a moment: the socket would be ready again at once."""
         self._loop.remove_reader(sock)
-        self._loop.call_later(_PAUSE, self._resume, sock)
+        self._loop.call_later(seconds, self._resume, sock)
 
     def _resume(self, sock: socket.socket) -> None:
         if sock in self._listening:
             self._loop.add_reader(sock, self._accept, sock)
 
     def _sweep(self) -> None:
-        self._timer = self._loop.call_later(_SWEEP, self._sweep)
-        for stream in self.connections.overdue(self._loop.time()):
+        overdue = [*islice(self.connections.overdue(self._loop.time()), _AT_ONCE)]
+        for stream in overdue:
             stream.close()
+        self._timer = self._loop.call_later(_SWEEP if len(overdue) < _AT_ONCE else _NEXT, self._sweep)
 
 
 class _Arrival(HTTPMessageDelegate):

@@ -109,6 +109,40 @@ def test_one_call_too_many_is_refused_and_the_others_stay() -> None:
     assert [call.id for call in table] == ["a"]
 
 
+def test_the_last_room_is_for_clients_that_have_less_than_their_share() -> None:
+    table = connected(*[SomeCall(str(number), client="flood") for number in range(7)], limit=8)
+    with pytest.raises(Overloaded):
+        table.admit(5.0, 0.0, "tasks", "flood")
+    table.admit(5.0, 0.0, "tasks", "calm")
+    table.received(reply("0"), 1.0)
+    table.admit(5.0, 0.0, "tasks", "flood")
+
+
+def timed(call_id: str, runtime: float) -> Delivery:
+    """A reply that has how long its task ran."""
+    body = json.dumps({"status": "SUCCESS", "result": None, "runtime": runtime}).encode()
+    return Delivery(1, call_id, "application/json", "", (body,), len(body))
+
+
+def test_a_call_that_would_wait_too_long_is_refused_and_one_with_more_time_or_for_another_queue_is_not() -> None:
+    table = connected(*[SomeCall(str(number)) for number in range(20)], limit=100)
+    for number in range(10):
+        table.received(timed(str(number), 0.1), 1.0 + number)  # one a second
+    with pytest.raises(Overloaded, match="10 calls wait for about") as caught:
+        table.admit(15.0, 10.0, "tasks")
+    assert caught.value.retry_after == pytest.approx(5.0, rel=0.1)
+    table.admit(30.0, 10.0, "tasks")
+    table.admit(15.0, 10.0, "others")
+
+
+def test_a_queue_that_answers_nothing_any_more_is_left_alone() -> None:
+    table = connected(*[SomeCall(str(number), deadline=10.0) for number in range(20)], SomeCall("later"), limit=100)
+    table.tick(10.0, last_received=10.0, unblocked_at=None)
+    assert [call.id for call in table] == ["later"]
+    with pytest.raises(Overloaded):
+        table.admit(11.0, 10.0, "tasks")
+
+
 def test_a_call_whose_deadline_has_passed_is_not_sent() -> None:
     with pytest.raises(DeadlineExceeded):
         connected().admit(deadline=1.0, now=1.0)

@@ -78,6 +78,7 @@ def test_one_that_has_become_a_websocket_counts_until_it_is_closed(connections: 
     connections.ended(a)
     assert connections.full
     a.open = False
+    assert [*connections.overdue(0.0)] == []
     assert not connections.full
 
 
