@@ -36,11 +36,11 @@ class Https:
         self._context = ssl.create_default_context()
         self._authority.configure_trust(self._context)
         self.port = free_port()
-        self.issue()
+        self.issue(trustme.KeyType.ECDSA)
 
-    def issue(self) -> None:
-        """Put another certificate in the place of the last one."""
-        issued = self._authority.issue_cert("127.0.0.1")
+    def issue(self, key_type: trustme.KeyType) -> None:
+        """Put another certificate, with such a key, in the place of the last one."""
+        issued = self._authority.issue_cert("127.0.0.1", key_type=key_type)
         issued.private_key_pem.write_to_path(str(self.key))
         self.cert.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
 
@@ -72,14 +72,14 @@ def test_keys_and_certificates_are_replaced_while_all_processes_run(keys: Keys, 
     two = keys.add("two", "topics")
     wait_until(lambda: statuses(two) == {400})
     before = https.serial()
-    https.issue()
-    server.signal(signal.SIGHUP)
+    https.issue(trustme.KeyType.RSA)
     wait_until(lambda: before not in {https.serial() for _ in range(16)})
     # One that cannot be used changes nothing.
     after = https.serial()
     https.key.write_text("none")
-    server.signal(signal.SIGHUP)
     wait_until(lambda: printed(server).count("the certificate is not replaced") == 2)
+    server.signal(signal.SIGHUP)
+    wait_until(lambda: printed(server).count("the certificate is not replaced") == 4)
     assert https.serial() == after
     assert https.status("/healthz", {}) == 200
     assert "NO KEYS" not in printed(server)
