@@ -16,6 +16,7 @@ import trustme
 from deploy.local.process import free_port, listens
 from server.keys.token import Token
 from tests.conftest import ROOT, Start, printed
+from tests.http import fetch
 from tests.server.key_files import Keys
 from tests.system.conftest import wait_until
 
@@ -112,11 +113,15 @@ def test_a_key_is_in_no_line_of_the_log_whoever_writes_it(keys: Keys, start: Sta
 
 
 @pytest.mark.parametrize(("address", "open_to_others"), [("0.0.0.0", True), ("127.0.0.1", False)])
-def test_without_keys_it_is_loud_where_others_reach_it(start: Start, address: str, open_to_others: bool) -> None:
+def test_without_keys_it_is_loud_where_others_reach_it_and_sighup_does_nothing(
+    start: Start, address: str, open_to_others: bool
+) -> None:
     port = free_port()
     server = start("server", "server", port=port, address=address, broker_url=NOWHERE)
     server.wait_until(lambda: "listening on" in printed(server), 60.0)
     assert ("WARNING server.lifecycle: NO KEYS" in printed(server)) == open_to_others
+    server.signal(signal.SIGHUP)
+    assert fetch(f"http://127.0.0.1:{port}/healthz").status == 200
     assert server.stop() == 0
 
 
