@@ -159,7 +159,7 @@ def make_app(
     kept = store or DatabaseStore(connections, settings.max_jobs)
     gate = Gate(None, settings.processes)
     keys = None if settings.keys is None else KeyLoader(KeyFile(settings.keys), gate)
-    answers = KeptAnswers(settings.cache_bytes)
+    answers = KeptAnswers(settings.cache_bytes, tasks.hold)
     context = Context(
         tasks=tasks,
         catalogue=Catalogue("queries", Query.of_document, fetch("task.list_queries")),

@@ -125,8 +125,9 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.systemd": set(),
     "nowait.testing": {"nowait.testing.bridge"},
     "nowait.testing.bridge": {
-        "nowait.bridge.call", "nowait.bridge.calls", "nowait.bridge.consumer", "nowait.errors",
-        "nowait.messages.encoded", "nowait.messages.part", "nowait.messages.stream", "nowait.testing.queues",
+        "nowait.bridge.call", "nowait.bridge.calls", "nowait.bridge.consumer", "nowait.budget", "nowait.errors",
+        "nowait.messages.encoded", "nowait.messages.limits", "nowait.messages.part", "nowait.messages.stream",
+        "nowait.testing.queues",
     },
     "nowait.testing.queues": {
         "nowait.amqp.methods", "nowait.amqp.properties", "nowait.bridge.consumer", "nowait.errors",
@@ -199,7 +200,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.answers": set(),
     "server.answers.answer": {"server.answers.key"},
     "server.answers.flights": set(),
-    "server.answers.kept": {"cachetools", "server.answers.answer", "server.answers.key"},
+    "server.answers.kept": {"cachetools", "nowait.budget", "server.answers.answer", "server.answers.key"},
     "server.answers.key": {"server.query"},
     "server.answers.shared": {
         "nowait.bridge", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.answers.answer",
@@ -217,7 +218,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.webhooks.deliverer", "server.webhooks.resolver", "server.webhooks.sender", "server.webhooks.signing",
     },
     "server.assets": set(),
-    "server.bridge": {"nowait.bridge", "nowait.messages.stream"},
+    "server.bridge": {"nowait.bridge", "nowait.budget", "nowait.messages.stream"},
     "server.catalogue": {"nowait.errors"},
     "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.messages.encoded", "nowait.rows"},
     "server.http": set(),

@@ -16,7 +16,7 @@ from uuid import uuid4
 from nowait.amqp.methods import Confirmed, Delivery, Returned
 from nowait.bridge.confirms import Confirms
 from nowait.bridge.probe import Probe
-from nowait.budget import Budget
+from nowait.budget import Budget, Share
 from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
@@ -195,6 +195,13 @@ class Calls(Generic[C]):
             raise Overloaded(f"{self._budget.used} bytes of replies are held")
         if deadline <= now:
             raise DeadlineExceeded("the deadline passed before the message was sent")
+
+    def hold(self, size: int) -> Share:
+        """Count bytes as those of replies, until the share is released. Raises Overloaded where there is no room."""
+        share = self._budget.take(size)
+        if share is None:
+            raise Overloaded(f"{self._budget.used} bytes of replies are held")
+        return share
 
     def add(self, call: C) -> None:
         """Enter a call before its message leaves. Raises ValueError when its id is in flight."""

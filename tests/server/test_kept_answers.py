@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nowait.budget import Budget, Share
 from server.answers.answer import Answer
 from server.answers.kept import KeptAnswers
 from server.answers.key import AnswerKey
@@ -18,7 +19,13 @@ class Kept:
 
     def __init__(self, most: int = 1_000_000) -> None:
         self.now = 100.0
-        self.answers = KeptAnswers(most, lambda: self.now)
+        self.budget = Budget(1_000_000)
+        self.answers = KeptAnswers(most, self._hold, lambda: self.now)
+
+    def _hold(self, size: int) -> Share:
+        share = self.budget.take(size)
+        assert share is not None
+        return share
 
     def keep(self, name: str, size: int = 10, lifetime: float = 5.0, asked: float | None = None) -> Answer:
         key = AnswerKey("", name, "1", "{}")
@@ -29,6 +36,16 @@ class Kept:
 
     def has(self, *names: str) -> list[bool]:
         return [self.answers.get(AnswerKey("", name, "1", "{}")) is not None for name in names]
+
+
+def test_an_answer_that_is_written_is_held_once_for_all_who_get_it() -> None:
+    kept = Kept()
+    one, other = kept.keep("a", 100), kept.keep("b", 10)
+    with kept.answers.writing(one):
+        with kept.answers.writing(one), kept.answers.writing(other):
+            assert kept.budget.used == 110
+        assert kept.budget.used == 100
+    assert kept.budget.used == 0
 
 
 def test_an_answer_is_given_again_until_its_lifetime_is_over() -> None:
