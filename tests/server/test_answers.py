@@ -322,3 +322,17 @@ async def test_an_answer_that_is_given_again_is_held_like_any_other_until_it_is_
         assert problem(answer, 503)["type"] == "urn:problem-type:nowait:overloaded"
         shares.clear()
         assert await site.runs_seen("kept", "kept") == [1, 1]
+
+
+@pytest.mark.gen_test
+async def test_keys_that_may_run_a_query_get_one_answer_and_others_none(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    allowed = [keys.add(f"one{number}", "queries:plain", owner=f"owner{number}") for number in range(5)]
+    other = keys.add("other", "queries:kept")
+    async with serving(keys=keys.path) as site:
+        site.go.clear()
+        came = [asyncio.create_task(site.get("plain", **key)) for key in allowed]
+        await until(lambda: site.app.shared_calls.joined == 4)
+        assert problem(await site.get("plain", **other), 403)["title"] == "Scope missing"
+        site.go.set()
+        assert [run(answer) for answer in await asyncio.gather(*came)] == [1] * 5
