@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tornado.httpclient import HTTPResponse
@@ -151,6 +152,28 @@ async def test_a_key_runs_and_sees_the_queries_of_its_scopes(keys: Keys) -> None
         problem(await site.fetch("/queries/nothing", headers=one), 403, "scope-missing")
         problem(await site.fetch("/queries/name?x=1", headers=one), 400)
         problem(await site.fetch("/mysql_query/99999999999", headers=one), 400)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("name", ["€", "\n", "a\r\nX: 1", '"', "ü", "a" * 101, "a b"])
+@pytest.mark.parametrize("way", ["/events?topics={}", "/jobs?name={}", "/schedules/{}", "job", "schedule"])
+async def test_a_name_that_no_scope_has_is_in_no_header(way: str, name: str, keys: Keys) -> None:
+    one = keys.add("one", "topics:a jobs:a schedules:a")
+    given = {"Content-Type": "application/json", **one}
+    job = {"name": name, "parameters": {}}
+    async with site_of(keys) as site:
+        if way == "job":
+            answer = await site.fetch("/jobs", method="POST", body=json.dumps(job), headers=given)
+        elif way == "schedule":
+            body = json.dumps({"job": job, "every": 3600})
+            answer = await site.fetch("/schedules/a", method="PUT", body=body, headers=given)
+        else:
+            answer = await site.fetch(way.format(quote(name)), headers=one)
+        if answer.code == 400:
+            return  # it is no name
+        problem(answer, 403, "scope-missing")
+        area = {"/events?topics={}": "topics.read", "/jobs?name={}": "jobs.read", "/schedules/{}": "schedules.read"}
+        assert f'scope="{area.get(way, "jobs.write")}"' in answer.headers["WWW-Authenticate"]
 
 
 @pytest.mark.gen_test
