@@ -241,10 +241,10 @@ ALLOWED: dict[str, set[str]] = {
         "server.jobs.watcher", "server.keys.gate", "server.query", "server.queues.queues", "server.schedules.model",
         "server.topics.log",
     },
-    "server.http.event_stream": {"server.http.handler"},
+    "server.http.event_stream": {"server.http.handler", "server.keys.quota"},
     "server.http.events": {
         "server.http.event_stream", "server.http.jobs", "server.http.problem", "server.jobs", "server.jobs.model",
-        "server.jobs.watcher", "server.keys.quota",
+        "server.jobs.watcher",
     },
     "server.http.files": {"tornado", "server.assets", "server.http.context", "server.http.handler"},
     "server.http.handler": {
@@ -280,8 +280,7 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.bridge", "nowait.errors", "nowait.messages.encoded", "server.http.handler", "server.http.problem",
     },
     "server.http.topics": {
-        "tornado", "server.http.event_stream", "server.http.problem", "server.keys.quota", "server.topics.event",
-        "server.topics.log",
+        "tornado", "server.http.event_stream", "server.http.problem", "server.topics.event", "server.topics.log",
     },
     "server.jobs": set(),
     "server.jobs.batches": {"server.jobs.model"},
@@ -324,9 +323,12 @@ ALLOWED: dict[str, set[str]] = {
         "server.keys.token",
     },
     "server.keys.file": {"server.keys.key", "server.stamps"},
-    "server.keys.gate": {"server.keys.client", "server.keys.keyring", "server.keys.pace", "server.keys.quota"},
+    "server.keys.followers": {"server.keys.client"},
+    "server.keys.gate": {
+        "server.keys.client", "server.keys.followers", "server.keys.keyring", "server.keys.pace", "server.keys.quota",
+    },
     "server.keys.key": {"nowait.formats", "server.keys.limits", "server.keys.scopes"},
-    "server.keys.keyring": {"server.keys.key", "server.keys.token"},
+    "server.keys.keyring": {"server.keys.key", "server.keys.scopes", "server.keys.token"},
     "server.keys.limits": set(),
     "server.keys.loader": {"server.keys.file", "server.keys.gate", "server.keys.keyring"},
     "server.keys.pace": set(),

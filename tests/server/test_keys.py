@@ -8,6 +8,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,10 @@ from server.keys.keyring import BadKey, Keyring
 from server.keys.limits import Limits, Rate
 from server.keys.pace import Pace
 from server.keys.quota import IN_FLIGHT, SUBSCRIBERS, Quota, QuotaExceeded
-from server.keys.scopes import Scope, Scopes
+from server.keys.scopes import ALL, Scope, Scopes
 from server.keys.token import Token, without_secrets
 from server.log_filters import Sparing
+from tests.bridge.conftest import until
 from tests.conftest import ROOT
 from tests.server.key_files import HOUR, new_key, now
 
@@ -287,6 +290,33 @@ def test_a_gate_knows_clients_and_keeps_what_they_use_when_keys_change() -> None
     assert both.quota is client.quota and (both.owner, both.sees) == ("team", None)
     with pytest.raises(QuotaExceeded):
         both.quota.enter(0)
+
+
+@pytest.mark.gen_test
+async def test_who_follows_does_so_for_as_long_as_the_key_is_valid() -> None:
+    moment, ended = now(), []
+    values = {"expires": moment + HOUR}
+    keys = {name: new_key(name, "topics", **(values if name == "hour" else {})) for name in ("hour", "gone", "other")}
+    gate = Gate(Keyring(key for _, key in keys.values()), clock=lambda: moment)
+
+    def enter(name: str) -> None:
+        client = gate.client([f"Bearer {keys[name][0].text}"])
+        stack.enter_context(gate.followers.following(client, lambda: ended.append(name)))
+
+    with ExitStack() as stack:
+        for name in keys:
+            enter(name)
+        assert not ended
+        # Another one of that name, and other scopes.
+        gate.replace(Keyring([keys["hour"][1], new_key("gone")[1], keys["other"][1]]))
+        assert ended == ["gone"]
+        gate.replace(Keyring([keys["hour"][1], replace(keys["other"][1], scopes=ALL)]))
+        assert ended == ["gone", "other"]
+        moment += HOUR - timedelta(seconds=0.01)
+        enter("hour")
+        moment += HOUR
+        await until(lambda: len(ended) == 4)
+        assert ended[2:] == ["hour", "hour"] and not gate.followers
 
 
 def test_without_keys_anybody_may_do_everything_to_what_was_made_without() -> None:
