@@ -131,8 +131,7 @@ def main() -> int:
     one_of_several = options.one_of_several
     settings = Settings.load()
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
-    handler.addFilter(Redaction())
+    handler.setFormatter(Redaction(JsonFormatter() if settings.log_format == "json" else TextFormatter()))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     for name in SPARED:
         logging.getLogger(name).addFilter(Sparing())

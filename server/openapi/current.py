@@ -9,7 +9,6 @@ from server.openapi.document import document
 from server.openapi.offer import Offer
 from server.openapi.operation import JSON, Operation
 
-
 _MOST = 8  # documents that are kept: clients may be offered different things
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from nowait.logs import JsonFormatter, TextFormatter
 from server.http.proxies import Proxies, site
 from server.keys import keyring
 from server.keys.client import Client
@@ -28,7 +29,7 @@ from server.keys.pace import Pace
 from server.keys.quota import IN_FLIGHT, SUBSCRIBERS, Quota, QuotaExceeded
 from server.keys.scopes import ALL, Scope, Scopes
 from server.keys.token import Token, without_secrets
-from server.log_filters import Sparing
+from server.log_filters import Redaction, Sparing
 from tests.bridge.conftest import until
 from tests.conftest import ROOT
 from tests.server.key_files import HOUR, new_key, now
@@ -48,8 +49,27 @@ def test_the_text_of_a_key_is_read_as_it_was_made_and_what_is_mistyped_is_none()
 def test_of_a_key_in_a_text_the_id_alone_is_left() -> None:
     token = Token.new()
     for text in (token.text, token.text[:-9], f"{token.text}9"):
-        assert without_secrets(f"Invalid 'Bearer {text}'") == f"Invalid 'Bearer nwt_{token.id}_…'"
+        assert without_secrets(f"Invalid 'Bearer {text}'") == f"Invalid 'Bearer nwt_{token.id}_...'"
+    for quoted in ("%5F", "%5f", "%255F", r"\x5f", r"\u005f", r"\\x5f"):
+        text = token.text.replace("_", quoted)
+        assert without_secrets(f"GET /{text} HTTP/1.1") == f"GET /nwt_{token.id}_... HTTP/1.1"
     assert without_secrets("nothing") == "nothing"
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_no_part_of_a_line_has_a_key(formatter: logging.Formatter) -> None:
+    text = Token.new().text
+    try:
+        raise ValueError(f"what is {text}?")
+    except ValueError:
+        raised = sys.exc_info()
+    record = logging.LogRecord("name", logging.ERROR, __file__, 1, "message %s", (text,), raised, sinfo=f"stack {text}")
+    vars(record)["fields"] = {"field": text}
+    line = Redaction(formatter).format(record)
+    assert text[13:20] not in line
+    assert "what is nwt_" in line and "stack nwt_" in line and line.count(text[4:12]) >= 3
+    if isinstance(formatter, JsonFormatter):
+        assert json.loads(line)["field"] == f"{text[:13]}..."
 
 
 def test_a_log_has_so_many_lines_of_a_second_and_how_many_more_there_were() -> None:
