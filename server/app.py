@@ -176,6 +176,7 @@ def make_app(
         kept_answers=answers,
         in_flight=InFlightRequests(),
         gate=gate,
+        hosts=settings.accepted_hosts,
         origins=settings.cors_origins,
         proxies=settings.trusted_proxies,
         timeout=settings.timeout,

@@ -236,10 +236,10 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.body": {"tornado", "server"},
     "server.http.cache_control": set(),
     "server.http.context": {
-        "server.answers.kept", "server.answers.shared", "server.bridge", "server.catalogue", "server.http.in_flight",
-        "server.http.origins", "server.http.proxies", "server.jobs.kind", "server.jobs.model", "server.jobs.request",
-        "server.jobs.watcher", "server.keys.gate", "server.query", "server.queues.queues", "server.schedules.model",
-        "server.topics.log",
+        "server.answers.kept", "server.answers.shared", "server.bridge", "server.catalogue", "server.http.hosts",
+        "server.http.in_flight", "server.http.origins", "server.http.proxies", "server.jobs.kind", "server.jobs.model",
+        "server.jobs.request", "server.jobs.watcher", "server.keys.gate", "server.query", "server.queues.queues",
+        "server.schedules.model", "server.topics.log",
     },
     "server.http.event_stream": {"server.http.handler", "server.keys.quota"},
     "server.http.events": {
@@ -252,6 +252,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.http.admission", "server.http.context", "server.http.limits", "server.http.page_origins",
         "server.keys.client", "server.tracing",
     },
+    "server.http.hosts": set(),
     "server.http.in_flight": {"nowait.errors"},
     "server.http.jobs": {
         "tornado", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.http", "server.http.context",
@@ -463,8 +464,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.settings": {
         "nowait", "nowait.jobs.protocol", "nowait.jobs.table", "nowait.messages.limits", "nowait.settings",
-        "server.http.origins", "server.http.proxies", "server.jobs.decisions", "server.names",
-        "server.webhooks.addresses", "server.webhooks.signing",
+        "server.http", "server.http.hosts", "server.http.origins", "server.http.proxies", "server.jobs.decisions",
+        "server.names", "server.webhooks.addresses", "server.webhooks.signing",
     },
     "server.stamps": set(),
     "server.strict_json": set(),
