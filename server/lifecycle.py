@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -26,6 +27,7 @@ from server.app import WebApplication
 from server.http.limits import SERVER_OPTIONS
 from server.http.listener import Listener
 from server.http.proxies import Proxies
+from server.reloader import Reloader
 from server.settings import Settings
 from server.tls import Certificate
 
@@ -93,15 +95,15 @@ async def serve(
     sockets = listen(settings, reuse_port=one_of_several)
     if not one_of_several:
         warn_if_open(sockets, settings)
-    reloads = ([] if certificate is None else [certificate.reload]) + ([] if app.keys is None else [app.keys.poke])
-    if reloads:
-        loop.add_signal_handler(signal.SIGHUP, lambda: [reload() for reload in reloads])
+    if certificate is not None:
+        certificate.used = partial(setattr, http, "ssl_options")
+    reloader = Reloader(source for source in (app.keys, certificate) if source is not None)
+    loop.add_signal_handler(signal.SIGHUP, reloader.poke)
     await bridge.start()
     looking = {asyncio.create_task(app.relay.run(), name="relay")}
+    looking.add(asyncio.create_task(reloader.run(), name="reloader"))
     if app.deliverer is not None:
         looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
-    if app.keys is not None:
-        looking.add(asyncio.create_task(app.keys.run(), name="keys"))
     if measure is not None:
         looking.add(asyncio.create_task(measure(bridge, app), name="metrics"))
     http.add_sockets(sockets)
