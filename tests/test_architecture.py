@@ -122,6 +122,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.schedules.protocol": {"sqlalchemy", "nowait.jobs.protocol", "nowait.jobs.table"},
     "nowait.schedules.ticks": {"cronsim"},
     "nowait.settings": {"nowait.database_url", "nowait.tracing"},
+    "nowait.shared_values": {"prometheus_client"},
     "nowait.systemd": set(),
     "nowait.testing": {"nowait.testing.bridge"},
     "nowait.testing.bridge": {
@@ -349,7 +350,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.metrics.events": {
         "prometheus_client", "server.metrics.batch", "server.metrics.calls", "server.webhooks.outcome",
     },
-    "server.metrics.exposition": {"prometheus_client", "nowait.settings", "server.lifecycle"},
+    "server.metrics.exposition": {"prometheus_client", "nowait", "nowait.settings", "server.lifecycle"},
     "server.metrics.metrics": {
         "prometheus_client", "nowait.bridge", "nowait.settings", "server.app", "server.metrics.calls",
         "server.metrics.events", "server.metrics.exposition", "server.metrics.moment", "server.metrics.stored",
@@ -546,7 +547,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "tasks.logs": {"celery", "nowait.logs"},
     "tasks.metrics": {"celery", "tasks.app", "tasks.metrics.scheduler", "tasks.metrics.worker"},
-    "tasks.metrics.children": {"billiard", "prometheus_client"},
+    "tasks.metrics.children": {"billiard", "prometheus_client", "nowait"},
     "tasks.metrics.events": {"celery", "prometheus_client", "tasks.metrics.task"},
     "tasks.metrics.exposition": {"prometheus_client", "nowait.settings"},
     "tasks.metrics.moment": {"celery", "prometheus_client", "sqlalchemy"},
@@ -673,6 +674,7 @@ NEVER = [
     ("nowait", "http"),
     *((f"nowait.{part}", other) for part in LIBRARY for other in ("sqlalchemy", "nowait.jobs", "nowait.schedules")),
     *((f"nowait.{part}", other) for part in LIBRARY for other in ("opentelemetry", "nowait.tracing", "nowait.logs")),
+    *((f"nowait.{part}", other) for part in LIBRARY for other in ("prometheus_client", "nowait.shared_values")),
     # Only those who make traces have its packages.
     ("server", "opentelemetry"),
     ("tasks", "opentelemetry"),

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +13,7 @@ from nowait.settings import HostPort
 from server.app import WebApplication
 from server.metrics.calls import CallMetrics
 from server.metrics.events import EventMetrics
-from server.metrics.exposition import FOLDER, PatientRegistry, listen
+from server.metrics.exposition import PatientRegistry, keep_in_folder, listen
 from server.metrics.moment import MomentMetrics
 from server.metrics.stored import StoredMetrics
 from server.metrics.turn import Turn
@@ -54,7 +53,8 @@ class Metrics:
         Raises ListenError.
         """
         if one_of_several:
-            return cls(None, Path(os.environ[FOLDER]), message_queues)
+            folder = keep_in_folder()
+            return cls(None, folder, message_queues)
         registry = PatientRegistry()
         listen(at, registry)
         return cls(registry, None, message_queues)
