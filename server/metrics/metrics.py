@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 _INTERVAL = 1.0  # seconds between two readings of this process
 _STORED_INTERVAL = 15.0  # seconds between two of the database
+_PAUSE = 5.0  # seconds behind an error that was not expected
 
 
 class Metrics:
@@ -61,10 +63,12 @@ class Metrics:
 
     async def run(self, bridge: Bridge, app: WebApplication) -> None:
         """Read what is to be read, until cancelled."""
-        try:
-            await asyncio.gather(self._keep_setting(bridge, app), app.instruments.lag.run(), self._keep_reading(app))
-        except Exception:  # the server must not depend on it, and its log should know
-            log.exception("what there is at a moment is not measured any more")
+        while True:
+            try:
+                await _together(self._keep_setting(bridge, app), app.instruments.lag.run(), self._keep_reading(app))
+            except Exception:  # the server must not depend on it, and its log should know
+                log.exception("what there is at a moment could not be measured, trying again")
+            await asyncio.sleep(_PAUSE)
 
     async def _keep_setting(self, bridge: Bridge, app: WebApplication) -> None:
         loop = asyncio.get_running_loop()
@@ -88,7 +92,7 @@ class Metrics:
         with closing(Turn(self._folder)) as turn:
             while not turn.take():
                 await asyncio.sleep(_INTERVAL)
-            await asyncio.gather(app.instruments.depths.run(), self._keep_depths(app), self._keep_stored(app))
+            await _together(app.instruments.depths.run(), self._keep_depths(app), self._keep_stored(app))
 
     async def _keep_depths(self, app: WebApplication) -> None:
         while True:
@@ -102,3 +106,14 @@ class Metrics:
             except Exception:  # the other metrics must not depend on it
                 log.exception("the database could not be read for the metrics")
             await asyncio.sleep(_STORED_INTERVAL)
+
+
+async def _together(*parts: Coroutine[Any, Any, None]) -> None:
+    """Have all go on until one fails, which ends the others; raises that."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from server.live.shared import Shared
 from server.metrics.batch import BatchHistogram
 from server.metrics.calls import CallMetrics
 from server.metrics.events import EventMetrics
+from server.metrics.metrics import Metrics
 from server.metrics.moment import MomentMetrics
 from server.metrics.statements import figures
 from server.metrics.stored import StoredMetrics
@@ -117,6 +119,55 @@ def test_the_depth_of_a_queue_that_cannot_be_read_is_no_number(registry: Collect
 )
 def test_a_route_has_the_name_of_its_pattern(pattern: str, name: str) -> None:
     assert Route(pattern).name == name
+
+
+@pytest.mark.gen_test
+async def test_after_an_error_all_of_it_is_measured_again(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("server.metrics.metrics._PAUSE", 0.01)
+    running: Counter[str] = Counter()
+    begun: Counter[str] = Counter()
+
+    class Work:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def run(self) -> None:
+            running[self.name] += 1
+            begun[self.name] += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                running[self.name] -= 1
+
+    class Instruments:
+        lag, depths, latest_depths = Work("lag"), Work("depths"), None
+
+    class App:
+        instruments, connections = Instruments(), None
+
+    metrics = Metrics(registry, None, ())
+    failures = [RuntimeError("no figures")]
+
+    def set_all(*_: Any) -> None:
+        if failures and running["lag"] and running["depths"]:
+            raise failures.pop()
+
+    async def read(_: Any) -> None: ...
+
+    monkeypatch.setattr(metrics._moment, "set", set_all)
+    monkeypatch.setattr(metrics._stored, "read", read)
+    monkeypatch.setattr("server.metrics.metrics._INTERVAL", 0.01)
+    app: Any = App()
+    bridge: Any = None
+    measuring = asyncio.create_task(metrics.run(bridge, app))
+    await until(lambda: begun["lag"] == begun["depths"] == 2)
+    assert (running["lag"], running["depths"]) == (1, 1)
+    assert "no figures" in caplog.text
+    measuring.cancel()
+    await asyncio.wait([measuring])
+    assert not running.total()
 
 
 @pytest.mark.gen_test
