@@ -18,6 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.amqp.frames": set(),
     "nowait.amqp.methods": {"nowait.amqp.frames", "nowait.amqp.properties", "nowait.budget"},
     "nowait.amqp.properties": set(),
+    "nowait.background": set(),
     "nowait.bridge": {"nowait.bridge.bridge", "nowait.bridge.call", "nowait.bridge.consumer", "nowait.bridge.observer"},
     "nowait.bridge.bridge": {
         "celery", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
@@ -47,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "nowait.bridge.reply_queue": {"amqp"},
     "nowait.bridge.shared": {
-        "nowait.amqp", "nowait.bridge.channels", "nowait.budget", "nowait.errors", "nowait.link.connection",
+        "nowait", "nowait.amqp", "nowait.bridge.channels", "nowait.budget", "nowait.errors", "nowait.link.connection",
         "nowait.link.opener", "nowait.link.opening",
     },
     "nowait.bridge.streams": {
@@ -219,7 +220,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.assets": set(),
     "server.bridge": {"nowait.bridge", "nowait.messages.stream"},
-    "server.catalogue": {"nowait.errors"},
+    "server.catalogue": {"nowait", "nowait.errors"},
     "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.messages.encoded", "nowait.rows"},
     "server.http": set(),
     "server.http.accept": set(),
@@ -284,7 +285,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.topics.log",
     },
     "server.jobs": set(),
-    "server.jobs.batches": {"server.jobs.model"},
+    "server.jobs.batches": {"nowait", "server.jobs.model"},
     "server.jobs.connections": {
         "sqlalchemy", "nowait.database_url", "nowait.jobs", "nowait.jobs.table", "server.jobs.model",
     },
@@ -316,7 +317,7 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.jobs.retry", "nowait.jobs.table", "server.jobs.kind", "server.jobs.request", "server.openapi.operation",
         "server.openapi.shared",
     },
-    "server.jobs.watcher": {"server.jobs.model"},
+    "server.jobs.watcher": {"nowait", "server.jobs.model"},
     "server.keys": set(),
     "server.keys.client": {"server.keys.limits", "server.keys.quota", "server.keys.scopes"},
     "server.keys.commands": {
@@ -341,7 +342,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.live.instruments": {"nowait.link.depths", "server.bridge", "server.live.lag", "server.live.shared"},
     "server.live.lag": set(),
     "server.live.merged": set(),
-    "server.live.pulse": {"server.http.event_stream"},
+    "server.live.pulse": {"nowait", "server.http.event_stream"},
     "server.live.shared": set(),
     "server.log_filters": {"server.keys.token"},
     "server.metrics": set(),
@@ -468,8 +469,8 @@ ALLOWED: dict[str, set[str]] = {
     "server.topics": set(),
     "server.topics.event": {"nowait.messages.stream", "server"},
     "server.topics.log": {
-        "nowait.bridge.call", "nowait.errors", "nowait.messages.stream", "server.topics.event", "server.topics.ring",
-        "server.topics.stream", "server.topics.subscriber",
+        "nowait", "nowait.bridge.call", "nowait.errors", "nowait.messages.stream", "server.topics.event",
+        "server.topics.ring", "server.topics.stream", "server.topics.subscriber",
     },
     "server.topics.ring": {"server.topics.event"},
     "server.topics.stream": {
