@@ -125,6 +125,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.settings": {"nowait.database_url", "nowait.tracing"},
     "nowait.shared_values": {"prometheus_client"},
     "nowait.systemd": set(),
+    "nowait.tally": {"prometheus_client"},
     "nowait.testing": {"nowait.testing.bridge"},
     "nowait.testing.bridge": {
         "nowait.bridge.call", "nowait.bridge.calls", "nowait.bridge.consumer", "nowait.errors",
@@ -346,11 +347,8 @@ ALLOWED: dict[str, set[str]] = {
     "server.live.shared": set(),
     "server.log_filters": {"server.keys.token"},
     "server.metrics": set(),
-    "server.metrics.batch": {"prometheus_client"},
-    "server.metrics.calls": {"prometheus_client", "nowait.bridge", "nowait.errors", "server.metrics.batch"},
-    "server.metrics.events": {
-        "prometheus_client", "server.metrics.batch", "server.metrics.calls", "server.webhooks.outcome",
-    },
+    "server.metrics.calls": {"prometheus_client", "nowait.bridge", "nowait.errors", "nowait.tally"},
+    "server.metrics.events": {"prometheus_client", "nowait.tally", "server.metrics.calls", "server.webhooks.outcome"},
     "server.metrics.exposition": {"prometheus_client", "nowait", "nowait.settings", "server.lifecycle"},
     "server.metrics.metrics": {
         "prometheus_client", "nowait.bridge", "nowait.settings", "server.app", "server.metrics.calls",
@@ -549,7 +547,7 @@ ALLOWED: dict[str, set[str]] = {
     "tasks.logs": {"celery", "nowait.logs"},
     "tasks.metrics": {"celery", "tasks.app", "tasks.metrics.scheduler", "tasks.metrics.worker"},
     "tasks.metrics.children": {"billiard", "prometheus_client", "nowait"},
-    "tasks.metrics.events": {"celery", "prometheus_client", "tasks.metrics.task"},
+    "tasks.metrics.events": {"celery", "prometheus_client", "nowait.tally", "tasks.metrics.task"},
     "tasks.metrics.exposition": {"prometheus_client", "nowait.settings"},
     "tasks.metrics.moment": {"celery", "prometheus_client", "sqlalchemy"},
     "tasks.metrics.scheduler": {"prometheus_client", "nowait.settings", "tasks.metrics.exposition", "tasks.scheduler"},

@@ -1,16 +1,12 @@
 """Metrics of what happens in a server."""
 
-from collections import Counter as Counts
-from collections import defaultdict
-
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from server.metrics.batch import BatchHistogram
+from nowait.tally import Tally
 from server.metrics.calls import BUCKETS
 from server.webhooks.outcome import OUTCOMES, is_answer
 
 _METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
-_MOST = 1000  # requests that are kept until flush()
 _OTHER = "other"  # stands for a method that no route has
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # seconds
 
@@ -25,7 +21,7 @@ class EventMetrics:
             ["route", "method", "status"],
             registry=registry,
         )
-        self._seconds = BatchHistogram(
+        self._seconds = Histogram(
             "nowait_http_request_seconds",
             "Seconds from a request to its answer, by route",
             ["route"],
@@ -47,28 +43,20 @@ class EventMetrics:
         # What has not happened yet is 0: its first time is to be seen, too.
         for outcome in (*OUTCOMES, *(f"http-{kind}xx" for kind in range(2, 6))):
             self._attempts.labels(outcome)
-        # Numbers alone: the garbage collector has nothing to look at.
-        self._counts: Counts[tuple[str, str, int]] = Counts()
-        self._times: defaultdict[str, list[float]] = defaultdict(list)
-        self._kept = 0
+        self._answers: dict[tuple[str, str, int], Tally] = {}
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request was answered."""
-        self._counts[route, method if method in _METHODS else _OTHER, status] += 1
-        self._times[route].append(seconds)
-        self._kept += 1
-        if self._kept >= _MOST:
-            self.flush()
+        key = route, method if method in _METHODS else _OTHER, status
+        tally = self._answers.get(key)
+        if tally is None:
+            tally = self._answers[key] = Tally(self._seconds.labels(route), self._requests.labels(*key))
+        tally.add(seconds)
 
     def flush(self) -> None:
         """Count the requests that were seen."""
-        self._kept = 0
-        for labels, count in self._counts.items():
-            self._requests.labels(*labels).inc(count)
-        self._counts.clear()
-        for route, seconds in self._times.items():
-            self._seconds.labels(route).add(seconds)
-        self._times.clear()
+        for tally in self._answers.values():
+            tally.flush()
 
     def attempted(self, outcome: str, seconds: float) -> None:
         """An attempt to deliver a webhook has ended."""
