@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ scrape_configs:
 FASTER = {
     "for: 1m": "for: 4s",
     "for: 2m": "for: 8s",
+    "for: 30s": "for: 4s",
+    "[1m]": "[5s]",
     "[5m]": "[15s]",
     "[15m]": "[15s]",
     "late_seconds) > 30": "late_seconds) > 5",
@@ -152,6 +155,14 @@ def a_blocked_loop(stack: Stack) -> Iterator[None]:
 
 
 @contextmanager
+def a_stuck_loop(stack: Stack) -> Iterator[None]:
+    with ThreadPoolExecutor(1) as other:
+        answer = other.submit(fetch, f"{stack.url}/blocking/mysql_query/1?delay=15")
+        yield
+        assert answer.result().status == 200
+
+
+@contextmanager
 def no_database(stack: Stack) -> Iterator[None]:
     stack.database.process.signal(signal.SIGSTOP)
     yield
@@ -191,6 +202,7 @@ FAULTS: dict[str, Fault] = {
     "NowaitNoWorkers": no_worker,
     "NowaitQueueFull": a_full_queue,
     "NowaitLoopBlocked": a_blocked_loop,
+    "NowaitLoopStuck": a_stuck_loop,
     "NowaitDatabaseDown": no_database,
     "NowaitSchedulesLate": no_scheduler,
     "NowaitWebhooksFailing": failing_receivers,
