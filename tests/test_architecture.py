@@ -347,8 +347,10 @@ ALLOWED: dict[str, set[str]] = {
     "server.live.shared": set(),
     "server.log_filters": {"server.keys.token"},
     "server.metrics": set(),
-    "server.metrics.calls": {"prometheus_client", "nowait.bridge", "nowait.errors", "nowait.tally"},
-    "server.metrics.events": {"prometheus_client", "nowait.tally", "server.metrics.calls", "server.webhooks.outcome"},
+    "server.metrics.calls": {"prometheus_client", "nowait.bridge", "nowait.tally"},
+    "server.metrics.events": {
+        "prometheus_client", "nowait.errors", "nowait.tally", "server.metrics.calls", "server.webhooks.outcome",
+    },
     "server.metrics.exposition": {"prometheus_client", "nowait", "nowait.settings", "server.lifecycle"},
     "server.metrics.metrics": {
         "prometheus_client", "nowait.bridge", "nowait.settings", "server.app", "server.metrics.calls",

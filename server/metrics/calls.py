@@ -6,7 +6,6 @@ from collections import Counter as Counts
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from nowait.bridge import Stages
-from nowait.errors import QueueFull
 from nowait.tally import Tally
 
 # Seconds. A confirm takes less than one millisecond, a query as long as its request may.
@@ -24,8 +23,6 @@ class CallMetrics:
         stages = Histogram(
             "nowait_call_stage_seconds", "Seconds of calls, by stage", ["stage"], buckets=BUCKETS, registry=registry
         )
-        # It is to be seen at once.
-        self._calls.labels(_MESSAGE, QueueFull.__name__)
         self._stages = [Tally(stages.labels(stage)) for stage in Stages._fields]
         self._counts: Counts[tuple[str | None, type[BaseException] | None]] = Counts()
 
@@ -39,13 +36,14 @@ class CallMetrics:
     def flush(self) -> None:
         """Count what was seen."""
         for (name, error), count in self._counts.items():
-            self._calls.labels(name or _MESSAGE, _outcome(error)).inc(count)
+            self._calls.labels(name or _MESSAGE, outcome_of(error, "answered")).inc(count)
         self._counts.clear()
         for tally in self._stages:
             tally.flush()
 
 
-def _outcome(error: type[BaseException] | None) -> str:
+def outcome_of(error: type[BaseException] | None, success: str) -> str:
+    """What has come of something, as a label; `success` where there was no error."""
     if error is None:
-        return "answered"
+        return success
     return "cancelled" if issubclass(error, asyncio.CancelledError) else error.__name__

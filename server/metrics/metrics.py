@@ -43,7 +43,7 @@ class Metrics:
         self, registry: CollectorRegistry | None, folder: Path | None, message_queues: Collection[str]
     ) -> None:
         self.calls = CallMetrics(registry)
-        self.events = EventMetrics(registry)
+        self.events = EventMetrics(registry, message_queues)
         self._moment = MomentMetrics(registry, message_queues)
         self._stored = StoredMetrics(registry)
         self._folder = folder

@@ -236,6 +236,8 @@ FAULTS: dict[str, Fault] = {
     "NowaitJobsLate": jobs_that_nobody_looks_after,
     "NowaitWebhooksFailing": failing_receivers,
 }
+
+
 def test_each_alert_has_a_fault() -> None:
     assert set(FAULTS) == set(re.findall(r"- alert: (\w+)", ALERTS.read_text()))
 

@@ -57,10 +57,9 @@ def test_a_call_is_counted_by_its_task_and_what_became_of_it(registry: Collector
 
 
 def test_what_has_not_happened_yet_is_0_so_that_its_first_time_is_seen(registry: CollectorRegistry) -> None:
-    CallMetrics(registry)
-    EventMetrics(registry)
+    EventMetrics(registry, ["parcels"])
     found = read(registry)
-    assert found.of("nowait_calls_total", task="message", outcome="QueueFull") == 0
+    assert found.of("nowait_messages_put_total", queue="parcels", outcome="QueueFull") == 0
     for outcome in ("http-2xx", "http-5xx", "timeout", "unreachable", "address-refused"):
         assert found.of("nowait_webhook_attempts_total", outcome=outcome) == 0
 
