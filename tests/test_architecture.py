@@ -353,9 +353,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.metrics.exposition": {"prometheus_client", "nowait", "nowait.settings", "server.lifecycle"},
     "server.metrics.metrics": {
-        "prometheus_client", "nowait.bridge", "nowait.settings", "server.app", "server.metrics.calls",
-        "server.metrics.events", "server.metrics.exposition", "server.metrics.moment", "server.metrics.stored",
-        "server.metrics.turn",
+        "prometheus_client", "nowait.bridge", "nowait.settings", "server.app", "server.jobs.connections",
+        "server.metrics.calls", "server.metrics.events", "server.metrics.exposition", "server.metrics.moment",
+        "server.metrics.stored", "server.metrics.turn",
     },
     "server.metrics.moment": {"prometheus_client", "nowait.bridge", "nowait.link.depths", "server.app"},
     "server.metrics.statements": {"sqlalchemy", "nowait.jobs.protocol", "nowait.jobs.table"},

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 from pymysql.cursors import DictCursor
+from sqlalchemy import func, select
 from sqlalchemy.dialects import mysql
 
 from nowait.bridge import Stages
@@ -137,9 +138,9 @@ async def test_after_an_error_all_of_it_is_measured_again(
         lag, depths, latest_depths = Work("lag"), Work("depths"), None
 
     class App:
-        instruments, connections = Instruments(), None
+        instruments = Instruments()
 
-    metrics = Metrics(registry, None, ())
+    metrics = Metrics(registry, None, (), "mysql://a:b@127.0.0.1:1/c")
     failures = [RuntimeError("no figures")]
 
     def set_all(*_: Any) -> None:
@@ -245,10 +246,42 @@ async def test_jobs_are_counted_by_state_and_the_longest_wait_is_known(
     assert found["nowait_schedules"] == found["nowait_schedules_late_seconds"] == found["nowait_webhooks_pending"] == 0
 
 
+NOWHERE = "mysql://a:b@127.0.0.1:1/c"
+
+
 @pytest.mark.gen_test
-async def test_of_a_database_that_is_away_nothing_is_known_but_that(registry: CollectorRegistry) -> None:
-    async with connections("mysql://a:b@127.0.0.1:1/c") as made:
-        await StoredMetrics(registry).read(made)
+async def test_of_a_database_that_has_never_answered_nothing_is_known(registry: CollectorRegistry) -> None:
+    """There may be none, where nobody uses jobs."""
+    metrics = StoredMetrics(registry)
+    assert math.isnan(read(registry)["nowait_database_up"])
+    async with connections(NOWHERE) as made:
+        await metrics.read(made)
+    assert math.isnan(read(registry)["nowait_database_up"])
+
+
+@pytest.mark.gen_test
+async def test_a_database_that_is_too_slow_for_the_figures_is_up(
+    database_url: str, registry: CollectorRegistry
+) -> None:
+    metrics = StoredMetrics(registry)
+    metrics._statement = select(func.sleep(60))
+    async with connections(database_url) as made:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("server.metrics.stored._TIMEOUT", 1.0)
+            await metrics.read(made)
+    found = read(registry)
+    assert found["nowait_database_up"] == 1
+    assert math.isnan(found["nowait_jobs_late_seconds"])
+
+
+@pytest.mark.gen_test
+async def test_of_a_database_that_is_away_nothing_is_known_but_that(
+    database_url: str, registry: CollectorRegistry
+) -> None:
+    metrics = StoredMetrics(registry)
+    for url in (database_url, NOWHERE):
+        async with connections(url) as made:
+            await metrics.read(made)
     found = read(registry)
     assert found["nowait_database_up"] == 0
     assert math.isnan(found["nowait_schedules_late_seconds"]) and math.isnan(found.of("nowait_jobs", state="queued"))
