@@ -17,8 +17,9 @@ _TIMEOUT = 5.0  # seconds that the database gets
 
 
 class StoredMetrics:
-    """Reads the database. What is not known is not a number; so it is whether the database answers, until it has done so
-    once: there may be none, where nobody uses jobs.
+    """Reads the database. What is not known is not a number.
+
+    Nor is it whether the database answers, until it has done so once: there may be none, where nobody uses jobs.
     """
 
     def __init__(self, registry: CollectorRegistry | None) -> None:

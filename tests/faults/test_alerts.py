@@ -6,6 +6,7 @@ The alerts are those of deploy/metrics/, in seconds where they have minutes.
 import json
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -95,12 +96,18 @@ class Stack:
         self.port, self.nowhere = free_port(), free_port()
         self.metrics = [free_port() for _ in range(3)]
         self._settings = {"broker_url": broker.url, "database_url": database.url}
+        programs.require("mariadb")
+        self.administer("CREATE USER reader@'127.0.0.1' IDENTIFIED BY 'reader'")
+        self.administer("GRANT SELECT, UPDATE ON nowait.* TO reader@'127.0.0.1'")
         self.server = self.start_server()
         self.worker, self.scheduler = self.start_worker(), self.start_scheduler()
         self.url = ready(self.server, self.port)
 
     def _address(self, number: int) -> str:
         return f"127.0.0.1:{self.metrics[number]}"
+
+    def administer(self, statements: str) -> None:
+        subprocess.run([programs.path("mariadb"), *self.database.root, "-e", statements], check=True)
 
     def start_server(self) -> Process:
         return self._start(
@@ -109,9 +116,9 @@ class Stack:
         )  # fmt: skip
 
     def start_worker(self) -> Process:
-        return celery_worker(
-            self._start, "tasks", "-P", "threads", "-c", "4", metrics=self._address(1), **self._settings
-        )
+        account = re.sub("//nowait:[^@]*@", "//reader:reader@", self.database.url)
+        settings = {**self._settings, "database_url": account}
+        return celery_worker(self._start, "tasks", "-P", "threads", "-c", "4", metrics=self._address(1), **settings)
 
     def start_scheduler(self) -> Process:
         return self._start("beat", *"celery -A tasks beat".split(), metrics=self._address(2), **self._settings)
@@ -152,6 +159,18 @@ def no_worker(stack: Stack) -> Iterator[None]:
     stack.worker.kill()
     yield
     stack.worker = stack.start_worker()
+
+
+@contextmanager
+def a_revoked_account(stack: Stack) -> Iterator[None]:
+    # Those that are open keep their rights.
+    stack.administer("REVOKE SELECT ON nowait.* FROM reader@'127.0.0.1'; KILL USER reader")
+    for _ in range(2 * MANY):
+        assert fetch(f"{stack.url}/mysql_query/1").status == 500
+        # A series that has just come counts from its second value on.
+        time.sleep(0.25)
+    yield
+    stack.administer("GRANT SELECT ON nowait.* TO reader@'127.0.0.1'; KILL USER reader")
 
 
 @contextmanager
@@ -228,6 +247,7 @@ FAULTS: dict[str, Fault] = {
     "NowaitBrokerDown": no_broker,
     "NowaitBrokerBlocked": an_alarm,
     "NowaitNoWorkers": no_worker,
+    "NowaitQueriesFailing": a_revoked_account,
     "NowaitQueueFull": a_full_queue,
     "NowaitLoopBlocked": a_blocked_loop,
     "NowaitLoopStuck": a_stuck_loop,
