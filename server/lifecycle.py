@@ -3,7 +3,7 @@
     signal ─▶ relay and deliverer look at nothing more ─▶ /readyz is 503 ─▶ no new connections, nobody waits for news
            ─▶ requests in flight end
            ─▶ those left are answered 503 ─▶ answers are written to their end, streams broken off
-           ─▶ connections and bridge are closed, webhooks under way end, drivers are closed
+           ─▶ connections and bridge are closed, webhooks under way end, drivers are closed ─▶ metrics end
 """
 
 import asyncio
@@ -104,8 +104,7 @@ async def serve(
     looking.add(asyncio.create_task(reloader.run(), name="reloader"))
     if app.deliverer is not None:
         looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
-    if measure is not None:
-        looking.add(asyncio.create_task(measure(bridge, app), name="metrics"))
+    measuring = set() if measure is None else {asyncio.create_task(measure(bridge, app), name="metrics")}
     http.add_sockets(sockets)
     notifier = Notifier()
     notifier.ready()
@@ -117,10 +116,16 @@ async def serve(
         loop.remove_reader(sys.stdin)
     liveness.cancel()
     notifier.stopping()
-    for task in looking:
-        task.cancel()
-    await asyncio.wait(looking)
+    await _end(looking)
     await shut_down(http, app, bridge, settings)
+    # The last answers count, too.
+    await _end(measuring)
+
+
+async def _end(tasks: set["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def shut_down(http: HTTPServer, app: WebApplication, bridge: Bridge, settings: Settings) -> None:

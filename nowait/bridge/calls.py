@@ -61,7 +61,8 @@ class PendingCall(Protocol):
 C = TypeVar("C", bound=PendingCall)
 
 
-@dataclass(frozen=True)
+# One for each call: frozen, it would take three times as long to make.
+@dataclass(slots=True)
 class Complete(Generic[C]):
     """The call is over, with what its task returned or a BridgeError; the others as in Reply."""
 
