@@ -256,14 +256,13 @@ def vhost(new_vhosts: Iterator[str]) -> str:
 Start = Callable[..., Process]
 
 
-@pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts programs, `start(name, *command, **settings)`, and ends them with the run.
+@contextmanager
+def starting(logs: Path) -> Iterator[Start]:
+    """Starts programs, `start(name, *command, **settings)`, and ends them with the block.
 
-    Settings are NOWAIT_ variables in lower case. What a program prints is in the file `process.output`.
+    Settings are NOWAIT_ variables in lower case. What a program prints is in the file `process.output`, in `logs`.
     They run by this Python, or by `python`.
     """
-    logs = tmp_path_factory.mktemp("logs")
     started: list[Process] = []
 
     def start(name: str, *command: str, python: str = sys.executable, **settings: Any) -> Process:
@@ -274,10 +273,19 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         started.append(process)
         return process
 
-    yield start
-    # Not stop(): a worker may take seconds for that, and nobody looks at how it ends.
-    for process in reversed(started):
-        process.kill()
+    try:
+        yield start
+    finally:
+        # Not stop(): a worker may take seconds for that, and nobody looks at how it ends.
+        for process in reversed(started):
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts programs, as starting() has them, and ends them with the run."""
+    with starting(tmp_path_factory.mktemp("logs")) as start:
+        yield start
 
 
 def printed(process: Process) -> str:
