@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from nowait.bridge import Call, Consumer
+from nowait.budget import Share
 from nowait.messages.stream import Offset, StreamMessage
 
 
@@ -18,6 +19,9 @@ class Tasks(Protocol):
     @property
     def in_flight(self) -> int:
         """Calls without an answer, and other messages that are not confirmed."""
+
+    def hold(self, size: int) -> Share:
+        """Count bytes as those of replies until the share is released; raises Overloaded."""
 
     def send_task(
         self,

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
+from nowait import background
 from nowait.errors import DeadlineExceeded
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Catalogue(Generic[T]):
         self._read = read
         self._fetch = fetch
         self._clock = clock
+        self._documents: Any = None
         self._listed: dict[str, T] | None = None
         self._fetched_at = self._tried_at = -inf
         self._refresh_task: asyncio.Task[None] | None = None
@@ -103,7 +105,7 @@ class Catalogue(Generic[T]):
         now = self._clock()
         if self._listed is not None and (now - self._fetched_at < age or now - self._tried_at < _MIN_AGE):
             return None
-        self._refresh_task = asyncio.create_task(self._refresh())
+        self._refresh_task = background.begin(self._refresh(), self._kind)
         # Its failure is raised to those who wait, and to nobody when all have left.
         self._refresh_task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._refresh_task
@@ -112,7 +114,10 @@ class Catalogue(Generic[T]):
         self._tried_at = self._clock()
         try:
             documents = await self._fetch(_FETCH_TIMEOUT)
-            self._listed = {each.name: each for each in self._usable(documents)}
+            # What is as before remains the same objects: who has made something of them sees it by that.
+            if self._listed is None or documents != self._documents:
+                self._listed = {each.name: each for each in self._usable(documents)}
+                self._documents = documents
             self._fetched_at = self._clock()
         except Exception as error:
             log.warning("the list of %s could not be fetched: %s: %s", self._kind, type(error).__name__, error)

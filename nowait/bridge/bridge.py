@@ -37,7 +37,7 @@ from nowait.bridge.reply_queue import ReplyQueue
 from nowait.bridge.streams import Streams
 from nowait.bridge.subscription import subscribe
 from nowait.broker import require_rabbitmq
-from nowait.budget import Budget
+from nowait.budget import Budget, Share
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
 from nowait.link.link import Link
 from nowait.link.opener import HEARTBEAT, STREAMS, TIMEOUT, ConnectionLost, Opener, SingleOpener
@@ -189,6 +189,13 @@ class Bridge:
         unconfirmed = calls.unconfirmed + self._messages.unconfirmed
         numbers = (self.in_flight, len(self._streams), unconfirmed, held, self._connects)
         return Statistics(self.state, *numbers, **vars(calls.counts))
+
+    def hold(self, size: int) -> Share:
+        """Count bytes as those of replies that are held, see `max_reply_bytes`, until the share is released.
+
+        For what is made of replies and outlives them. Raises Overloaded where there is no room.
+        """
+        return self._calls.hold(size)
 
     async def start(self) -> None:
         """Begin to connect; returns at once, whether or not there is a broker.

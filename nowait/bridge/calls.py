@@ -17,7 +17,7 @@ from nowait.amqp.methods import Confirmed, Delivery, Returned
 from nowait.bridge.backlog import Backlogs, Place, Shares
 from nowait.bridge.confirms import Confirms
 from nowait.bridge.probe import Probe
-from nowait.budget import Budget
+from nowait.budget import Budget, Share
 from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
@@ -61,7 +61,8 @@ class PendingCall(Protocol):
 C = TypeVar("C", bound=PendingCall)
 
 
-@dataclass(frozen=True)
+# One for each call: frozen, it would take three times as long to make.
+@dataclass(slots=True)
 class Complete(Generic[C]):
     """The call is over, with what its task returned or a BridgeError; the others as in Reply."""
 
@@ -212,6 +213,13 @@ class Calls(Generic[C]):
         if not backlog.shares.allow(client, backlog.room(deadline - now)):
             wait = backlog.wait
             raise Overloaded(f"{len(backlog)} calls wait for about {wait:.1f} s", retry_after=max(1.0, wait / 2))
+
+    def hold(self, size: int) -> Share:
+        """Count bytes as those of replies, until the share is released. Raises Overloaded where there is no room."""
+        share = self._budget.take(size)
+        if share is None:
+            raise Overloaded(f"{self._budget.used} bytes of replies are held")
+        return share
 
     def add(self, call: C) -> None:
         """Enter a call before its message leaves. Raises ValueError when its id is in flight."""

@@ -11,6 +11,7 @@ from typing import Any
 from nowait.bridge.call import Call, new_id
 from nowait.bridge.calls import Calls
 from nowait.bridge.consumer import Consumer
+from nowait.budget import Budget, Share
 from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
@@ -21,6 +22,7 @@ from nowait.errors import (
     Unroutable,
 )
 from nowait.messages.encoded import Encoded
+from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.messages.part import Summary
 from nowait.messages.stream import Offset, StreamMessage
 from nowait.testing.queues import MemoryBroker
@@ -40,6 +42,7 @@ class FakeBridge:
         max_in_flight: calls that may wait at once; above, Overloaded.
         max_streams: streams that may be read at once; above, Overloaded.
         timeout: seconds that a call may take when it does not say.
+        max_reply_bytes: bytes that may be held at once by hold(); above, Overloaded.
 
     Attributes:
         state: "connected", or anything else to refuse calls with Disconnected.
@@ -58,6 +61,7 @@ class FakeBridge:
         max_in_flight: int = 1000,
         max_streams: int = 100,
         timeout: float = 30.0,
+        max_reply_bytes: int = 256 * 1024 * 1024,
     ) -> None:
         self.state = "connected"
         self.sent: list[tuple[str, list[Any], dict[str, Any]]] = []
@@ -66,7 +70,7 @@ class FakeBridge:
         self._queues = queues
         self._broker = MemoryBroker(bounds or {}, list(streams), routes or {})
         self._timeout = timeout
-        self._calls: Calls[Call] = Calls(max_in_flight)
+        self._calls: Calls[Call] = Calls(max_in_flight, Budget(MAX_RECEIVED_REPLY, max_reply_bytes))
         self._running: dict[str, asyncio.Task[None]] = {}  # by the ids of their calls
         self._max_streams = max_streams
         self._parts: dict[str, asyncio.Queue[bytes]] = {}  # of the streams, in the same way
@@ -80,6 +84,10 @@ class FakeBridge:
     def streams(self) -> int:
         """Streams that are read."""
         return len(self._parts)
+
+    def hold(self, size: int) -> Share:
+        """As `Bridge.hold`."""
+        return self._calls.hold(size)
 
     async def start(self) -> None:
         """Nothing to connect."""

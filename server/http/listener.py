@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Awaitable, Iterable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -26,6 +27,8 @@ from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import ssl_wrap_socket
 
 from server.http.connections import Connections
+from server.http.proxies import Proxies
+from server.http.proxy_protocol import Address, Introduction, ProxyProtocolError
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +45,17 @@ class Listener(HTTPServer):
     Args:
         most: connections that may be open at once. For a further one the one is given up that has waited longest for
             a request; where none has, it is closed itself.
+        introduced_by: the balancers that begin each connection with a PROXY header.
 
     All others are HTTPServer's.
     """
 
-    def initialize(self, *args: Any, most: int = 10_000, **options: Any) -> None:
+    def initialize(
+        self, *args: Any, most: int = 10_000, introduced_by: Proxies = Proxies(), **options: Any
+    ) -> None:
         super().initialize(*args, **options)
-        self.connections: Connections[IOStream] = Connections(most)
+        self.connections: Connections[IOStream | Introduction] = Connections(most)
+        self._introduced_by = introduced_by
         self._listening: list[socket.socket] = []
         self._timer: asyncio.TimerHandle | None = None
 
@@ -108,6 +115,25 @@ class Listener(HTTPServer):
             self._pause(sock, _REST)
 
     def _open(self, connection: socket.socket, address: Any) -> None:
+        if not self._introduced_by.trust(address[0]):
+            self._serve(connection, address)
+            return
+        introduction = Introduction(connection)
+        introduction.end.add_done_callback(partial(self._introduced, introduction, address))
+        self.connections.opened(introduction, self._loop.time())
+
+    def _introduced(self, introduction: Introduction, balancer: Any, end: "asyncio.Task[Address | None]") -> None:
+        """A balancer has said whose connection it is, or the connection was given up, or it has ended."""
+        self.connections.ended(introduction)
+        error = asyncio.CancelledError() if end.cancelled() else end.exception()
+        if error is not None or not self._listening:
+            if isinstance(error, ProxyProtocolError):
+                log.warning("a connection of the balancer %s is closed: %s", balancer[0], error)
+            introduction.connection.close()
+        else:
+            self._serve(introduction.connection, end.result() or balancer)
+
+    def _serve(self, connection: socket.socket, address: Any) -> None:
         try:
             stream = self._stream(connection)
         except OSError:
@@ -155,7 +181,7 @@ class _Arrival(HTTPMessageDelegate):
 
     __slots__ = ("_delegate", "_connections", "_stream")
 
-    def __init__(self, delegate: HTTPMessageDelegate, connections: Connections[IOStream], stream: IOStream) -> None:
+    def __init__(self, delegate: HTTPMessageDelegate, connections: Connections[Any], stream: IOStream) -> None:
         self._delegate = delegate
         self._connections = connections
         self._stream = stream

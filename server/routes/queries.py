@@ -144,7 +144,7 @@ class QueryHandler(StreamHandler, AnswerHandler):
             client=self.caller, queue=query.queue,
         )  # fmt: skip
         await self.finish_answer(
-            AnswerKey.of(self.owner, query, parameters),
+            AnswerKey.of(query, parameters),
             lambda seconds: send(timeout=seconds),
             _start(query),
             lifetime=query.cache,
