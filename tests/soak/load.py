@@ -17,7 +17,7 @@ from tests.soak.stack import FILLING, SCHEDULE, SoakStack
 from tests.soak.work import Acknowledged, Work, settle_jobs, settle_queries, settle_queue, settle_topic
 
 QUERIES, JOBS, MESSAGES = 20.0, 5.0, 5.0  # a second, of messages to the topic and as many to the queue
-SUBSCRIBERS, CONSUMERS = 3, 2
+SUBSCRIBERS = 2  # of each server, and one that comes to any
 _LEAVES = 20.0  # seconds until one of the subscribers leaves, and comes again
 _DONE = 180.0  # seconds behind the end of the load in which all is to be done
 _FILL = 10_500  # messages: more than the servers keep
@@ -54,10 +54,10 @@ class Load:
 
     async def begin(self, fill: bool) -> None:
         """Have subscribers and consumers come; with `fill`, until the servers keep as many messages as they ever do."""
-        self._subscribers = [Subscriber(self._stack.ports) for _ in range(SUBSCRIBERS)]
-        # One at least at each server, which begins to read then.
-        self._subscribers += [Subscriber([port]) for port in self._stack.ports]
-        self._consumers = [Consumer(self._stack.urls, self._acknowledged) for _ in range(CONSUMERS)]
+        # Most stay with their server, so that its descriptors can be compared.
+        self._subscribers = [Subscriber(self._stack.ports)]
+        self._subscribers += [Subscriber([port]) for port in self._stack.ports * SUBSCRIBERS]
+        self._consumers = [Consumer(url, self._acknowledged) for url in self._stack.urls]
         await asyncio.wait_for(asyncio.gather(*(each.began.wait() for each in self._subscribers)), 60)
         if fill:
             await self._fill()
