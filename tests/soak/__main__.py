@@ -43,7 +43,7 @@ def main() -> int:
     seconds = options.hours * 3600
     try:
         with tempfile.TemporaryDirectory(prefix="nowait-soak-") as folder:
-            with tqdm(total=round(seconds), bar_format=_FORM, smoothing=0) as bar:
+            with tqdm(total=round(seconds), bar_format=_FORM, smoothing=0, disable=None) as bar:
                 outcome = asyncio.run(_soak(Path(folder), seconds, options.every, seed, bar))
             if outcome.verdict():
                 shutil.copytree(Path(folder) / "logs", options.output / "logs", dirs_exist_ok=True)

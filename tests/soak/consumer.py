@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import json
-import random
 import time
-from collections.abc import Sequence
 
 from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClosedError, websocket_connect
@@ -20,12 +18,12 @@ class Consumer:
     """It works until it is stopped.
 
     Args:
-        urls: of the servers, any of which it goes to.
+        url: of the server.
         acknowledged: gets what it has acknowledged.
     """
 
-    def __init__(self, urls: Sequence[str], acknowledged: list[Acknowledged]) -> None:
-        self._urls = urls
+    def __init__(self, url: str, acknowledged: list[Acknowledged]) -> None:
+        self._url = f"{url.replace('http:', 'ws:')}/queues/parcels/consumer?prefetch=1"
         self._acknowledged = acknowledged
         self._task = asyncio.create_task(self._go_on())
 
@@ -41,8 +39,7 @@ class Consumer:
             await asyncio.sleep(_PAUSE)
 
     async def _consume(self) -> None:
-        url = random.choice(self._urls).replace("http:", "ws:")
-        socket = await websocket_connect(f"{url}/queues/parcels/consumer?prefetch=1", connect_timeout=10)
+        socket = await websocket_connect(self._url, connect_timeout=10)
         hold = Hold()
         try:
             while isinstance(text := await socket.read_message(), str):

@@ -6,6 +6,9 @@ from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+from tornado.httpclient import AsyncHTTPClient
+from tornado.simple_httpclient import SimpleAsyncHTTPClient
+
 from tests.faults.jobs.clients import Clients
 from tests.faults.jobs.invariants import broken
 from tests.faults.jobs.ticks import broken as broken_ticks
@@ -13,14 +16,14 @@ from tests.faults.messages import Publisher, Subscriber
 from tests.soak.consumer import Consumer
 from tests.soak.posts import Posts
 from tests.soak.queries import Queries
-from tests.soak.stack import FILLING, SCHEDULE, SoakStack
+from tests.soak.stack import FILLING, KEPT, SCHEDULE, SoakStack
 from tests.soak.work import Acknowledged, Work, settle_jobs, settle_queries, settle_queue, settle_topic
 
 QUERIES, JOBS, MESSAGES = 20.0, 5.0, 5.0  # a second, of messages to the topic and as many to the queue
-SUBSCRIBERS, CONSUMERS = 3, 2
+SUBSCRIBERS = 2  # of each server, and one that comes to any
 _LEAVES = 20.0  # seconds until one of the subscribers leaves, and comes again
 _DONE = 180.0  # seconds behind the end of the load in which all is to be done
-_FILL = 10_500  # messages: more than the servers keep
+_FILL = 10_500  # messages, and queries: more than a server remembers of either
 _FILLERS = 20
 _IN_TIME = timedelta(seconds=10)  # that a tick has, on a busy machine
 
@@ -53,11 +56,11 @@ class Load:
         return self._queries.work.asked
 
     async def begin(self, fill: bool) -> None:
-        """Have subscribers and consumers come; with `fill`, until the servers keep as many messages as they ever do."""
-        self._subscribers = [Subscriber(self._stack.ports) for _ in range(SUBSCRIBERS)]
-        # One at least at each server, which begins to read then.
-        self._subscribers += [Subscriber([port]) for port in self._stack.ports]
-        self._consumers = [Consumer(self._stack.urls, self._acknowledged) for _ in range(CONSUMERS)]
+        """Have all clients come; with `fill`, until the first server remembers as much as it ever does."""
+        # Most stay with their server, so that its descriptors can be compared.
+        self._subscribers = [Subscriber(self._stack.ports)]
+        self._subscribers += [Subscriber([port]) for port in self._stack.ports * SUBSCRIBERS]
+        self._consumers = [Consumer(url, self._acknowledged) for url in self._stack.urls]
         await asyncio.wait_for(asyncio.gather(*(each.began.wait() for each in self._subscribers)), 60)
         if fill:
             await self._fill()
@@ -102,14 +105,25 @@ class Load:
         return Work("ticks", asked=len(made), done=len(made), broken=found)
 
     async def _fill(self) -> None:
-        publisher, numbers = Publisher(self._stack.ports, f"/topics/{FILLING}"), iter(range(_FILL))
-
-        async def send() -> None:
-            for number in numbers:
-                await publisher.send(number)
-
-        await asyncio.gather(*(send() for _ in range(_FILLERS)))
+        publisher = Publisher([self._stack.ports[KEPT]], f"/topics/{FILLING}")
+        await self._each_of(publisher.send)
         publisher.close()
+        url = self._stack.urls[KEPT]
+        client: AsyncHTTPClient = SimpleAsyncHTTPClient(force_instance=True, max_clients=_FILLERS)
+
+        async def query(number: int) -> None:
+            await client.fetch(f"{url}/queries/look?id={FILLING}-{number}", raise_error=False)
+
+        await self._each_of(query)
+
+    async def _each_of(self, fill: Callable[[int], Awaitable[Any]]) -> None:
+        numbers = iter(range(_FILL))
+
+        async def go_on() -> None:
+            for number in numbers:
+                await fill(number)
+
+        await asyncio.gather(*(go_on() for _ in range(_FILLERS)))
 
     async def _leave(self) -> None:
         while True:

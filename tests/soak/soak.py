@@ -15,7 +15,7 @@ from tests.soak.processes import Life, Watch
 from tests.soak.stack import SoakStack
 from tests.soak.work import Work
 
-_SHORT = 1 / 3  # of the run, which the warm-up takes at most
+_SHORT = 1 / 3  # of a run, or a life, which the warm-up takes at most
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ async def _run(
                     current = f"load, after: {outcome.faults[-1].name}"
                 say(passed, current, False)
                 await asyncio.sleep(0.5)
-        outcome.seconds = passed
+        outcome.seconds, outcome.warm_up = passed, min(outcome.warm_up, passed * _SHORT)
         say(passed, "waiting for the last work", True)
         over.set_result(None)
         await loading
@@ -134,10 +134,11 @@ async def _run(
     begins = [fault.begin for fault in outcome.faults]
     for life in outcome.lives:
         seconds = life.readings[-1].at - life.readings[0].at
-        if life.name in stack.kept():
+        if life.name in stack.kept() and seconds >= outcome.warm_up:
             outcome.kept.append(growth(life.name, life.readings, begins, outcome.warm_up))
-        elif seconds >= LONG and seconds > outcome.warm_up:
-            outcome.others.append(growth(life.name, life.readings, begins, outcome.warm_up))
+        elif seconds >= LONG:
+            warm_up = min(outcome.warm_up, seconds * _SHORT)
+            outcome.others.append(growth(life.name, life.readings, begins, warm_up))
 
 
 async def _carry_out(name: str, stack: SoakStack, began: float, say: Say) -> Happened:
