@@ -1,5 +1,6 @@
 """Keys, without a server: their texts, their file, what they are for, and how much."""
 
+import argparse
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import pytest
 
 from nowait.logs import JsonFormatter, TextFormatter
 from server.http.proxies import Proxies, site
-from server.keys import keyring
+from server.keys import commands, keyring
 from server.keys.client import Client
 from server.keys.file import KeyFile, KeyFileError
 from server.keys.gate import Gate, NoKey
@@ -32,7 +33,7 @@ from server.keys.token import Token, without_secrets
 from server.log_filters import Redaction, Sparing
 from tests.bridge.conftest import until
 from tests.conftest import ROOT
-from tests.server.key_files import HOUR, new_key, now
+from tests.server.key_files import HOUR, Keys, new_key, now
 
 
 def test_the_text_of_a_key_is_read_as_it_was_made_and_what_is_mistyped_is_none() -> None:
@@ -400,7 +401,56 @@ def test_keys_are_made_listed_rotated_and_revoked(tmp_path: Path) -> None:
     with pytest.raises(BadKey, match="revoked"):
         find(path, first)
     find(path, second)
-    assert "there are keys of that name" in run(path, "make", "shop", "--scope", "jobs", status=1)
-    assert "no valid key" in run(path, "rotate", "other", status=1)
+    assert "there is a key of that name" in run(path, "make", "shop", "--scope", "jobs", status=1)
+    assert "no key of that name" in run(path, "rotate", "other", status=1)
     assert "no key of that id or name" in run(path, "revoke", "other", status=1)
     assert "expected queries" in run(path, "make", "other", "--scope", "job", status=2)
+
+
+def command(path: Path, *arguments: str) -> int:
+    """The exit status of `python -m server keys`, in this process."""
+    parser = argparse.ArgumentParser()
+    commands.add_to(parser.add_subparsers())
+    options = parser.parse_args(["keys", "--file", str(path), *arguments])
+    return int(options.run(options))
+
+
+@pytest.mark.parametrize("verb", ["make", "rotate"])
+@pytest.mark.parametrize("ended", ["revoked", "expired"])
+def test_a_name_whose_keys_have_ended_gets_another(
+    verb: str, ended: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    before = keys.add("shop", "jobs", **{"revoked" if ended == "revoked" else "expires": now() - HOUR})
+    assert command(keys.path, verb, "shop", *(["--scope", "queries"] if verb == "make" else [])) == 0
+    key = find(keys.path, capsys.readouterr().out)
+    scope = "queries" if verb == "make" else "jobs"
+    assert (key.name, key.scopes.texts(), key.state(now())) == ("shop", [scope], VALID)
+    with pytest.raises(BadKey, match=ended):
+        find(keys.path, before["Authorization"].removeprefix("Bearer "))
+    # Now it has one.
+    assert command(keys.path, "make", "shop", "--scope", "queries") == 1
+
+
+def test_another_key_may_have_other_scopes_and_limits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    keys.add("shop", "jobs", limits=Limits(Rate(1, 60), 2, 3, None))
+    options = ["--scope", "queries:a", "--scope", "topics", "--in-flight", "none", "--subscribers", "5"]
+    assert command(keys.path, "rotate", "shop", *options) == 0
+    key = find(keys.path, capsys.readouterr().out)
+    assert (key.scopes.texts(), key.limits) == (["queries:a", "topics"], Limits(Rate(1, 60), None, 3, 5))
+
+
+def test_keys_that_have_ended_are_removed_and_no_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    keys.add("shop", revoked=now())
+    keys.add("shop", expires=now() - HOUR)
+    keys.add("shop")
+    keys.add("other", revoked=now())
+    assert command(keys.path, "remove", "shop") == 0
+    assert [(key.name, key.state(now())) for key in KeyFile(keys.path).read()] == [
+        ("shop", VALID), ("other", "revoked"),
+    ]  # fmt: skip
+    assert command(keys.path, "remove", "shop") == command(keys.path, "remove", "nobody") == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert errors == ["shop: its key is valid: revoke ends it", "nobody: there is no key of that id or name"]
