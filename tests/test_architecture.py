@@ -246,7 +246,9 @@ ALLOWED: dict[str, set[str]] = {
         "server.http.event_stream", "server.http.jobs", "server.http.problem", "server.jobs", "server.jobs.model",
         "server.jobs.watcher",
     },
-    "server.http.files": {"tornado", "server.assets", "server.http.context", "server.http.handler"},
+    "server.http.files": {
+        "tornado", "server.assets", "server.http.accept", "server.http.context", "server.http.handler",
+    },
     "server.http.handler": {
         "tornado", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.http", "server.http.access",
         "server.http.admission", "server.http.context", "server.http.limits", "server.http.page_origins",
