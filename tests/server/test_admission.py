@@ -224,6 +224,16 @@ async def test_a_scope_for_some_jobs_is_for_no_others_by_way_of_a_schedule_or_an
             headers = {"Content-Type": "application/json", **mail}
             answer = await site.fetch("/schedules/hourly", method="PUT", body=body, headers=headers)
             assert answer.code == status, answer.body
+        body = json.dumps({"job": COUNT, "every": 3600})
+        headers = {"Content-Type": "application/json", **keys.add("all", "schedules jobs", owner="one")}
+        await site.app.keys.reload()
+        assert (await site.fetch("/schedules/counts", method="PUT", body=body, headers=headers)).code == 201
+        for name, what, status in (
+            ("hourly", "pause", 200), ("hourly", "resume", 200), ("hourly", "run", 202),
+            ("counts", "pause", 200), ("counts", "resume", 403), ("counts", "run", 403), ("none", "resume", 404),
+        ):  # fmt: skip
+            answer = await site.fetch(f"/schedules/{name}/{what}", method="POST", body="", headers=mail)
+            assert answer.code == status, (name, what, answer.body)
 
 
 @pytest.mark.gen_test
