@@ -73,7 +73,7 @@ def add_to(commands: Any) -> None:
 def _add_limits(command: argparse.ArgumentParser, default: str | None = None) -> None:
     """The options of limits; with argparse.SUPPRESS, those that are not given are none of the options."""
     rate = _argument(_or_none(Rate.parse))
-    command.add_argument("--rate", type=rate, default=default, help="requests in so many seconds, such as 100/60")
+    command.add_argument("--rate", type=rate, default=default, help="requests in so many seconds, and at once; 100/60")
     for limit in _LIMITS[1:]:
         option, parse = f"--{limit.replace('_', '-')}", _argument(_or_none(_positive))
         command.add_argument(option, type=parse, default=default, metavar="N", help="of them at once; none for any")

@@ -229,7 +229,7 @@ def test_a_rate_is_kept_and_what_is_left_is_shown() -> None:
     quota.enter(20)
 
 
-def test_over_any_time_no_more_requests_get_in_than_the_rate_has() -> None:
+def test_over_any_time_requests_get_in_at_the_rate_and_a_full_quota_at_once_besides() -> None:
     numbers = random.Random(1)
     quota, moment, entered = Quota(Limits(rate=Rate(10, 7))), 0.0, []
     for _ in range(2000):
@@ -243,8 +243,9 @@ def test_over_any_time_no_more_requests_get_in_than_the_rate_has() -> None:
             assert left >= 1
             entered.append(moment)
     for at in entered:
-        # A bucket that is full, and what comes into it meanwhile.
-        assert sum(at <= other < at + 7 for other in entered) <= 20
+        for seconds in (0.7, 7, 70):
+            most = 10 + seconds * 10 / 7
+            assert sum(at <= other < at + seconds for other in entered) <= most
     assert len(entered) == pytest.approx(moment * 10 / 7, rel=0.02)
 
 
