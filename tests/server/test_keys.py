@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -27,7 +28,7 @@ from server.keys.key import VALID, Key
 from server.keys.keyring import BadKey, Keyring
 from server.keys.limits import Limits, Rate
 from server.keys.pace import Pace
-from server.keys.quota import IN_FLIGHT, SUBSCRIBERS, Quota, QuotaExceeded
+from server.keys.quota import IN_FLIGHT, RATE, STREAMS, SUBSCRIBERS, Quota, QuotaExceeded
 from server.keys.scopes import ALL, Scope, Scopes
 from server.keys.token import Token, without_secrets
 from server.log_filters import Redaction, Sparing
@@ -252,16 +253,24 @@ def test_over_any_time_requests_get_in_at_the_rate_and_a_full_quota_at_once_besi
 def test_what_is_in_flight_is_bounded_and_a_refusal_uses_up_nothing() -> None:
     quota = Quota(Limits(rate=Rate(2, 60), in_flight=1, subscribers=1))
     quota.enter(0)
-    assert quota.fields(0)["RateLimit"] == '"default";r=1;t=30, "in-flight";r=0'
-    assert quota.fields(0)["RateLimit-Policy"] == '"default";q=2;w=60, "in-flight";q=1;qu="concurrent-requests"'
+    assert quota.fields(0)["RateLimit"] == '"default";r=1;t=30, "in-flight";r=0, "subscribers";r=1'
+    named = '"default";q=2;w=60, "in-flight";q=1;qu="concurrent-requests", "subscribers";q=1;qu="concurrent-requests"'
+    assert quota.fields(0)["RateLimit-Policy"] == named
     with pytest.raises(QuotaExceeded, match="in-flight"):
         quota.enter(0)
     quota.release(IN_FLIGHT)
     quota.take(SUBSCRIBERS)
     with pytest.raises(QuotaExceeded, match="subscribers"):
         quota.take(SUBSCRIBERS)
+    assert quota.fields(0)["RateLimit"] == '"default";r=1;t=30, "in-flight";r=1, "subscribers";r=0'
     quota.enter(0)
     assert not quota.idle
+
+
+def test_each_limit_that_a_refusal_may_name_is_announced() -> None:
+    quota = Quota(Limits(Rate(1, 1), 1, 1, 1))
+    announced = re.findall('"([a-z-]+)";q=1;', quota.fields(0)["RateLimit-Policy"])
+    assert announced == [RATE, IN_FLIGHT, STREAMS, SUBSCRIBERS]
 
 
 def test_several_processes_share_the_limits_of_a_key() -> None:
