@@ -402,3 +402,24 @@ async def test_a_page_of_another_origin_changes_nothing(headers: dict[str, str],
         job_id = await site.posted()
         answer = await site.fetch(f"/jobs/{job_id}/retry", method="POST", body="", headers=headers)
         assert answer.code == (403 if refused else 202)
+
+
+@pytest.mark.gen_test
+async def test_a_browser_makes_nothing_of_any_answer_but_what_it_is(keys: Keys) -> None:
+    one = keys.add("one", "queries jobs topics")
+    async with site_of(keys) as site:
+        job_id = await site.posted(COUNT, **one)
+        for method, path, status in (
+            ("GET", "/i_want_you_now", 200), ("GET", "/nothing", 404), ("GET", "/queries", 200),
+            ("DELETE", "/jobs", 405), ("GET", f"/jobs/{job_id}", 200), ("GET", "/schedules", 403),
+            ("POST", "/topics/name", 202),
+        ):  # fmt: skip
+            answer = await fetch(site, method, path, one)
+            given = answer.headers
+            assert answer.code == status, path
+            assert given["X-Content-Type-Options"] == "nosniff"
+            assert given["Referrer-Policy"] == "no-referrer"
+            assert given["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert given["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+            assert given["Cache-Control"] == "no-store"
+            assert not {"Server", "Strict-Transport-Security"} & set(given)

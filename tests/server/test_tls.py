@@ -13,9 +13,11 @@ import pytest
 import trustme
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
-from tornado.web import Application
 
+from nowait.testing import FakeBridge
+from server.app import make_app
 from server.reloader import Reloader
+from server.settings import Settings
 from server.tls import Certificate, CertificateError
 from tests.bridge.conftest import until
 
@@ -46,6 +48,14 @@ class Files:
         writer.close()
         return str(found)
 
+    async def head(self, port: int, path: str) -> str:
+        """Status and headers of an answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=self._context)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        found = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        return found.decode()
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
@@ -61,7 +71,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def serving(certificate: Certificate) -> AsyncIterator[int]:
     """The port of a server with a certificate, which is read again when its files change."""
-    http = HTTPServer(Application(), ssl_options=certificate.context)
+    http = HTTPServer(make_app(FakeBridge({}), Settings()), ssl_options=certificate.context)
     certificate.used = partial(setattr, http, "ssl_options")
     sock, port = bind_unused_port()
     http.add_socket(sock)
@@ -83,6 +93,13 @@ async def test_a_certificate_takes_the_place_of_one_with_a_key_of_another_type(
         files.issue(after)
         while await files.serial(port) == first:
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.gen_test
+async def test_who_has_been_there_by_https_comes_by_nothing_else(files: Files) -> None:
+    async with serving(Certificate(files.cert, files.key)) as port:
+        for path in ("/i_want_you_now", "/nothing"):
+            assert "Strict-Transport-Security: max-age=31536000" in (await files.head(port, path)).splitlines()
 
 
 @pytest.mark.gen_test
