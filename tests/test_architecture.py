@@ -399,7 +399,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.routes.docs": {
         "server", "server.catalogue", "server.http.access", "server.http.context", "server.http.files",
-        "server.openapi.current", "server.openapi.offer", "server.openapi.operation", "server.openapi.shared",
+        "server.keys.scopes", "server.openapi.current", "server.openapi.offer", "server.openapi.operation",
+        "server.openapi.shared",
     },
     "server.routes.health": {
         "nowait", "server.http.access", "server.http.context", "server.http.handler", "server.openapi.offer",

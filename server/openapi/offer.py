@@ -20,7 +20,7 @@ class Offer:
         queues: their names.
         webhooks: whether jobs may have them.
         demo: whether it is one: it takes no requests that pages of other sites send.
-        keys: whether requests need a key. The document needs none: it names no query, job, topic or queue then.
+        keys: whether requests need a key. The document needs none: without, it names no query, job, topic or queue.
     """
 
     queries: Sequence[Query] = ()
