@@ -59,6 +59,7 @@ class DocumentHandler(AssetHandler):
             webhooks,
             context.demo,
             keys,
+            self.client.scopes.admin,
         )
 
     async def _listed(self, catalogue: Catalogue[Any]) -> list[Any]:

@@ -140,6 +140,9 @@ async def test_the_document_has_the_names_that_a_key_is_for(tmp_path: Path) -> N
             answer = await client.fetch("/openapi.json", headers=headers)
             assert tuple(name in answer.body.decode() for name in named) == expected
             assert answer.headers["Vary"] == "Authorization, Accept-Encoding"
+            # Those of /jobs.
+            listing = json.loads(answer.body)["paths"]["/jobs"]["get"]["parameters"]
+            assert ("owner" in [each["name"] for each in listing]) == (headers is not some)
         answer = await client.fetch("/openapi.json", headers=wrong)
         assert json.loads(answer.body)["type"] == "urn:problem-type:nowait:key-invalid"
 
