@@ -124,7 +124,7 @@ def test_one_that_ends_soon_is_in_the_log(files: Files, caplog: pytest.LogCaptur
 
 
 @pytest.mark.gen_test
-async def test_all_files_are_read_again_when_that_is_wanted() -> None:
+async def test_all_files_are_read_again_when_that_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
     class Never:
         read = 0
 
@@ -133,6 +133,8 @@ async def test_all_files_are_read_again_when_that_is_wanted() -> None:
 
         async def reload(self) -> None:
             self.read += 1
+            if self.read == 1:
+                raise LookupError("whatever it is")
 
     sources = [Never(), Never()]
     reloader = Reloader(sources)
@@ -140,6 +142,7 @@ async def test_all_files_are_read_again_when_that_is_wanted() -> None:
     for count in (1, 2):
         reloader.poke()
         await until(lambda: [source.read for source in sources] == [count, count])
+    assert caplog.text.count("was not read again") == 2
     running.cancel()
 
 
