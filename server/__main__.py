@@ -41,7 +41,9 @@ async def run(settings: Settings, one_of_several: bool) -> None:
         # Here alone: a server without metrics does without the library.
         from server.metrics.metrics import Metrics
 
-        metrics = Metrics.started(settings.metrics, one_of_several, settings.queues.keys())
+        metrics = Metrics.started(
+            settings.metrics, one_of_several, settings.queues.keys(), settings.database_url
+        )
         calls, events, measure = metrics.calls, metrics.events, metrics.run
     app = Celery("server", broker=settings.broker_url, set_as_current=False)
     app.conf.task_default_queue = "queries"

@@ -170,7 +170,7 @@ def make_app(
         watcher=Watcher(kept, settings.max_watchers),
         topics=TopicLog(TopicStream(tasks, topology), settings.topics, settings.max_subscribers),
         topic_names=settings.topics,
-        queues=Queues(tasks, topology, settings.queues, settings.max_consumers),
+        queues=Queues(tasks, topology, settings.queues, settings.max_consumers, observer.put),
         check_webhook=None if deliverer is None else check_webhook,
         shared_calls=SharedCalls(answers.keep),
         kept_answers=answers,

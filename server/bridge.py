@@ -33,13 +33,14 @@ class Tasks(Protocol):
         idempotent: bool = False,
         encoded: bool = False,
         ignore_result: bool = False,
+        client: str = "",
         queue: str,
         headers: Mapping[str, str] | None = None,
     ) -> Call:
         """Send a task, as `Bridge.send_task`."""
 
     def stream(
-        self, name: str, args: list[Any] | None = None, *, timeout: float | None, queue: str
+        self, name: str, args: list[Any] | None = None, *, timeout: float | None, client: str = "", queue: str
     ) -> AsyncGenerator[bytes, None]:
         """Send a task that answers in parts, and read them; raises a BridgeError."""
 

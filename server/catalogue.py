@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
+from nowait import background
 from nowait.errors import DeadlineExceeded
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class Catalogue(Generic[T]):
         now = self._clock()
         if self._listed is not None and (now - self._fetched_at < age or now - self._tried_at < _MIN_AGE):
             return None
-        self._refresh_task = asyncio.create_task(self._refresh())
+        self._refresh_task = background.begin(self._refresh(), self._kind)
         # Its failure is raised to those who wait, and to nobody when all have left.
         self._refresh_task.add_done_callback(lambda task: task.cancelled() or task.exception())
         return self._refresh_task

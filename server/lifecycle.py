@@ -3,7 +3,7 @@
     signal ─▶ relay and deliverer look at nothing more ─▶ /readyz is 503 ─▶ no new connections, nobody waits for news
            ─▶ requests in flight end
            ─▶ those left are answered 503 ─▶ answers are written to their end, streams broken off
-           ─▶ connections and bridge are closed, webhooks under way end, drivers are closed
+           ─▶ connections and bridge are closed, webhooks under way end, drivers are closed ─▶ metrics end
 """
 
 import asyncio
@@ -22,8 +22,11 @@ from tornado.netutil import bind_sockets
 from nowait.bridge import Bridge
 from nowait.errors import Stopped
 from nowait.systemd import Notifier
+from server import descriptors
 from server.app import WebApplication
 from server.http.limits import SERVER_OPTIONS
+from server.http.listener import Listener
+from server.http.proxies import Proxies
 from server.reloader import Reloader
 from server.settings import Settings
 from server.tls import Certificate
@@ -82,7 +85,13 @@ async def serve(
     loop = asyncio.get_running_loop()
     if one_of_several:
         loop.add_reader(sys.stdin, stop.set)
-    http = HTTPServer(app, ssl_options=None if certificate is None else certificate.context, **SERVER_OPTIONS)
+    http = Listener(
+        app,
+        most=descriptors.connections(settings.max_connections),
+        introduced_by=settings.trusted_proxies if settings.proxy_protocol else Proxies(),
+        ssl_options=None if certificate is None else certificate.context,
+        **SERVER_OPTIONS,
+    )
     sockets = listen(settings, reuse_port=one_of_several)
     if not one_of_several:
         warn_if_open(sockets, settings)
@@ -95,8 +104,7 @@ async def serve(
     looking.add(asyncio.create_task(reloader.run(), name="reloader"))
     if app.deliverer is not None:
         looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
-    if measure is not None:
-        looking.add(asyncio.create_task(measure(bridge, app), name="metrics"))
+    measuring = set() if measure is None else {asyncio.create_task(measure(bridge, app), name="metrics")}
     http.add_sockets(sockets)
     notifier = Notifier()
     notifier.ready()
@@ -108,10 +116,16 @@ async def serve(
         loop.remove_reader(sys.stdin)
     liveness.cancel()
     notifier.stopping()
-    for task in looking:
-        task.cancel()
-    await asyncio.wait(looking)
+    await _end(looking)
     await shut_down(http, app, bridge, settings)
+    # The last answers count, too.
+    await _end(measuring)
+
+
+async def _end(tasks: set["asyncio.Task[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def shut_down(http: HTTPServer, app: WebApplication, bridge: Bridge, settings: Settings) -> None:

@@ -19,6 +19,14 @@ class Observer(Protocol):
     def attempted(self, outcome: str, seconds: float) -> None:
         """An attempt to deliver a webhook has ended, with an outcome of `server.webhooks.outcome`."""
 
+    def put(self, queue: str, error: BaseException | None) -> None:
+        """It is known what has become of a message for a queue, however often it was tried.
+
+        Args:
+            queue: its name.
+            error: why it is not there, or may not be; None where it is.
+        """
+
     def lagged(self, seconds: float) -> None:
         """A timer of the loop was late by so much."""
 
@@ -29,5 +37,7 @@ class Nobody:
     def answered(self, route: str, method: str, status: int, seconds: float) -> None: ...
 
     def attempted(self, outcome: str, seconds: float) -> None: ...
+
+    def put(self, queue: str, error: BaseException | None) -> None: ...
 
     def lagged(self, seconds: float) -> None: ...

@@ -76,8 +76,9 @@ class Processes:
         on_ready: is called once all serve, and for each that replaces another one after that.
 
     Attributes:
-        variables: of their environment, besides those of this process; to be set before run().
-        on_end: is called with the id of each that has ended; the same.
+        variables: gives those of the environment of the process at a place, 0 to `count` - 1, besides those of this
+            process; to be set before run().
+        on_end: is called with the place of each that has ended; the same.
     """
 
     def __init__(
@@ -88,8 +89,8 @@ class Processes:
         watchdog: float = 20.0,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
-        self.variables: Mapping[str, str] = {}
-        self.on_end: Callable[[int], None] = lambda _pid: None
+        self.variables: Callable[[int], Mapping[str, str]] = lambda _place: {}
+        self.on_end: Callable[[int], None] = lambda _place: None
         self._command = command
         self._count = count
         self._stop_timeout = shutdown_timeout + _GRACE
@@ -125,17 +126,17 @@ class Processes:
             liveness = Liveness(self._watchdog, self._stop_timeout, ready)
             transport = await liveness.listen()
             try:
-                await self._run(liveness)
+                await self._run(place, liveness)
             finally:
                 transport.close()
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _RESTART_DELAY)
 
-    async def _run(self, liveness: Liveness) -> None:
+    async def _run(self, place: int, liveness: Liveness) -> None:
         """Run one process to its end."""
         environment = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}
         environment |= {"NOTIFY_SOCKET": liveness.address, "WATCHDOG_USEC": str(int(self._watchdog * 1e6))}
-        environment |= self.variables
+        environment |= self.variables(place)
         process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE, env=environment)
         self._running[process] = liveness
         ended = asyncio.ensure_future(process.wait())
@@ -150,7 +151,7 @@ class Processes:
                 log.error("server process %d does not answer, killing it", process.pid)
                 process.kill()
             status = await ended
-            self.on_end(process.pid)
+            self.on_end(place)
             if not stopping.done():
                 log.error("server process %d exited with status %d, restarting", process.pid, status)
         finally:

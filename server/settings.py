@@ -75,12 +75,20 @@ class Settings(fields.ServiceSettings):
         "the addresses and networks of balancers, with commas between, whose X-Forwarded-For names the client; none for"
         " none",
     )
+    proxy_protocol: bool = setting(
+        False, fields.flag, "1 where each connection of the TRUSTED_PROXIES begins with a header of the PROXY protocol"
+    )
     tls_cert: Path | None = setting(
         None, fields.readable_file, "the certificate, with those up to the CA, in PEM, for HTTPS; none for HTTP",
         empty=False,
     )
     tls_key: Path | None = setting(None, fields.readable_file, "the private key of TLS_CERT, in PEM", empty=False)
     timeout: float = setting(30.0, fields.seconds(0.001, 3600), "seconds that a request may take")
+    max_connections: int = setting(
+        10_000,
+        fields.integer(1, 1_000_000),
+        "connections of clients that may be open at once, in each process; at most the limit of open files, less 64",
+    )
     max_in_flight: int = setting(
         1000, fields.integer(1, 1_000_000), "calls that may wait for workers at once, in each process"
     )
@@ -161,6 +169,8 @@ class Settings(fields.ServiceSettings):
             raise SettingsError(f"{PREFIX}TLS_CERT is not allowed without {PREFIX}TLS_KEY, nor that without it")
         if self.require_keys and self.keys is None:
             raise SettingsError(f"{PREFIX}REQUIRE_KEYS=1 is not allowed without {PREFIX}KEYS")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise SettingsError(f"{PREFIX}PROXY_PROTOCOL=1 is not allowed without {PREFIX}TRUSTED_PROXIES")
         if self.demo and self.keys is not None:
             raise SettingsError(f"{PREFIX}DEMO=1 is not allowed with {PREFIX}KEYS: its page has no key")
 

@@ -33,10 +33,14 @@ class Stages(NamedTuple):
         confirm = None if confirmed is None else confirmed - sent
         if answered is None or run is None:
             return cls(confirm)
-        left = max(0.0, answered - sent - run)
-        if reply is not None:
-            reply = min(max(reply, 0.0), left)
-        return cls(confirm, left - (reply or 0.0), run, reply)
+        left = answered - sent - run
+        if left < 0.0:
+            left = 0.0
+        if reply is None:
+            return cls(confirm, left, run)
+        # Called for each call: min() and max() would take as long as all the rest.
+        reply = 0.0 if reply < 0.0 else left if reply > left else reply
+        return cls(confirm, left - reply, run, reply)
 
 
 class Observer(Protocol):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, Protocol, TypeVar
 
+from nowait import background
 from nowait.amqp import methods
 from nowait.bridge.channels import Channels
 from nowait.budget import Budget
@@ -75,7 +76,7 @@ class SharedConnection(Generic[H]):
         if (current := self.current) is not None:
             return current
         if self._opening is None:
-            self._opening = asyncio.create_task(self._open(), name=self._name)
+            self._opening = background.begin(self._open(), self._name)
             # An error is for those who wait, and for nobody when all have left.
             self._opening.add_done_callback(lambda task: task.cancelled() or task.exception())
         try:

@@ -113,6 +113,7 @@ class FakeBridge:
         idempotent: bool = False,
         encoded: bool = False,
         ignore_result: bool = False,
+        client: str = "",
         queue: str,
         headers: Mapping[str, Any] | None = None,
     ) -> Call:
@@ -121,9 +122,10 @@ class FakeBridge:
         deadline = loop.time() + (self._timeout if timeout is None else timeout)
         call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)
         call.encoded = encoded
+        call.queue, call.client = queue, client
         try:
             self._check_state()
-            self._calls.admit(deadline, loop.time())
+            self._calls.admit(deadline, loop.time(), queue, client)
             if queue not in self._queues:
                 raise Unroutable("no queue takes the task")
         except BridgeError as error:
@@ -149,6 +151,7 @@ class FakeBridge:
         kwargs: dict[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        client: str = "",
         queue: str,
     ) -> AsyncGenerator[bytes, None]:
         """As `Bridge.stream`."""
@@ -158,7 +161,7 @@ class FakeBridge:
             raise Overloaded(f"{self._max_streams} streams are read")
         task_id = new_id()
         parts = self._parts[task_id] = asyncio.Queue(1)
-        call = self.send_task(name, args, kwargs, timeout=timeout, task_id=task_id, queue=queue)
+        call = self.send_task(name, args, kwargs, timeout=timeout, task_id=task_id, client=client, queue=queue)
         try:
             while True:
                 part = loop.create_task(parts.get())

@@ -36,4 +36,5 @@ def rules(routes: list[Any]) -> list[Rule]:
 
 def route_of(request: HTTPServerRequest) -> str:
     """The name of the route by which a request came."""
-    return str(vars(request).get("route", NONE))
+    route: str = getattr(request, "route", NONE)
+    return route

@@ -8,6 +8,7 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from nowait import background
 from server.jobs.model import StoreUnavailable
 
 _MOST = 100  # of a batch
@@ -48,7 +49,7 @@ class Batches(Generic[A, R]):
         waiting: _Waiting[A, R] = _Waiting(item, size, ends, ends - _WORTH * timeout, loop.create_future())
         self._waiting.append(waiting)
         if self._running is None:
-            self._running = loop.create_task(self._run())
+            self._running = background.begin(self._run(), "batches")
         try:
             await asyncio.wait({waiting.result}, timeout=timeout)
         finally:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
 
+from nowait import background
 from server.jobs.model import Job, Store, StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ class Watcher:
         if self.closed:
             watch.end()
         elif self._looking is None:
-            self._looking = asyncio.create_task(self._keep_looking())
+            self._looking = background.begin(self._keep_looking(), "watcher")
         try:
             yield watch
         finally:

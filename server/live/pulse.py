@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from nowait import background
 from server.http.event_stream import event
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Pulse:
             raise TooManyLooks(f"{self._limit} looks")
         self._looks += 1
         if self._running is None and not self.closed:
-            self._running = asyncio.create_task(self._run(), name="pulse")
+            self._running = background.begin(self._run(), "pulse")
         try:
             yield
         finally:

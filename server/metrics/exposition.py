@@ -1,18 +1,19 @@
 """The address of the metrics: https://prometheus.io/docs/instrumenting/exposition_formats/."""
 
+import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric, disable_created_metrics, start_http_server
-from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
+from nowait import shared_values
 from nowait.settings import HostPort
 from server.lifecycle import ListenError
 
-FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # the variable by which prometheus_client has its values in files
+_PLACE = "METRICS_PLACE"  # the variable that has the place of a process among several
 _PAUSE = 0.0005  # seconds
 
 
@@ -34,12 +35,10 @@ class SharedFolder:
 
     Attributes:
         path: of the folder, which is new.
-        variables: of the environment of those processes.
     """
 
     def __init__(self) -> None:
         self.path = Path(tempfile.mkdtemp(prefix="nowait-metrics-"))
-        self.variables = {FOLDER: str(self.path)}
 
     def __enter__(self) -> "SharedFolder":
         return self
@@ -50,12 +49,23 @@ class SharedFolder:
     def listen(self, at: HostPort) -> None:
         """Answer for all of them from now on. Raises ListenError."""
         registry = CollectorRegistry()
-        MultiProcessCollector(registry, str(self.path))  # type: ignore[no-untyped-call]
+        shared_values.read(self.path, registry)
         listen(at, registry)
 
-    def ended(self, pid: int) -> None:
-        """One of the processes has ended: what it had at the moment counts no more, what it has counted does."""
-        mark_process_dead(pid, str(self.path))  # type: ignore[no-untyped-call]
+    def variables(self, place: int) -> Mapping[str, str]:
+        """Of the environment of the process at a place."""
+        return {shared_values.FOLDER: str(self.path), _PLACE: str(place)}
+
+    def ended(self, place: int) -> None:
+        """The process at a place has ended; another one may come."""
+        shared_values.ended(self.path, str(place))
+
+
+def keep_in_folder() -> Path:
+    """Have the metrics of this process, one of several, be in the folder of its parent. Returns the folder."""
+    path, place = Path(os.environ[shared_values.FOLDER]), os.environ[_PLACE]
+    shared_values.keep(path, lambda: place)
+    return path
 
 
 def listen(at: HostPort, registry: CollectorRegistry) -> None:

@@ -2,19 +2,20 @@
 
 import asyncio
 import logging
-import os
-from collections.abc import Collection
+from collections.abc import Collection, Coroutine
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 
 from nowait.bridge import Bridge
 from nowait.settings import HostPort
 from server.app import WebApplication
+from server.jobs.connections import Connections
 from server.metrics.calls import CallMetrics
 from server.metrics.events import EventMetrics
-from server.metrics.exposition import FOLDER, PatientRegistry, listen
+from server.metrics.exposition import PatientRegistry, keep_in_folder, listen
 from server.metrics.moment import MomentMetrics
 from server.metrics.stored import StoredMetrics
 from server.metrics.turn import Turn
@@ -23,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _INTERVAL = 1.0  # seconds between two readings of this process
 _STORED_INTERVAL = 15.0  # seconds between two of the database
+_PAUSE = 5.0  # seconds behind an error that was not expected
 
 
 class Metrics:
@@ -32,6 +34,7 @@ class Metrics:
         registry: has them; None where they are in a folder.
         folder: where values are kept for all of several processes; None for one process.
         message_queues: see MomentMetrics.
+        database_url: of the database of jobs.
 
     Attributes:
         calls: the bridge's observer.
@@ -39,32 +42,42 @@ class Metrics:
     """
 
     def __init__(
-        self, registry: CollectorRegistry | None, folder: Path | None, message_queues: Collection[str]
+        self,
+        registry: CollectorRegistry | None,
+        folder: Path | None,
+        message_queues: Collection[str],
+        database_url: str,
     ) -> None:
         self.calls = CallMetrics(registry)
-        self.events = EventMetrics(registry)
+        self.events = EventMetrics(registry, message_queues)
         self._moment = MomentMetrics(registry, message_queues)
         self._stored = StoredMetrics(registry)
         self._folder = folder
+        self._database_url = database_url
 
     @classmethod
-    def started(cls, at: HostPort, one_of_several: bool, message_queues: Collection[str]) -> "Metrics":
+    def started(
+        cls, at: HostPort, one_of_several: bool, message_queues: Collection[str], database_url: str
+    ) -> "Metrics":
         """Those of a process alone, which answers for itself, or of one of several, whose parent does.
 
         Raises ListenError.
         """
         if one_of_several:
-            return cls(None, Path(os.environ[FOLDER]), message_queues)
+            folder = keep_in_folder()
+            return cls(None, folder, message_queues, database_url)
         registry = PatientRegistry()
         listen(at, registry)
-        return cls(registry, None, message_queues)
+        return cls(registry, None, message_queues, database_url)
 
     async def run(self, bridge: Bridge, app: WebApplication) -> None:
         """Read what is to be read, until cancelled."""
-        try:
-            await asyncio.gather(self._keep_setting(bridge, app), app.instruments.lag.run(), self._keep_reading(app))
-        except Exception:  # the server must not depend on it, and its log should know
-            log.exception("what there is at a moment is not measured any more")
+        while True:
+            try:
+                await _together(self._keep_setting(bridge, app), app.instruments.lag.run(), self._keep_reading(app))
+            except Exception:  # the server must not depend on it, and its log should know
+                log.exception("what there is at a moment could not be measured, trying again")
+            await asyncio.sleep(_PAUSE)
 
     async def _keep_setting(self, bridge: Bridge, app: WebApplication) -> None:
         loop = asyncio.get_running_loop()
@@ -88,17 +101,32 @@ class Metrics:
         with closing(Turn(self._folder)) as turn:
             while not turn.take():
                 await asyncio.sleep(_INTERVAL)
-            await asyncio.gather(app.instruments.depths.run(), self._keep_depths(app), self._keep_stored(app))
+            await _together(app.instruments.depths.run(), self._keep_depths(app), self._keep_stored())
 
     async def _keep_depths(self, app: WebApplication) -> None:
         while True:
             self._moment.set_depths(app.instruments.latest_depths)
             await asyncio.sleep(_INTERVAL)
 
-    async def _keep_stored(self, app: WebApplication) -> None:
-        while True:
-            try:
-                await self._stored.read(app.connections)
-            except Exception:  # the other metrics must not depend on it
-                log.exception("the database could not be read for the metrics")
-            await asyncio.sleep(_STORED_INTERVAL)
+    async def _keep_stored(self) -> None:
+        connections = Connections(self._database_url, most=1)
+        try:
+            while True:
+                try:
+                    await self._stored.read(connections)
+                except Exception:  # the other metrics must not depend on it
+                    log.exception("the database could not be read for the metrics")
+                await asyncio.sleep(_STORED_INTERVAL)
+        finally:
+            await connections.close()
+
+
+async def _together(*parts: Coroutine[Any, Any, None]) -> None:
+    """Have all go on until one fails, which ends the others; raises that."""
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

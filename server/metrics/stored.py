@@ -1,10 +1,11 @@
 """Metrics of what the database has: of jobs, schedules and deliveries."""
 
 import math
+from contextlib import suppress
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
-from sqlalchemy import Row
+from sqlalchemy import Row, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nowait.jobs.table import State
@@ -16,14 +17,17 @@ _TIMEOUT = 5.0  # seconds that the database gets
 
 
 class StoredMetrics:
-    """Reads the database. What is not known is not a number."""
+    """Reads the database. What is not known is not a number.
+
+    Nor is it whether the database answers, until it has done so once: there may be none, where nobody uses jobs.
+    """
 
     def __init__(self, registry: CollectorRegistry | None) -> None:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             # Of several processes, one reads it for all.
             return Gauge(f"nowait_{name}", text, labels, registry=registry, multiprocess_mode="livemostrecent")
 
-        self._up = gauge("database_up", "1 while the database of jobs answers, 0 while it does not")
+        self._up = gauge("database_up", "1 while the database of jobs answers, 0 while it does not any more")
         self._jobs = gauge("jobs", "Jobs, by state; at most 100,000 are counted", "state")
         self._oldest = gauge(
             "jobs_oldest_seconds", "Seconds that a job has waited to be begun, or runs; the longest", "state"
@@ -33,25 +37,40 @@ class StoredMetrics:
         self._schedules_late = gauge("schedules_late_seconds", "Seconds by which schedulers are late")
         self._deliveries = gauge("webhooks_pending", "Webhooks that are to be delivered; at most 100,000 are counted")
         self._deliveries_late = gauge("webhooks_late_seconds", "Seconds by which servers are late to deliver webhooks")
+        if registry is not None:
+            # In files, there is no value before the first.
+            self._up.set(math.nan)
+        self._answered = False
         self._statement = figures()
 
     async def read(self, connections: Connections) -> None:
-        """Read all of it. Never raises because of the database."""
+        """Read all of it. Never raises because of the database.
 
-        async def steps(connection: AsyncConnection) -> Row[Any] | None:
-            found: Row[Any] | None = (await connection.execute(self._statement)).first()
-            return found
-
+        Args:
+            connections: for this alone: that all others are in use does not mean that the database is away.
+        """
         row: Row[Any] | None = None
-        up = True
-        try:
-            row = await connections.transaction(steps, _TIMEOUT)
-        except SchemaMissing:
-            pass
-        except StoreUnavailable:
-            up = False
-        self._up.set(up)
+        # By itself: that the figures take too long does not mean that either.
+        up = await self._answers(connections)
+        self._answered = self._answered or up
+        if up:
+            with suppress(StoreUnavailable):
+                row = await connections.transaction(self._figures, _TIMEOUT)
+        self._up.set(up if self._answered else math.nan)
         self._set(row)
+
+    async def _answers(self, connections: Connections) -> bool:
+        try:
+            await connections.transaction(_ask, _TIMEOUT)
+        except SchemaMissing:
+            return True
+        except StoreUnavailable:
+            return False
+        return True
+
+    async def _figures(self, connection: AsyncConnection) -> Row[Any] | None:
+        found: Row[Any] | None = (await connection.execute(self._statement)).first()
+        return found
 
     def _set(self, row: Row[Any] | None) -> None:
         for state in State:
@@ -63,6 +82,10 @@ class StoredMetrics:
         self._schedules_late.set(_number(row, "late_schedules"))
         self._deliveries.set(_number(row, "count_deliveries"))
         self._deliveries_late.set(_number(row, "late_deliveries"))
+
+
+async def _ask(connection: AsyncConnection) -> None:
+    await connection.execute(select(literal(1)))
 
 
 def _number(row: Row[Any] | None, name: str) -> float:

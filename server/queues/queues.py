@@ -30,16 +30,25 @@ class Queues:
         topology: where messages are published to.
         bounds: how many may wait in each queue. Where the broker has the queues already, its own bounds hold.
         limit: of consumers at once.
+        observe: gets what has become of each message, as `server.observer.Observer.put`.
 
     Attributes:
         closed: the server stops: nobody is to consume any more.
     """
 
-    def __init__(self, messages: Messages, topology: Topology, bounds: Mapping[str, int], limit: int) -> None:
+    def __init__(
+        self,
+        messages: Messages,
+        topology: Topology,
+        bounds: Mapping[str, int],
+        limit: int,
+        observe: Callable[[str, BaseException | None], None] = lambda _queue, _error: None,
+    ) -> None:
         self._messages = messages
         self._topology = topology
         self._bounds = bounds
         self._limit = limit
+        self._observe = observe
         self._lines = {name: Line() for name in bounds}
         self._ends: set[Callable[[], None]] = set()  # of the consumers
         self.closed = False
@@ -71,6 +80,15 @@ class Queues:
 
         Raises QueueFull, and any other BridgeError; OutcomeUnknown and DeadlineExceeded when it may have been put.
         """
+        try:
+            message_id = await self._put(name, body, timeout, wait)
+        except BaseException as error:
+            self._observe(name, error)
+            raise
+        self._observe(name, None)
+        return message_id
+
+    async def _put(self, name: str, body: bytes, timeout: float, wait: float) -> str:
         loop = asyncio.get_running_loop()
         deadline, until = loop.time() + timeout, loop.time() + min(wait, timeout - _LAST_TRY)
         message_id, line = new_id(), self._lines[name]

@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 
+from nowait import background
 from nowait.bridge.call import new_id
 from nowait.errors import BridgeError, Disconnected
 from nowait.messages.stream import StreamMessage
@@ -102,7 +103,7 @@ class TopicLog:
         subscriber = Subscriber(topics, after)
         self._subscribers.add(subscriber)
         if self._reading is None and not self.closed:
-            self._reading = asyncio.create_task(self._keep_reading(), name="topic log")
+            self._reading = background.begin(self._keep_reading(), "topic log")
         try:
             async with aclosing(self._items(subscriber, silence)) as items:
                 yield items

@@ -4,21 +4,20 @@ import atexit
 import os
 import shutil
 import tempfile
-from typing import Any
+from pathlib import Path
 
 from billiard.process import current_process
-from prometheus_client import CollectorRegistry, values
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import CollectorRegistry
 
-_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+from nowait import shared_values
 
 
 def share(registry: CollectorRegistry) -> None:
     """Have the metrics that are made from now on, in this process and in those that it forks, read by the registry."""
-    path = os.environ[_FOLDER] = tempfile.mkdtemp(prefix="nowait-metrics-")
-    own: Any = values
-    own.ValueClass = own.MultiProcessValue(_place)
-    MultiProcessCollector(registry, path)  # type: ignore[no-untyped-call]
+    path = Path(tempfile.mkdtemp(prefix="nowait-metrics-"))
+    # Some pools end their processes after a few tasks.
+    shared_values.keep(path, _place)
+    shared_values.read(path, registry)
     parent = os.getpid()
 
     def remove() -> None:
@@ -29,8 +28,5 @@ def share(registry: CollectorRegistry) -> None:
 
 
 def _place() -> str:
-    """The name of this process's file: who takes the place of another one goes on with its values.
-
-    By its id, each process would leave a file behind, and some pools end theirs after a few tasks.
-    """
+    """The number of a process in the pool; that of one that has ended goes to the next one."""
     return str(getattr(current_process(), "index", "main"))

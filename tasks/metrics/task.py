@@ -21,16 +21,13 @@ class MeasuredTask(TimedTask):
 
     def after_return(self, status: str, retval: Any, *_: Any) -> None:
         """Called by the worker at the end of each run."""
-        self._end(status, retval)
+        # Not by the instance: a function there were one of its methods.
+        ended = type(self).ended
+        # What `request` gives, for half of what it takes.
+        began = getattr(self.request_stack.top, "began", None)
+        if ended is not None and began is not None:
+            ended(self.name, status, retval, time.perf_counter() - began)
 
     def on_retry(self, exc: Exception, *_: Any) -> None:
         """Called by the worker in place of that, when the task is to run again."""
-        self._end("RETRY", None)
-
-    def _end(self, state: str, returned: Any) -> None:
-        # Not by the instance: a function there were one of its methods.
-        ended = type(self).ended
-        request: Any = self.request
-        began = getattr(request, "began", None)
-        if ended is not None and began is not None:
-            ended(self.name, state, returned, time.perf_counter() - began)
+        self.after_return("RETRY", None)

@@ -6,9 +6,12 @@ The alerts are those of deploy/metrics/, in seconds where they have minutes.
 import json
 import re
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -37,10 +40,14 @@ scrape_configs:
 FASTER = {
     "for: 1m": "for: 4s",
     "for: 2m": "for: 8s",
+    "for: 30s": "for: 4s",
+    "[1m]": "[5s]",
     "[5m]": "[15s]",
     "[15m]": "[15s]",
-    "late_seconds) > 30": "late_seconds) > 5",
+    "schedules_late_seconds) > 30": "schedules_late_seconds) > 5",
+    "jobs_late_seconds) > 60": "jobs_late_seconds) > 5",
 }
+ALERTS = ROOT / "deploy/metrics/alerts.yml"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BOUND = 3
 MANY = 8
@@ -52,7 +59,7 @@ class Prometheus:
 
     def __init__(self, folder: Path, targets: list[int]) -> None:
         programs.require("prometheus")
-        rules = (ROOT / "deploy/metrics/alerts.yml").read_text()
+        rules = ALERTS.read_text()
         for slow, fast in FASTER.items():
             assert slow in rules
             rules = rules.replace(slow, fast)
@@ -89,20 +96,29 @@ class Stack:
         self.port, self.nowhere = free_port(), free_port()
         self.metrics = [free_port() for _ in range(3)]
         self._settings = {"broker_url": broker.url, "database_url": database.url}
-        self.server = start(
-            "server", "server", port=self.port, demo=1, queues=f"parcels:{BOUND}", metrics=self._address(0),
-            webhook_secrets=SECRET, webhook_allow=f"http://127.0.0.1:{self.nowhere}", **self._settings,
-        )  # fmt: skip
+        programs.require("mariadb")
+        self.administer("CREATE USER reader@'127.0.0.1' IDENTIFIED BY 'reader'")
+        self.administer("GRANT SELECT, UPDATE ON nowait.* TO reader@'127.0.0.1'")
+        self.server = self.start_server()
         self.worker, self.scheduler = self.start_worker(), self.start_scheduler()
         self.url = ready(self.server, self.port)
 
     def _address(self, number: int) -> str:
         return f"127.0.0.1:{self.metrics[number]}"
 
+    def administer(self, statements: str) -> None:
+        subprocess.run([programs.path("mariadb"), *self.database.root, "-e", statements], check=True)
+
+    def start_server(self) -> Process:
+        return self._start(
+            "server", "server", port=self.port, demo=1, queues=f"parcels:{BOUND}", metrics=self._address(0),
+            webhook_secrets=SECRET, webhook_allow=f"http://127.0.0.1:{self.nowhere}", **self._settings,
+        )  # fmt: skip
+
     def start_worker(self) -> Process:
-        return celery_worker(
-            self._start, "tasks", "-P", "threads", "-c", "4", metrics=self._address(1), **self._settings
-        )
+        account = re.sub("//nowait:[^@]*@", "//reader:reader@", self.database.url)
+        settings = {**self._settings, "database_url": account}
+        return celery_worker(self._start, "tasks", "-P", "threads", "-c", "4", metrics=self._address(1), **settings)
 
     def start_scheduler(self) -> Process:
         return self._start("beat", *"celery -A tasks beat".split(), metrics=self._address(2), **self._settings)
@@ -113,6 +129,14 @@ class Stack:
     def stop(self) -> None:
         for process in (self.server, self.worker, self.scheduler):
             process.kill()
+
+
+@contextmanager
+def no_server(stack: Stack) -> Iterator[None]:
+    stack.server.kill()
+    yield
+    stack.server = stack.start_server()
+    ready(stack.server, stack.port)
 
 
 @contextmanager
@@ -138,6 +162,18 @@ def no_worker(stack: Stack) -> Iterator[None]:
 
 
 @contextmanager
+def a_revoked_account(stack: Stack) -> Iterator[None]:
+    # Those that are open keep their rights.
+    stack.administer("REVOKE SELECT ON nowait.* FROM reader@'127.0.0.1'; KILL USER reader")
+    for _ in range(2 * MANY):
+        assert fetch(f"{stack.url}/mysql_query/1").status == 500
+        # A series that has just come counts from its second value on.
+        time.sleep(0.25)
+    yield
+    stack.administer("GRANT SELECT ON nowait.* TO reader@'127.0.0.1'; KILL USER reader")
+
+
+@contextmanager
 def a_full_queue(stack: Stack) -> Iterator[None]:
     for _ in range(BOUND + MANY):
         fetch(f"{stack.url}/queues/parcels/messages", "POST", JSON, b"{}")
@@ -149,6 +185,14 @@ def a_blocked_loop(stack: Stack) -> Iterator[None]:
     for _ in range(MANY):
         assert fetch(f"{stack.url}/blocking/mysql_query/1?delay=0.8").status == 200
     yield
+
+
+@contextmanager
+def a_stuck_loop(stack: Stack) -> Iterator[None]:
+    with ThreadPoolExecutor(1) as other:
+        answer = other.submit(fetch, f"{stack.url}/blocking/mysql_query/1?delay=15")
+        yield
+        assert answer.result().status == 200
 
 
 @contextmanager
@@ -177,6 +221,19 @@ def late(connection: Any) -> float:
 
 
 @contextmanager
+def jobs_that_nobody_looks_after(stack: Stack) -> Iterator[None]:
+    """A job that is locked before its time has come: the relay passes by."""
+    at = (datetime.now(timezone.utc) + timedelta(seconds=3)).isoformat()
+    answer = fetch(f"{stack.url}/jobs", "POST", JSON, stack.job(eta=at))
+    assert answer.status == 202
+    with connect(stack.database.url) as connection, connection.cursor() as cursor:
+        connection.begin()
+        cursor.execute("SELECT id FROM jobs WHERE id = %s FOR UPDATE", [answer.json()["id"]])
+        yield
+        connection.rollback()
+
+
+@contextmanager
 def failing_receivers(stack: Stack) -> Iterator[None]:
     for _ in range(MANY):
         body = stack.job(webhook=f"http://127.0.0.1:{stack.nowhere}/")
@@ -186,15 +243,25 @@ def failing_receivers(stack: Stack) -> Iterator[None]:
 
 Fault = Callable[[Stack], Any]
 FAULTS: dict[str, Fault] = {
+    "NowaitNoServer": no_server,
     "NowaitBrokerDown": no_broker,
     "NowaitBrokerBlocked": an_alarm,
     "NowaitNoWorkers": no_worker,
+    "NowaitQueriesFailing": a_revoked_account,
     "NowaitQueueFull": a_full_queue,
     "NowaitLoopBlocked": a_blocked_loop,
+    "NowaitLoopStuck": a_stuck_loop,
     "NowaitDatabaseDown": no_database,
     "NowaitSchedulesLate": no_scheduler,
+    "NowaitJobsLate": jobs_that_nobody_looks_after,
     "NowaitWebhooksFailing": failing_receivers,
 }
+
+
+def test_each_alert_has_a_fault() -> None:
+    assert set(FAULTS) == set(re.findall(r"- alert: (\w+)", ALERTS.read_text()))
+
+
 # Each takes a quarter of a minute to be seen, and to be over.
 SHORT = ("NowaitNoWorkers", "NowaitQueueFull")
 

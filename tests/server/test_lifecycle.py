@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from deploy.local.process import free_port
 from nowait.testing import FakeBridge
 from server import lifecycle
 from server.app import WebApplication, make_app
@@ -103,6 +104,36 @@ async def test_a_reader_that_does_not_read_holds_up_the_stop_for_a_bounded_time(
         with caplog.at_level(logging.WARNING):
             await site.stop()
     assert any("1 answers were not written" in line for line in caplog.messages)
+
+
+@pytest.mark.gen_test
+async def test_what_is_answered_while_a_server_stops_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    stops: list[Callable[[], None]] = []
+    monkeypatch.setattr(lifecycle, "on_signal", stops.append)
+    ends: list[int] = []
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    async def measure(bridge: Any, app: WebApplication) -> None:
+        try:
+            await forever()
+        finally:
+            ends.append(len(app.in_flight))
+
+    site = Site(shutdown_timeout=60, port=free_port())
+    site.http.stop()
+    site.port = site.settings.port
+    monkeypatch.setattr(site.app.relay, "run", forever)
+    bridge: Any = site.bridge
+    serving = asyncio.ensure_future(lifecycle.serve(bridge, site.app, site.settings, False, measure=measure))
+    await until(lambda: site.bridge.state == "connected" and bool(stops))
+    slow = site.fetch("/mysql_query/1?delay=0.3")
+    await until(lambda: site.bridge.in_flight == 1)
+    stops[0]()
+    assert (await slow).code == 200
+    await serving
+    assert ends == [0]
 
 
 @pytest.mark.gen_test

@@ -329,6 +329,29 @@ async def test_of_many_producers_that_wait_one_tries_and_all_get_in_as_they_have
 
 
 @pytest.mark.gen_test
+async def test_what_becomes_of_a_message_is_seen_once_however_often_it_was_tried() -> None:
+    bridge, seen = CountingBridge(), []
+
+    def observe(queue: str, error: BaseException | None) -> None:
+        seen.append((queue, type(error).__name__))
+
+    queues = Queues(bridge, Topology.declared(), {"q": 1}, 10, observe)
+    await queues.put("q", b"1", 10.0, 0.0)
+    with pytest.raises(QueueFull):
+        await queues.put("q", b"2", 10.0, 0.5)
+    assert bridge.tries > 2
+    waiting = asyncio.create_task(queues.put("q", b"3", 10.0, 5.0))
+    await asyncio.sleep(0.1)
+    # It does not get as far as the broker.
+    with pytest.raises(QueueFull):
+        await queues.put("q", b"4", 10.0, 0.0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    assert seen == [("q", "NoneType"), ("q", "QueueFull"), ("q", "QueueFull"), ("q", "CancelledError")]
+    await bridge.stop()
+
+
+@pytest.mark.gen_test
 async def test_one_that_leaves_the_line_is_followed_by_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     bridge = CountingBridge()
     async with waiting(bridge, 4) as (_, producers):

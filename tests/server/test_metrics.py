@@ -3,14 +3,16 @@
 import asyncio
 import json
 import math
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from pymysql.cursors import DictCursor
+from sqlalchemy import func, select
 from sqlalchemy.dialects import mysql
 
 from nowait.bridge import Stages
@@ -20,9 +22,9 @@ from nowait.link.depths import Depth
 from server.http.route import Route
 from server.jobs.connections import Connections
 from server.live.shared import Shared
-from server.metrics.batch import BatchHistogram
 from server.metrics.calls import CallMetrics
 from server.metrics.events import EventMetrics
+from server.metrics.metrics import Metrics
 from server.metrics.moment import MomentMetrics
 from server.metrics.statements import figures
 from server.metrics.stored import StoredMetrics
@@ -56,10 +58,9 @@ def test_a_call_is_counted_by_its_task_and_what_became_of_it(registry: Collector
 
 
 def test_what_has_not_happened_yet_is_0_so_that_its_first_time_is_seen(registry: CollectorRegistry) -> None:
-    CallMetrics(registry)
-    EventMetrics(registry)
+    EventMetrics(registry, ["parcels"])
     found = read(registry)
-    assert found.of("nowait_calls_total", task="message", outcome="QueueFull") == 0
+    assert found.of("nowait_messages_put_total", queue="parcels", outcome="QueueFull") == 0
     for outcome in ("http-2xx", "http-5xx", "timeout", "unreachable", "address-refused"):
         assert found.of("nowait_webhook_attempts_total", outcome=outcome) == 0
 
@@ -74,31 +75,25 @@ def test_a_receiver_chooses_no_label(registry: CollectorRegistry) -> None:
     assert found["nowait_webhook_attempt_seconds_count"] == 4
 
 
-def test_values_that_are_added_at_once_are_as_if_each_was_observed(registry: CollectorRegistry) -> None:
-    values = [0.0, 0.001, 0.0011, 0.5, 7.0, 1.0, 1000.0]
-    batch = BatchHistogram("batch", "At once", ["a"], buckets=(0.001, 0.5, 1.0), registry=registry)
-    other = Histogram("other", "Each", ["a"], buckets=(0.001, 0.5, 1.0), registry=registry)
-    batch.labels("x").add(values[:3])
-    batch.labels("x").add(values[3:])
-    for value in values:
-        other.labels("x").observe(value)
-    found = read(registry)
-    for end in ("count", "sum"):
-        assert found.of(f"batch_{end}", a="x") == found.of(f"other_{end}", a="x")
-    for bound in ("0.001", "0.5", "1.0", "+Inf"):
-        assert found.of("batch_bucket", a="x", le=bound) == found.of("other_bucket", a="x", le=bound)
-
-
-def test_requests_are_counted_though_nobody_reads_them(registry: CollectorRegistry) -> None:
+def test_requests_are_counted_by_route_method_and_status(registry: CollectorRegistry) -> None:
     metrics = EventMetrics(registry)
-    for _ in range(1000):
-        metrics.answered("/a", "GET", 200, 0.1)
-    metrics.answered("/a", "BREW", 405, 0.1)
-    labels = {"route": "/a", "method": "GET", "status": "200"}
-    assert read(registry).of("nowait_http_requests_total", **labels) == 1000
+    for _ in range(2):
+        for _ in range(500):
+            metrics.answered("/a", "GET", 200, 0.1)
+        metrics.answered("/a", "BREW", 405, 0.1)
+        metrics.flush()
+    found = read(registry)
+    assert found.of("nowait_http_requests_total", route="/a", method="GET", status="200") == 1000
+    assert found.of("nowait_http_requests_total", route="/a", method="other", status="405") == 2
+    assert found.of("nowait_http_request_seconds_count", route="/a") == 1002
+
+
+def test_a_client_makes_no_series_by_its_methods(registry: CollectorRegistry) -> None:
+    metrics = EventMetrics(registry)
+    for number in range(100):
+        metrics.answered("/a", f"BREW{number}", 405, 0.1)
     metrics.flush()
-    assert read(registry).of("nowait_http_requests_total", route="/a", method="other", status="405") == 1
-    assert read(registry).of("nowait_http_request_seconds_count", route="/a") == 1001
+    assert len(read(registry).labels("nowait_http_requests_total")) == 1
 
 
 def test_the_depth_of_a_queue_that_cannot_be_read_is_no_number(registry: CollectorRegistry) -> None:
@@ -117,6 +112,55 @@ def test_the_depth_of_a_queue_that_cannot_be_read_is_no_number(registry: Collect
 )
 def test_a_route_has_the_name_of_its_pattern(pattern: str, name: str) -> None:
     assert Route(pattern).name == name
+
+
+@pytest.mark.gen_test
+async def test_after_an_error_all_of_it_is_measured_again(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("server.metrics.metrics._PAUSE", 0.01)
+    running: Counter[str] = Counter()
+    begun: Counter[str] = Counter()
+
+    class Work:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        async def run(self) -> None:
+            running[self.name] += 1
+            begun[self.name] += 1
+            try:
+                await asyncio.Event().wait()
+            finally:
+                running[self.name] -= 1
+
+    class Instruments:
+        lag, depths, latest_depths = Work("lag"), Work("depths"), None
+
+    class App:
+        instruments = Instruments()
+
+    metrics = Metrics(registry, None, (), "mysql://a:b@127.0.0.1:1/c")
+    failures = [RuntimeError("no figures")]
+
+    def set_all(*_: Any) -> None:
+        if failures and running["lag"] and running["depths"]:
+            raise failures.pop()
+
+    async def read(_: Any) -> None: ...
+
+    monkeypatch.setattr(metrics._moment, "set", set_all)
+    monkeypatch.setattr(metrics._stored, "read", read)
+    monkeypatch.setattr("server.metrics.metrics._INTERVAL", 0.01)
+    app: Any = App()
+    bridge: Any = None
+    measuring = asyncio.create_task(metrics.run(bridge, app))
+    await until(lambda: begun["lag"] == begun["depths"] == 2)
+    assert (running["lag"], running["depths"]) == (1, 1)
+    assert "no figures" in caplog.text
+    measuring.cancel()
+    await asyncio.wait([measuring])
+    assert not running.total()
 
 
 @pytest.mark.gen_test
@@ -202,10 +246,42 @@ async def test_jobs_are_counted_by_state_and_the_longest_wait_is_known(
     assert found["nowait_schedules"] == found["nowait_schedules_late_seconds"] == found["nowait_webhooks_pending"] == 0
 
 
+NOWHERE = "mysql://a:b@127.0.0.1:1/c"
+
+
 @pytest.mark.gen_test
-async def test_of_a_database_that_is_away_nothing_is_known_but_that(registry: CollectorRegistry) -> None:
-    async with connections("mysql://a:b@127.0.0.1:1/c") as made:
-        await StoredMetrics(registry).read(made)
+async def test_of_a_database_that_has_never_answered_nothing_is_known(registry: CollectorRegistry) -> None:
+    """There may be none, where nobody uses jobs."""
+    metrics = StoredMetrics(registry)
+    assert math.isnan(read(registry)["nowait_database_up"])
+    async with connections(NOWHERE) as made:
+        await metrics.read(made)
+    assert math.isnan(read(registry)["nowait_database_up"])
+
+
+@pytest.mark.gen_test
+async def test_a_database_that_is_too_slow_for_the_figures_is_up(
+    database_url: str, registry: CollectorRegistry
+) -> None:
+    metrics = StoredMetrics(registry)
+    metrics._statement = select(func.sleep(60))
+    async with connections(database_url) as made:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("server.metrics.stored._TIMEOUT", 1.0)
+            await metrics.read(made)
+    found = read(registry)
+    assert found["nowait_database_up"] == 1
+    assert math.isnan(found["nowait_jobs_late_seconds"])
+
+
+@pytest.mark.gen_test
+async def test_of_a_database_that_is_away_nothing_is_known_but_that(
+    database_url: str, registry: CollectorRegistry
+) -> None:
+    metrics = StoredMetrics(registry)
+    for url in (database_url, NOWHERE):
+        async with connections(url) as made:
+            await metrics.read(made)
     found = read(registry)
     assert found["nowait_database_up"] == 0
     assert math.isnan(found["nowait_schedules_late_seconds"]) and math.isnan(found.of("nowait_jobs", state="queued"))

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import psutil
@@ -115,17 +116,20 @@ def test_calls_have_their_stages(site: Site) -> None:
 def test_both_processes_are_seen_through_one_address_and_one_that_is_gone_is_not(site: Site) -> None:
     wait_until(lambda: scrape(site.server_port)["nowait_server_processes"] == 2)
     fetch(f"{site.url}/healthz")
-    wait_until(lambda: "/healthz" in routes(site))
+    name, labels = "nowait_http_requests_total", {"route": "/healthz", "method": "GET", "status": "200"}
+    wait_until(lambda: scrape(site.server_port).get(name, **labels) >= 1)
     victim = psutil.Process(site.server.pid).children()[0]
-    before = scrape(site.server_port)
+    files = Path(victim.environ()["PROMETHEUS_MULTIPROC_DIR"])
+    before, names = scrape(site.server_port), {file.name for file in files.iterdir()}
     victim.kill()
     wait_until(lambda: printed(site.server).count("broker connected") == 3)
     wait_until(lambda: scrape(site.server_port).of("nowait_broker_processes", state="connected") == 2)
     found = scrape(site.server_port)
     assert found["nowait_server_processes"] == 2
     # What it has counted stays.
-    name, labels = "nowait_http_requests_total", {"route": "/healthz", "method": "GET", "status": "200"}
     assert found.of(name, **labels) >= before.of(name, **labels) >= 1
+    # What is read does not grow with each process that has ended.
+    assert {file.name for file in files.iterdir()} == names
 
 
 def routes(site: Site) -> set[str]:

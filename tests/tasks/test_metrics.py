@@ -1,6 +1,7 @@
 """What a worker counts of its tasks."""
 
 from collections.abc import Iterator
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -58,6 +59,24 @@ def test_a_task_is_counted_by_what_became_of_it(
         labels["outcome"]: found.of("nowait_tasks_total", **labels) for labels in found.labels("nowait_tasks_total")
     } == outcomes
     assert found.of("nowait_task_seconds_count", task=name) == sum(outcomes.values())
+
+
+def test_tasks_of_many_threads_are_counted_though_nobody_reads_them(registry: CollectorRegistry) -> None:
+    measured: Any = MeasuredTask
+
+    def run() -> None:
+        for _ in range(1000):
+            measured.ended("good", "SUCCESS", None, 0.001)
+
+    threads = [Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = read(registry)
+    assert found.of("nowait_tasks_total", task="good", outcome="succeeded") == 4000
+    assert found.of("nowait_task_seconds_count", task="good") == 4000
+    assert found.of("nowait_task_seconds_sum", task="good") == pytest.approx(4.0)
 
 
 def test_a_task_that_nobody_measures_runs_as_any_other(app: Celery) -> None:
