@@ -29,15 +29,16 @@ class SettingsError(ValueError):
     """A setting that cannot be used; its text names variable, value and what is allowed."""
 
 
-def setting(default: Any, parse: Callable[[str], Any], help: str) -> Any:
+def setting(default: Any, parse: Callable[[str], Any], help: str, empty: bool = True) -> Any:
     """A field of Settings.
 
     Args:
-        default: its value where the variable is unset or empty.
+        default: its value where the variable is unset, or empty.
         parse: makes the value of a text, or raises ValueError with that text and what is expected.
         help: what it means, with its unit.
+        empty: False where an empty variable is not taken for none: what it was to protect would be open.
     """
-    return field(default=default, metadata={"parse": parse, "help": help})
+    return field(default=default, metadata={"parse": parse, "help": help, "empty": empty})
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Settings:
         values = {}
         for each in fields(cls):
             name = PREFIX + each.name.upper()
-            if text := environment.get(name):
+            text = environment.get(name)
+            if text or (text is not None and not each.metadata["empty"]):
                 try:
                     values[each.name] = each.metadata["parse"](text)
                 except ValueError as error:

@@ -17,13 +17,14 @@ class Asset:
         kind: its media type.
         body: its bytes.
         packed: the same, by gzip.
-        etag: of them.
+        etag, packed_etag: of body and packed.
     """
 
     kind: str
     body: bytes
     packed: bytes
     etag: str
+    packed_etag: str
 
 
 def read(folder: Path) -> Mapping[str, Asset]:
@@ -44,4 +45,5 @@ def asset(kind: str, body: bytes) -> Asset:
     """
     # Without a time in it, all servers send the same bytes.
     packed = gzip.compress(body, mtime=0)
-    return Asset(kind, body, packed, f'"{hashlib.sha256(body).hexdigest()[:16]}"')
+    digest = hashlib.sha256(body).hexdigest()[:16]
+    return Asset(kind, body, packed, f'"{digest}"', f'"{digest}-gzip"')

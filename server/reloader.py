@@ -2,8 +2,11 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Iterable
 from typing import Protocol
+
+log = logging.getLogger(__name__)
 
 _INTERVAL = 1.0  # seconds between two looks at the files
 _DAY = 86400.0
@@ -47,4 +50,7 @@ class Reloader:
                 day = loop.time() + _DAY
             for source in self._sources:
                 if anyhow or source.changed():
-                    await source.reload()
+                    try:
+                        await source.reload()
+                    except Exception:  # what comes later is to be read all the same
+                        log.exception("%s was not read again", source)

@@ -51,9 +51,12 @@ class Settings(fields.ServiceSettings):
     port: int = setting(8000, fields.integer(0, 65535), "the TCP port to listen on; 0 for a free one")
     processes: int = setting(1, fields.integer(1, 1024), "server processes that share the port, each with a bridge")
     keys: Path | None = setting(
-        None, fields.readable_file, "the file of the keys that clients need (python -m server keys); none for no keys"
+        None,
+        fields.readable_file,
+        "the file of the keys that clients need (python -m server keys); none for no keys",
+        empty=False,
     )
-    require_keys: bool = setting(False, fields.flag, "1 refuses to start without KEYS")
+    require_keys: bool = setting(False, fields.flag, "1 refuses to start without KEYS", empty=False)
     hosts: Hosts | None = setting(
         None,
         Hosts.parse,
@@ -76,9 +79,10 @@ class Settings(fields.ServiceSettings):
         False, fields.flag, "1 where each connection of the TRUSTED_PROXIES begins with a header of the PROXY protocol"
     )
     tls_cert: Path | None = setting(
-        None, fields.readable_file, "the certificate, with those up to the CA, in PEM, for HTTPS; none for HTTP"
+        None, fields.readable_file, "the certificate, with those up to the CA, in PEM, for HTTPS; none for HTTP",
+        empty=False,
     )
-    tls_key: Path | None = setting(None, fields.readable_file, "the private key of TLS_CERT, in PEM")
+    tls_key: Path | None = setting(None, fields.readable_file, "the private key of TLS_CERT, in PEM", empty=False)
     timeout: float = setting(30.0, fields.seconds(0.001, 3600), "seconds that a request may take")
     max_connections: int = setting(
         10_000,

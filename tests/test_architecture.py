@@ -252,7 +252,9 @@ ALLOWED: dict[str, set[str]] = {
         "server.http.event_stream", "server.http.jobs", "server.http.problem", "server.jobs", "server.jobs.model",
         "server.jobs.watcher",
     },
-    "server.http.files": {"tornado", "server.assets", "server.http.context", "server.http.handler"},
+    "server.http.files": {
+        "tornado", "server.assets", "server.http.accept", "server.http.context", "server.http.handler",
+    },
     "server.http.handler": {
         "tornado", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.http", "server.http.access",
         "server.http.admission", "server.http.context", "server.http.limits", "server.http.page_origins",
@@ -404,7 +406,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.routes.docs": {
         "server", "server.catalogue", "server.http.access", "server.http.context", "server.http.files",
-        "server.openapi.current", "server.openapi.offer", "server.openapi.operation", "server.openapi.shared",
+        "server.keys.scopes", "server.openapi.current", "server.openapi.offer", "server.openapi.operation",
+        "server.openapi.shared",
     },
     "server.routes.health": {
         "nowait", "server.http.access", "server.http.context", "server.http.handler", "server.openapi.offer",

@@ -2,6 +2,7 @@
 
 import { byId, element, write } from "./dom.js";
 import { count } from "./format.js";
+import * as key from "./key.js";
 import { OperationCard } from "./operation.js";
 import { marked } from "./text.js";
 
@@ -28,6 +29,9 @@ function follow() {
 }
 
 function draw(document) {
+  cards.length = 0;
+  byId("operations").replaceChildren();
+  byId("key").hidden = !document.components.securitySchemes;
   byId("about").replaceChildren(...marked(document.info.description));
   const groups = new Map(document.tags.map(({ name }) => [name, []]));
   for (const [path, methods] of Object.entries(document.paths)) {
@@ -45,17 +49,27 @@ function draw(document) {
   }
 }
 
+/** Read the document, which has what the key is for, and show it. */
+async function read() {
+  try {
+    const answer = await fetch("/openapi.json", { cache: "no-store", headers: key.headers() });
+    const document = await answer.json();
+    if (!answer.ok) throw new Error(document.detail);
+    draw(document);
+    filter(elements.text.value);
+    follow();
+  } catch (error) {
+    write(byId("found"), `The document cannot be read: ${error.message}`);
+  }
+}
+
 const { elements } = byId("filter");
 byId("filter").addEventListener("submit", (event) => event.preventDefault());
 elements.text.addEventListener("input", () => filter(elements.text.value));
 addEventListener("hashchange", follow);
-try {
-  const answer = await fetch("/openapi.json", { cache: "no-store" });
-  const document = await answer.json();
-  if (!answer.ok) throw new Error(document.detail);
-  draw(document);
-  filter(elements.text.value);
-  follow();
-} catch (error) {
-  write(byId("found"), `The document cannot be read: ${error.message}`);
-}
+byId("key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key.use(byId("key").elements.text.value);
+  read();
+});
+await read();

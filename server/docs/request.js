@@ -1,6 +1,7 @@
 // A request, as the fields of a form have it: to be sent, or written for a shell.
 
 import { quoted } from "./curl.js";
+import * as key from "./key.js";
 
 export class Request {
   constructor(method, path) {
@@ -29,6 +30,7 @@ export class Request {
   get command() {
     const parts = [quoted(this.url)];
     if (this.method !== (this.body === null ? "GET" : "POST")) parts.push(`-X ${this.method}`);
+    parts.push(...key.argument());
     for (const [name, value] of Object.entries(this.headers)) parts.push(`-H ${quoted(`${name}: ${value}`)}`);
     if (this.body !== null) parts.push(`--data-binary ${quoted(this.body)}`);
     return parts.join(" ");
@@ -36,6 +38,7 @@ export class Request {
 
   /** Send it; the answer's body is still to be read. */
   send(signal) {
-    return fetch(this.url, { method: this.method, headers: this.headers, body: this.body, cache: "no-store", signal });
+    const headers = { ...this.headers, ...key.headers() };
+    return fetch(this.url, { method: this.method, headers, body: this.body, cache: "no-store", signal });
   }
 }

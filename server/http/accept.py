@@ -1,4 +1,4 @@
-"""The header `Accept` (RFC 9110, 12.5.1)."""
+"""The headers `Accept` and `Accept-Encoding` (RFC 9110, 12.5)."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,6 +7,23 @@ _LONGEST = 512  # characters; a longer header decides nothing, as reading one co
 # A media range, and the parameters behind it up to the next comma; commas in quotes do not count.
 _RANGE = re.compile(r'\s*([^\s;,/"]+)/([^\s;,/"]+)\s*((?:;(?:[^,"]|"(?:[^"\\]|\\.)*")*)?)(?:,|$)')
 _QUALITY = re.compile(r";\s*q\s*=\s*([01](?:\.[0-9]{0,3})?)\s*(?:;|$)", re.IGNORECASE)
+
+
+_CODING = re.compile(r"\s*([A-Za-z0-9*-]+)\s*((?:;[^,]*)?)(?:,|$)")
+
+
+def takes_gzip(header: str) -> bool:
+    """True for a client that takes gzip.
+
+    Args:
+        header: all values of its `Accept-Encoding`, joined by commas; "" for none.
+    """
+    found = {name.lower(): _QUALITY.search(parameters) for name, parameters in _CODING.findall(header[:_LONGEST])}
+    for name in ("gzip", "*"):
+        if name in found:
+            quality = found[name]
+            return quality is None or float(quality[1]) > 0
+    return False
 
 
 def preferred(header: str, offered: Sequence[str]) -> str:

@@ -15,10 +15,12 @@ class Access:
         area: of `server.keys.scopes`; None for a route that needs no key.
         named: the first part of the path that differs is the name of what is asked for. Otherwise a scope for any name
             will do, and the handler looks at the names that it finds elsewhere, by `BaseHandler.require`.
+        known: a client that shows a key is known by it, though it needs none.
     """
 
     area: str | None
     named: bool = False
+    known: bool = False
 
     def action(self, method: str) -> str:
         """What a method does in the area."""
@@ -26,6 +28,7 @@ class Access:
 
 
 OPEN = Access(None)
+KNOWN = Access(None, known=True)
 
 
 def action_in(area: str, method: str) -> str:

@@ -55,7 +55,8 @@ class Admission:
 
         Raises Refused, and ProblemError where the key has not the scope.
         """
-        if self._access.area is None:
+        area = self._access.area
+        if area is None and not (self._access.known and authorization):
             return
         try:
             self.client = self._gate.client(authorization)
@@ -68,7 +69,8 @@ class Admission:
         with _refusing():
             self.client.quota.enter(time.monotonic())
         self._in_flight = True
-        self.require(self._access.area, names[0] if self._access.named else None)
+        if area is not None:
+            self.require(area, names[0] if self._access.named else None)
 
     def require(self, area: str, name: str | None) -> None:
         """Raise ProblemError unless the client may do what the method does in an area, to what has the name.

@@ -51,7 +51,6 @@ class EventStream(BaseHandler):
         Raises Finish when the client leaves.
         """
         self.set_header("Content-Type", "text/event-stream")
-        self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")  # of nginx
         await self._taken(self.flush())
         if self.request.method == "HEAD":

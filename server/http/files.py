@@ -5,19 +5,16 @@ from collections.abc import Mapping
 from tornado.web import HTTPError
 
 from server.assets import Asset
+from server.http.accept import takes_gzip
 from server.http.context import Context
 from server.http.handler import BaseHandler
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
     " connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
     # What is kept is asked for again: a new version is seen at once.
     "Cache-Control": "no-cache",
-    "Vary": "Accept-Encoding",
 }
 
 
@@ -28,13 +25,14 @@ class AssetHandler(BaseHandler):
         """Finish with it, packed where the client takes that, or with 304 where it has it."""
         for header, value in _HEADERS.items():
             self.set_header(header, value)
-        self.set_header("Etag", asset.etag)
+        self.vary_by("Accept-Encoding")
+        packed = takes_gzip(",".join(self.request.headers.get_list("Accept-Encoding")))
+        self.set_header("Etag", asset.packed_etag if packed else asset.etag)
         if self.check_etag_header():
             self.set_status(304)
             self.finish()
             return
         self.set_header("Content-Type", asset.kind)
-        packed = "gzip" in self.request.headers.get("Accept-Encoding", "")
         if packed:
             self.set_header("Content-Encoding", "gzip")
         self.finish(asset.packed if packed else asset.body)

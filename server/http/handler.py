@@ -44,6 +44,16 @@ _PART = 256 * 1024  # bytes of a body that are written at a time
 _COPIED = 16 * 1024  # bytes of one that several clients get that are copied for each, as that is less work
 _READ_TIMEOUT = 10.0  # seconds in which a client has to take a part, or the end, of an answer
 
+# Of each answer, unless a handler has another value: a browser makes nothing of it but what it is.
+_DEFAULTS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cache-Control", "no-store"),
+)
+_HTTPS_ALONE = "max-age=31536000"  # seconds, a year
+
 T = TypeVar("T")
 
 
@@ -75,7 +85,13 @@ class BaseHandler(OriginHandler):
             self.set_sticky_header("X-Process", str(os.getpid()))
 
     def set_default_headers(self) -> None:
-        self.clear_header("Server")
+        # As they are: they need no look at what is in them.
+        headers = self._headers
+        del headers["Server"]
+        for name, value in _DEFAULTS:
+            headers[name] = value
+        if self.request.protocol == "https":
+            headers["Strict-Transport-Security"] = _HTTPS_ALONE
 
     def compute_etag(self) -> None:
         """None: each answer is made anew, and hashing it would help nobody."""

@@ -1,4 +1,4 @@
-"""`python -m server keys`: makes, lists, rotates and revokes the keys of a file."""
+"""`python -m server keys`: makes, lists, rotates, revokes and removes the keys of a file."""
 
 import argparse
 import json
@@ -6,19 +6,20 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 from nowait.settings import PREFIX
 from server.keys.file import KeyFile, KeyFileError
-from server.keys.key import VALID, Key, check_name, check_owner
+from server.keys.key import EARLY, VALID, Key, check_name, check_owner
 from server.keys.limits import Limits, Rate
 from server.keys.scopes import AREAS, Scope, Scopes
 from server.keys.token import Token
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LIMITS = tuple(field.name for field in fields(Limits))
 _SCOPES = f"AREA[.read|.write][:NAME|:PREFIX*]; areas are {', '.join(AREAS)}. May be given more than once"
 
 
@@ -35,17 +36,16 @@ def add_to(commands: Any) -> None:
     file = os.environ.get(f"{PREFIX}KEYS")
     what = f"the file, {PREFIX}KEYS otherwise"
     keys.add_argument("--file", type=Path, default=file and Path(file), required=not file, help=what)
-    verbs = keys.add_subparsers(required=True, metavar="make|list|rotate|revoke")
+    verbs = keys.add_subparsers(required=True, metavar="make|list|rotate|revoke|remove")
 
-    make = verbs.add_parser("make", help="a key for a new name", description="Prints a key, which nobody keeps.")
+    made = "Prints a key, which nobody keeps."
+    make = verbs.add_parser("make", help="a key for a name that has none", description=made)
     make.set_defaults(run=_running(_make))
     make.add_argument("name", type=_argument(check_name))
     make.add_argument("--scope", type=_argument(Scope.parse), action="append", required=True, help=_SCOPES)
     make.add_argument("--owner", type=_argument(check_owner), help="of its jobs and schedules; the name otherwise")
     make.add_argument("--expires", type=_argument(_duration), metavar="TIME", help="such as 12h or 90d from now")
-    make.add_argument("--rate", type=_argument(Rate.parse), help="requests in so many seconds, such as 100/60")
-    for limit in ("in-flight", "streams", "subscribers"):
-        make.add_argument(f"--{limit}", type=_argument(_positive), metavar="N", help="of them at once")
+    _add_limits(make)
 
     listed = verbs.add_parser("list", help="all keys, without their texts")
     listed.set_defaults(run=_running(_list))
@@ -57,18 +57,34 @@ def add_to(commands: Any) -> None:
     what = "how long the others remain valid; 1d otherwise"
     rotate.add_argument("--overlap", type=_argument(_duration), default=timedelta(days=1), metavar="TIME", help=what)
     rotate.add_argument("--expires", type=_argument(_duration), metavar="TIME", help="of the new one; never otherwise")
+    what = f"{_SCOPES}; those of the last one otherwise"
+    rotate.add_argument("--scope", type=_argument(Scope.parse), action="append", help=what)
+    _add_limits(rotate, default=argparse.SUPPRESS)
 
     revoke = verbs.add_parser("revoke", help="end a key, or all of a name, now")
     revoke.set_defaults(run=_running(_revoke))
     revoke.add_argument("key", metavar="ID|NAME")
 
+    remove = verbs.add_parser("remove", help="forget a key, or all of a name, that ended before")
+    remove.set_defaults(run=_running(_remove))
+    remove.add_argument("key", metavar="ID|NAME")
+
+
+def _add_limits(command: argparse.ArgumentParser, default: str | None = None) -> None:
+    """The options of limits; with argparse.SUPPRESS, those that are not given are none of the options."""
+    rate = _argument(_or_none(Rate.parse))
+    command.add_argument("--rate", type=rate, default=default, help="requests in so many seconds, and at once; 100/60")
+    for limit in _LIMITS[1:]:
+        option, parse = f"--{limit.replace('_', '-')}", _argument(_or_none(_positive))
+        command.add_argument(option, type=parse, default=default, metavar="N", help="of them at once; none for any")
+
 
 def _make(options: argparse.Namespace) -> None:
     with KeyFile(options.file).editing() as keys:
-        if any(key.name == options.name for key in keys):
-            raise Failed(f"{options.name}: there are keys of that name; rotate makes another one")
+        if any(key.name == options.name and key.state(_now()) in (VALID, EARLY) for key in keys):
+            raise Failed(f"{options.name}: there is a key of that name; rotate makes another one")
         owner = options.name if options.owner is None else options.owner
-        limits = Limits(options.rate, options.in_flight, options.streams, options.subscribers)
+        limits = Limits(**_given_limits(options))
         template = Key("", b"", options.name, owner, Scopes(options.scope), limits, _now())
         token, key = _fresh(template, options.expires)
         keys.append(key)
@@ -92,14 +108,18 @@ def _list(options: argparse.Namespace) -> None:
 def _rotate(options: argparse.Namespace) -> None:
     with KeyFile(options.file).editing() as keys:
         now = _now()
-        own = [index for index, key in enumerate(keys) if key.name == options.name and key.state(now) == VALID]
+        own = [index for index, key in enumerate(keys) if key.name == options.name]
         if not own:
-            raise Failed(f"{options.name}: there is no valid key of that name")
-        token, key = _fresh(replace(keys[own[-1]], not_before=None), options.expires)
+            raise Failed(f"{options.name}: there is no key of that name")
+        last = keys[own[-1]]
+        scopes = last.scopes if options.scope is None else Scopes(options.scope)
+        limits = replace(last.limits, **_given_limits(options))
+        token, key = _fresh(replace(last, scopes=scopes, limits=limits, not_before=None, revoked=None), options.expires)
         end = now + options.overlap
         for index in own:
             before = keys[index]
-            keys[index] = replace(before, expires=min(end, before.expires or end))
+            if before.revoked is None:
+                keys[index] = replace(before, expires=min(end, before.expires or end))
         keys.append(key)
     print(token.text)
 
@@ -111,6 +131,20 @@ def _revoke(options: argparse.Namespace) -> None:
             raise Failed(f"{options.key}: there is no key of that id or name")
         for index in found:
             keys[index] = replace(keys[index], revoked=keys[index].revoked or _now())
+
+
+def _remove(options: argparse.Namespace) -> None:
+    with KeyFile(options.file).editing() as keys:
+        found = [key for key in keys if options.key in (key.id, key.name)]
+        ended = [key for key in found if key.state(_now()) not in (VALID, EARLY)]
+        if not ended:
+            what = "its key is valid: revoke ends it" if found else "there is no key of that id or name"
+            raise Failed(f"{options.key}: {what}")
+        keys[:] = [key for key in keys if key not in ended]
+
+
+def _given_limits(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(options).items() if name in _LIMITS}
 
 
 def _fresh(template: Key, lifetime: timedelta | None) -> tuple[Token, Key]:
@@ -147,6 +181,11 @@ def _positive(text: str) -> int:
     if not re.fullmatch("[1-9][0-9]{0,5}", text):
         raise ValueError(f"{text!r} is not allowed, expected an integer from 1 on")
     return int(text)
+
+
+def _or_none(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    """As `parse`, and None for `none`."""
+    return lambda text: None if text == "none" else parse(text)
 
 
 def _argument(parse: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -53,7 +53,12 @@ class Followers:
     def _look_within(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         at = loop.time() + seconds
-        if self._timer is None or not loop.time() < self._timer.when() <= at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = loop.call_at(at, self.look)
+        if self._timer is not None:
+            if self._timer.when() <= at:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(at, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.look()

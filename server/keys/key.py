@@ -14,7 +14,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 _NAME = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MOMENTS = ("created", "not_before", "expires", "revoked")
 _MEMBERS = {"id", "digest", "name", "owner", "scopes", "limits", *_MOMENTS}
-VALID = "valid"
+VALID, EARLY = "valid", "not valid yet"
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class Key:
         }
 
     def state(self, now: datetime) -> str:
-        """VALID, or what it is instead."""
+        """VALID, EARLY before it is, or what it is behind that."""
         if self.revoked is not None:
             return "revoked"
         if self.not_before is not None and now < self.not_before:
-            return "not valid yet"
+            return EARLY
         return "expired" if self.expires is not None and now >= self.expires else VALID
 
     def _moments(self) -> dict[str, datetime]:

@@ -11,7 +11,11 @@ _MOST = 1_000_000
 
 @dataclass(frozen=True)
 class Rate:
-    """So many requests in so many seconds."""
+    """So many requests in so many seconds on average, and as many at once.
+
+    So within that time, one who was quiet before may send twice as many: those at once, and those that come to be
+    allowed meanwhile.
+    """
 
     requests: int
     seconds: int

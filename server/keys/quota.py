@@ -10,6 +10,7 @@ from server.keys.limits import Limits
 
 IN_FLIGHT, STREAMS, SUBSCRIBERS = "in-flight", "streams", "subscribers"
 RATE = "default"
+_AT_ONCE = {policy: policy.replace("-", "_") for policy in (IN_FLIGHT, STREAMS, SUBSCRIBERS)}
 _LATER = 1.0  # seconds after which another try makes sense where only an end of something gives room
 
 
@@ -80,9 +81,11 @@ class Quota:
         if (rate := self.limits.rate) is not None:
             policies.append(f'"{RATE}";q={rate.requests};w={rate.seconds}')
             left.append(f'"{RATE}";{self._rate_left(now)}')
-        if (most := self.limits.in_flight) is not None:
-            policies.append(f'"{IN_FLIGHT}";q={most};qu="concurrent-requests"')
-            left.append(f'"{IN_FLIGHT}";r={max(0, most - self._used[IN_FLIGHT])}')
+        # Each that a refusal may name.
+        for policy in _AT_ONCE:
+            if (most := self._most(policy)) is not None:
+                policies.append(f'"{policy}";q={most};qu="concurrent-requests"')
+                left.append(f'"{policy}";r={max(0, most - self._used[policy])}')
         return {"RateLimit-Policy": ", ".join(policies), "RateLimit": ", ".join(left)} if policies else {}
 
     def _rate_left(self, now: float) -> str:
@@ -96,7 +99,11 @@ class Quota:
             return f"r={rate.requests}"
         return f"r={left};t={max(1, math.ceil(waiting + (left + 1) * each - rate.seconds - 1e-9))}"
 
+    def _most(self, policy: str) -> int | None:
+        most: int | None = getattr(self.limits, _AT_ONCE[policy])
+        return most
+
     def _check(self, policy: str) -> None:
-        most = getattr(self.limits, policy.replace("-", "_"))
+        most = self._most(policy)
         if most is not None and self._used[policy] >= most:
             raise QuotaExceeded(policy, _LATER)

@@ -16,6 +16,7 @@ _ANY = (413, 421, 431)
 _ANOTHER_SITE = 403  # a page of one has sent it: a demo takes none of these, others none that would change something
 _READING = ("GET", "HEAD")
 _WITHOUT_KEY = (401, 403, 429)  # no key, none for that, or one that has used up what it may
+_WRONG_KEY = (401, 429)  # none that is valid, where it needs none, or one that has used up what it may
 _WRONG_TYPE = 415  # of a body
 _WITH_RETRY_AFTER = (429, 503)
 _KEY = "key"
@@ -67,6 +68,8 @@ def _of_any(operation: Operation, offer: Offer) -> set[int]:
         found.add(_ANOTHER_SITE)
     if offer.keys and not operation.open:
         found.update(_WITHOUT_KEY)
+    if offer.keys and operation.known:
+        found.update(_WRONG_KEY)
     return found
 
 
@@ -80,7 +83,7 @@ def _operation(operation: Operation, of_any: Iterable[int], keys: bool) -> dict[
         | {str(status): _reference("responses", status) for status in problems},
     }
     if keys and operation.open:
-        made["security"] = []
+        made["security"] = [{}, {_KEY: []}] if operation.known else []
     if operation.description:
         made["description"] = operation.description
     if operation.parameters:

@@ -20,7 +20,8 @@ class Offer:
         queues: their names.
         webhooks: whether jobs may have them.
         demo: whether it is one: it takes no requests that pages of other sites send.
-        keys: whether requests need a key. The document needs none: it names no query, job, topic or queue then.
+        keys: whether requests need a key. The document needs none: without, it names no query, job, topic or queue.
+        admin: whether some of those who read the document may do everything.
     """
 
     queries: Sequence[Query] = ()
@@ -30,14 +31,15 @@ class Offer:
     webhooks: bool = False
     demo: bool = False
     keys: bool = False
+    admin: bool = True
 
     def is_same(self, other: "Offer") -> bool:
         """True for one of the very same queries and kinds: to look into hundreds of them takes a tenth of a second."""
         return (
             _are(self.queries, other.queries)
             and _are(self.kinds, other.kinds)
-            and (self.topics, self.queues, self.webhooks, self.demo, self.keys)
-            == (other.topics, other.queues, other.webhooks, other.demo, other.keys)
+            and (self.topics, self.queues, self.webhooks, self.demo, self.keys, self.admin)
+            == (other.topics, other.queues, other.webhooks, other.demo, other.keys, other.admin)
         )
 
 

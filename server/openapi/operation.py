@@ -76,6 +76,7 @@ class Operation:
         problems: the statuses of the problems that the request may be answered with, besides those that any may.
         description: more words, "" for none.
         open: whether it needs no key.
+        known: whether a client that shows one all the same is known by it.
     """
 
     id: str
@@ -89,6 +90,7 @@ class Operation:
     problems: Collection[int] = ()
     description: str = ""
     open: bool = False
+    known: bool = False
 
 
 def path(name: str, schema: Schema, description: str = "") -> Parameter:

@@ -74,11 +74,13 @@ def page(name: str, item: Schema) -> Answer:
     return json("a page of them", members(listed), headers={"Link": "the URL of the next page, where there is one"})
 
 
-def file_operation(id: str, path: str, summary: str, kind: str, *parameters: Parameter) -> Operation:
+def file_operation(
+    id: str, path: str, summary: str, kind: str, *parameters: Parameter, known: bool = False
+) -> Operation:
     """A file of a page.
 
     Args:
-        id, path, summary, parameters: as those of Operation.
+        id, path, summary, parameters, known: as those of Operation.
         kind: its media type.
     """
     answers = [
@@ -86,4 +88,6 @@ def file_operation(id: str, path: str, summary: str, kind: str, *parameters: Par
         Answer("the client has it already", status=304),
     ]
     etag = header("If-None-Match", TEXT, "the ETag of the version that is there")
-    return Operation(id, "GET", path, "pages", summary, answers, (*parameters, etag), problems=(404,), open=True)
+    return Operation(
+        id, "GET", path, "pages", summary, answers, (*parameters, etag), problems=(404,), open=True, known=known
+    )

@@ -7,9 +7,10 @@ from typing import Any
 
 from server import assets
 from server.catalogue import Catalogue
-from server.http.access import OPEN
+from server.http.access import KNOWN, OPEN
 from server.http.context import Context
 from server.http.files import AssetHandler, FileHandler
+from server.keys.scopes import READ, WRITE
 from server.openapi.current import CurrentDocuments
 from server.openapi.offer import Offer
 from server.openapi.operation import JSON, Operation, path
@@ -26,10 +27,11 @@ _LIST_TIMEOUT = 2.0  # seconds that the workers' first lists are waited for
 class DocumentHandler(AssetHandler):
     """GET /openapi.json
 
-    Where requests need a key, this one does not, and so the document leaves out what has a name.
+    Where requests need a key, this one does not, and so the document leaves out what has a name; with a key, it has the
+    names that this one is for.
     """
 
-    access = OPEN
+    access = KNOWN
 
     def initialize(self, context: Context, current: CurrentDocuments | None = None) -> None:
         super().initialize(context)
@@ -42,11 +44,23 @@ class DocumentHandler(AssetHandler):
     async def _offer(self) -> Offer:
         context = self.context
         webhooks = context.check_webhook is not None
-        if context.gate.needs_keys:
-            return Offer(webhooks=webhooks, demo=context.demo, keys=True)
+        keys, may = context.gate.needs_keys, self.client.scopes.allow
+        if keys:
+            self.vary_by("Authorization")
+            if not self.client.name:
+                return Offer(webhooks=webhooks, demo=context.demo, keys=True)
         listed = asyncio.gather(self._listed(context.catalogue), self._listed(context.kinds))
         queries, kinds = await self.wait_for(listed)
-        return Offer(queries, kinds, context.topic_names, context.queues.names, webhooks, context.demo)
+        return Offer(
+            [query for query in queries if may("queries", "", query.name)],
+            [kind for kind in kinds if may("jobs", WRITE, kind.name)],
+            _allowed(may, "topics", context.topic_names),
+            _allowed(may, "queues", context.queues.names),
+            webhooks,
+            context.demo,
+            keys,
+            self.client.scopes.admin,
+        )
 
     async def _listed(self, catalogue: Catalogue[Any]) -> list[Any]:
         """A list, if there is one to be had; without it, the document has what holds for any."""
@@ -54,6 +68,10 @@ class DocumentHandler(AssetHandler):
             return await catalogue.all(min(_LIST_TIMEOUT, self.deadline.remaining()))
         except Exception:  # the catalogue has logged it
             return []
+
+
+def _allowed(may: Callable[[str, str, str], bool], area: str, names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name for name in names if may(area, READ, name) or may(area, WRITE, name))
 
 
 class DocsHandler(FileHandler):
@@ -94,7 +112,7 @@ def operations(_: Offer) -> list[Operation]:
     """What they answer."""
     name = path("name", {"type": "string", "pattern": r"^[a-z]+\.[a-z]+$"})
     return [
-        file_operation("openapi", "/openapi.json", "this document", JSON),
+        file_operation("openapi", "/openapi.json", "this document; with a key, what the key is for", JSON, known=True),
         file_operation("docs", "/docs", "a page of this document", "text/html"),
         file_operation("docs_file", "/docs/{name}", "what it is made of", "*/*", name),
     ]

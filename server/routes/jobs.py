@@ -164,7 +164,7 @@ def operations(offer: Offer) -> list[Operation]:
     job_id = path("id", schemas.ID, "of a job")
     etag = header("If-None-Match", TEXT, "the ETag of a version that is known; with `Prefer`, the next is waited for")
     last = header("Last-Event-ID", TEXT, "of the last event that is known")
-    owner = [Parameter("owner", TEXT, "whose; for administrators")] if offer.keys else []
+    owner = [Parameter("owner", TEXT, "whose; for administrators")] if offer.keys and offer.admin else []
     one = json("the job", schemas.JOB, headers={"ETag": "its version"})
     return [
         operation(

@@ -115,6 +115,12 @@ class SwitchHandler(ScheduleHandler):
 
     async def post(self, name: str) -> None:
         expected = condition(self.request.headers)
+        if self._enabled:
+            # It makes jobs again.
+            schedule = await self.ask(lambda timeout: self.context.schedules.get(self.owner, name, timeout))
+            if schedule is None:
+                raise no_such_schedule() if expected(None) else precondition_failed()
+            self.require(schedule.definition.job, "jobs")
         switched = await self.ask(
             lambda timeout: self.context.schedules.switch(self.owner, name, self._enabled, expected, timeout)
         )

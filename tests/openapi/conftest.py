@@ -11,40 +11,52 @@ import pytest
 from deploy.local.process import free_port
 from tests.conftest import ROOT, Start, celery_worker, ready
 from tests.environments import programs_of
+from tests.server.key_files import Keys
 
 HERE = Path(__file__).parent
-Fuzz = Callable[[int, int, float], int]
+Fuzz = Callable[..., int]
 
 
 @pytest.fixture
-def fuzzed_url(vhost: str, database_url: str, start: Start) -> str:
-    """The URL of a server with workers, jobs and queries of each type, all of it apart from that of other tests."""
+def keys(tmp_path: Path) -> Keys:
+    """A file of keys."""
+    return Keys(tmp_path / "keys.json")
+
+
+@pytest.fixture
+def stack(vhost: str, database_url: str, start: Start) -> dict[str, str]:
+    """The settings of a server with workers, jobs and queries of each type, apart from those of other tests."""
     settings = {"broker_url": vhost, "database_url": database_url, "queries": str(HERE / "sql")}
     queues = "queries,queries.fast,queries.catalogue,queries.streams"
     celery_worker(start, "tasks", "-P", "threads", "-c", "20", "-Q", queues, **settings)
     # Apart: jobs may take as long as somebody asks for.
     celery_worker(start, "tasks", "-P", "threads", "-c", "20", "-Q", "queries.jobs", **settings)
-    port = free_port()
     # Nobody consumes the queue.
-    server = start("server", "server", port=port, demo=1, queues="parcels:1000000", **settings)
-    return ready(server, port)
+    return {**settings, "queues": "parcels:1000000"}
 
 
 @pytest.fixture
-def fuzz(fuzzed_url: str, tmp_path: Path) -> Fuzz:
-    """Runs Schemathesis against that server, `fuzz(examples, seed, timeout)`, with so many examples of each operation.
+def fuzz(stack: dict[str, str], start: Start, tmp_path: Path) -> Fuzz:
+    """Runs Schemathesis against a server of that stack, with so many examples of each operation.
 
-    Returns its status: 0 when it has found nothing. What it prints is the test's output.
+    `fuzz(examples, seed, timeout, *options, **settings)`: options of its own, and settings of the server. Returns its
+    status: 0 when it has found nothing. What it prints is the test's output.
     """
     if sys.version_info < (3, 11):
         pytest.skip("Schemathesis needs Python 3.11")
     programs = programs_of("openapi", HERE / "requirements.txt")
 
-    def run(examples: int, seed: int, timeout: float) -> int:
+    def run(examples: int, seed: int, timeout: float, *options: str, **settings: object) -> int:
+        port = free_port()
+        url = ready(start("server", "server", port=port, **stack, **settings), port)
+        config = (HERE / "schemathesis.toml").read_text()
+        if "keys" in settings:
+            # Whatever is sent may be refused to a key.
+            config = config.replace('"404"', '"401", "403", "404", "429"')
+        (tmp_path / "schemathesis.toml").write_text(config)
         command = [
-            programs / "st", "--config-file", HERE / "schemathesis.toml", "run", f"{fuzzed_url}/openapi.json",
-            "--phases", "examples,coverage,fuzzing,stateful", "--max-examples", str(examples),
-            "--seed", str(seed),
+            programs / "st", "--config-file", tmp_path / "schemathesis.toml", "run", f"{url}/openapi.json",
+            "--max-examples", str(examples), "--seed", str(seed), *options,
         ]  # fmt: skip
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
         environment["PYTHONPATH"] = str(ROOT)

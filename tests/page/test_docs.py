@@ -5,14 +5,19 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from deploy.local.process import Process, free_port
+from deploy.local.services import Services
 from tests import programs
+from tests.conftest import Start, ready, services_settings
 from tests.http import fetch
 from tests.page.conftest import violations
+from tests.server.key_files import Keys
 
 pytestmark = pytest.mark.timeout(300)
 MINUTE = 60_000.0  # milliseconds
@@ -25,23 +30,25 @@ def docs(browser: Browser, server_url: str) -> Docs:
     """Opens the page, `with docs(**options) as page`; options as for Playwright's contexts.
 
     Behind the block it has to have been clean: no error on the console, nothing that its policy has refused, no request
-    to anywhere else. `expected` is a part of what may be on the console all the same.
+    to anywhere else. `expected` is a part of what may be on the console all the same; `url` is that of another server.
     """
 
     @contextmanager
-    def open_docs(hash: str = "", expected: str | None = None, **options: Any) -> Iterator[Page]:
+    def open_docs(
+        hash: str = "", expected: str | None = None, url: str = server_url, **options: Any
+    ) -> Iterator[Page]:
         problems: list[str] = []
         context = browser.new_context(**options)
         page = context.new_page()
         page.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda each: each.url.startswith(f"{server_url}/") or problems.append(each.url))
+        page.on("request", lambda each: each.url.startswith(f"{url}/") or problems.append(each.url))
         page.add_init_script(
             "window.refused = [];"
             "addEventListener('securitypolicyviolation', (event) => refused.push(event.violatedDirective));"
         )
         try:
-            page.goto(f"{server_url}/docs{hash}")
+            page.goto(f"{url}/docs{hash}")
             expect(page.locator("#found")).to_contain_text("requests of", timeout=MINUTE)
             yield page
             assert page.evaluate("window.refused") == []
@@ -148,3 +155,29 @@ def test_events_are_shown_as_they_come_until_they_are_stopped(docs: Docs, server
         expect(card.locator(".answer pre").last).to_contain_text('"topic": "news"', timeout=MINUTE)
         card.get_by_text("Stop").click()
         expect(card.locator(".answer .state")).to_have_text("Stopped.", timeout=MINUTE)
+
+
+def test_a_key_has_the_page_show_and_do_what_it_is_for(
+    docs: Docs, services: Services, worker: Process, start: Start, tmp_path: Path
+) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    key = keys.add("one", "queries:count_users")["Authorization"].removeprefix("Bearer ")
+    port = free_port()
+    server = start("server", "server", port=port, keys=keys.path, **services_settings(services))
+    with docs(url=ready(server, port), expected="status of 401") as page:
+        assert page.locator("#get_query_count_users").count() == 0
+        field = page.get_by_role("textbox", name="Your key")
+        field.fill("none")
+        page.get_by_text("Use it").click()
+        expect(page.locator("#found")).to_contain_text("There is no such key", timeout=MINUTE)
+        field.fill(f" {key}")
+        field.press("Enter")
+        card = page.locator("#get_query_count_users")
+        card.locator("> summary").click(timeout=MINUTE)
+        assert page.locator("#get_query_users").count() == 0
+        card.get_by_text("Send").click()
+        expect(card.locator(".answer .state")).to_contain_text("200 OK, in", timeout=MINUTE)
+        assert violations(page) == []
+        stored = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+        assert key not in page.evaluate(stored)
+    assert server.stop() == 0

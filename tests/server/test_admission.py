@@ -114,7 +114,9 @@ async def test_a_route_needs_a_key_that_is_valid_and_for_it(
     async with site_of(keys) as site:
         if path in OPEN_PATHS:
             assert (await fetch(site, method, path, {})).code == 200
-            assert (await fetch(site, method, path, refused["wrong"])).code == 200
+            # Who shows one there is known by it.
+            known = path == "/openapi.json"
+            assert (await fetch(site, method, path, refused["wrong"])).code == (401 if known else 200)
             return
         answer = await fetch(site, method, path, {})
         problem(answer, 401, "key-missing")
@@ -224,6 +226,16 @@ async def test_a_scope_for_some_jobs_is_for_no_others_by_way_of_a_schedule_or_an
             headers = {"Content-Type": "application/json", **mail}
             answer = await site.fetch("/schedules/hourly", method="PUT", body=body, headers=headers)
             assert answer.code == status, answer.body
+        body = json.dumps({"job": COUNT, "every": 3600})
+        headers = {"Content-Type": "application/json", **keys.add("all", "schedules jobs", owner="one")}
+        await site.app.keys.reload()
+        assert (await site.fetch("/schedules/counts", method="PUT", body=body, headers=headers)).code == 201
+        for name, what, status in (
+            ("hourly", "pause", 200), ("hourly", "resume", 200), ("hourly", "run", 202),
+            ("counts", "pause", 200), ("counts", "resume", 403), ("counts", "run", 403), ("none", "resume", 404),
+        ):  # fmt: skip
+            answer = await site.fetch(f"/schedules/{name}/{what}", method="POST", body="", headers=mail)
+            assert answer.code == status, (name, what, answer.body)
 
 
 @pytest.mark.gen_test
@@ -392,3 +404,24 @@ async def test_a_page_of_another_origin_changes_nothing(headers: dict[str, str],
         job_id = await site.posted()
         answer = await site.fetch(f"/jobs/{job_id}/retry", method="POST", body="", headers=headers)
         assert answer.code == (403 if refused else 202)
+
+
+@pytest.mark.gen_test
+async def test_a_browser_makes_nothing_of_any_answer_but_what_it_is(keys: Keys) -> None:
+    one = keys.add("one", "queries jobs topics")
+    async with site_of(keys) as site:
+        job_id = await site.posted(COUNT, **one)
+        for method, path, status in (
+            ("GET", "/i_want_you_now", 200), ("GET", "/nothing", 404), ("GET", "/queries", 200),
+            ("DELETE", "/jobs", 405), ("GET", f"/jobs/{job_id}", 200), ("GET", "/schedules", 403),
+            ("POST", "/topics/name", 202),
+        ):  # fmt: skip
+            answer = await fetch(site, method, path, one)
+            given = answer.headers
+            assert answer.code == status, path
+            assert given["X-Content-Type-Options"] == "nosniff"
+            assert given["Referrer-Policy"] == "no-referrer"
+            assert given["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert given["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+            assert given["Cache-Control"] == "no-store"
+            assert not {"Server", "Strict-Transport-Security"} & set(given)

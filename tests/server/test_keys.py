@@ -1,9 +1,11 @@
 """Keys, without a server: their texts, their file, what they are for, and how much."""
 
+import argparse
 import json
 import logging
 import os
 import random
+import re
 import stat
 import subprocess
 import sys
@@ -18,7 +20,7 @@ import pytest
 
 from nowait.logs import JsonFormatter, TextFormatter
 from server.http.proxies import Proxies, site
-from server.keys import keyring
+from server.keys import commands, keyring
 from server.keys.client import Client
 from server.keys.file import KeyFile, KeyFileError
 from server.keys.gate import Gate, NoKey
@@ -26,13 +28,13 @@ from server.keys.key import VALID, Key
 from server.keys.keyring import BadKey, Keyring
 from server.keys.limits import Limits, Rate
 from server.keys.pace import Pace
-from server.keys.quota import IN_FLIGHT, SUBSCRIBERS, Quota, QuotaExceeded
+from server.keys.quota import IN_FLIGHT, RATE, STREAMS, SUBSCRIBERS, Quota, QuotaExceeded
 from server.keys.scopes import ALL, Scope, Scopes
 from server.keys.token import Token, without_secrets
 from server.log_filters import Redaction, Sparing
 from tests.bridge.conftest import until
 from tests.conftest import ROOT
-from tests.server.key_files import HOUR, new_key, now
+from tests.server.key_files import HOUR, Keys, new_key, now
 
 
 def test_the_text_of_a_key_is_read_as_it_was_made_and_what_is_mistyped_is_none() -> None:
@@ -228,7 +230,7 @@ def test_a_rate_is_kept_and_what_is_left_is_shown() -> None:
     quota.enter(20)
 
 
-def test_over_any_time_no_more_requests_get_in_than_the_rate_has() -> None:
+def test_over_any_time_requests_get_in_at_the_rate_and_a_full_quota_at_once_besides() -> None:
     numbers = random.Random(1)
     quota, moment, entered = Quota(Limits(rate=Rate(10, 7))), 0.0, []
     for _ in range(2000):
@@ -242,24 +244,33 @@ def test_over_any_time_no_more_requests_get_in_than_the_rate_has() -> None:
             assert left >= 1
             entered.append(moment)
     for at in entered:
-        # A bucket that is full, and what comes into it meanwhile.
-        assert sum(at <= other < at + 7 for other in entered) <= 20
+        for seconds in (0.7, 7, 70):
+            most = 10 + seconds * 10 / 7
+            assert sum(at <= other < at + seconds for other in entered) <= most
     assert len(entered) == pytest.approx(moment * 10 / 7, rel=0.02)
 
 
 def test_what_is_in_flight_is_bounded_and_a_refusal_uses_up_nothing() -> None:
     quota = Quota(Limits(rate=Rate(2, 60), in_flight=1, subscribers=1))
     quota.enter(0)
-    assert quota.fields(0)["RateLimit"] == '"default";r=1;t=30, "in-flight";r=0'
-    assert quota.fields(0)["RateLimit-Policy"] == '"default";q=2;w=60, "in-flight";q=1;qu="concurrent-requests"'
+    assert quota.fields(0)["RateLimit"] == '"default";r=1;t=30, "in-flight";r=0, "subscribers";r=1'
+    named = '"default";q=2;w=60, "in-flight";q=1;qu="concurrent-requests", "subscribers";q=1;qu="concurrent-requests"'
+    assert quota.fields(0)["RateLimit-Policy"] == named
     with pytest.raises(QuotaExceeded, match="in-flight"):
         quota.enter(0)
     quota.release(IN_FLIGHT)
     quota.take(SUBSCRIBERS)
     with pytest.raises(QuotaExceeded, match="subscribers"):
         quota.take(SUBSCRIBERS)
+    assert quota.fields(0)["RateLimit"] == '"default";r=1;t=30, "in-flight";r=1, "subscribers";r=0'
     quota.enter(0)
     assert not quota.idle
+
+
+def test_each_limit_that_a_refusal_may_name_is_announced() -> None:
+    quota = Quota(Limits(Rate(1, 1), 1, 1, 1))
+    announced = re.findall('"([a-z-]+)";q=1;', quota.fields(0)["RateLimit-Policy"])
+    assert announced == [RATE, IN_FLIGHT, STREAMS, SUBSCRIBERS]
 
 
 def test_several_processes_share_the_limits_of_a_key() -> None:
@@ -400,7 +411,56 @@ def test_keys_are_made_listed_rotated_and_revoked(tmp_path: Path) -> None:
     with pytest.raises(BadKey, match="revoked"):
         find(path, first)
     find(path, second)
-    assert "there are keys of that name" in run(path, "make", "shop", "--scope", "jobs", status=1)
-    assert "no valid key" in run(path, "rotate", "other", status=1)
+    assert "there is a key of that name" in run(path, "make", "shop", "--scope", "jobs", status=1)
+    assert "no key of that name" in run(path, "rotate", "other", status=1)
     assert "no key of that id or name" in run(path, "revoke", "other", status=1)
     assert "expected queries" in run(path, "make", "other", "--scope", "job", status=2)
+
+
+def command(path: Path, *arguments: str) -> int:
+    """The exit status of `python -m server keys`, in this process."""
+    parser = argparse.ArgumentParser()
+    commands.add_to(parser.add_subparsers())
+    options = parser.parse_args(["keys", "--file", str(path), *arguments])
+    return int(options.run(options))
+
+
+@pytest.mark.parametrize("verb", ["make", "rotate"])
+@pytest.mark.parametrize("ended", ["revoked", "expired"])
+def test_a_name_whose_keys_have_ended_gets_another(
+    verb: str, ended: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    before = keys.add("shop", "jobs", **{"revoked" if ended == "revoked" else "expires": now() - HOUR})
+    assert command(keys.path, verb, "shop", *(["--scope", "queries"] if verb == "make" else [])) == 0
+    key = find(keys.path, capsys.readouterr().out)
+    scope = "queries" if verb == "make" else "jobs"
+    assert (key.name, key.scopes.texts(), key.state(now())) == ("shop", [scope], VALID)
+    with pytest.raises(BadKey, match=ended):
+        find(keys.path, before["Authorization"].removeprefix("Bearer "))
+    # Now it has one.
+    assert command(keys.path, "make", "shop", "--scope", "queries") == 1
+
+
+def test_another_key_may_have_other_scopes_and_limits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    keys.add("shop", "jobs", limits=Limits(Rate(1, 60), 2, 3, None))
+    options = ["--scope", "queries:a", "--scope", "topics", "--in-flight", "none", "--subscribers", "5"]
+    assert command(keys.path, "rotate", "shop", *options) == 0
+    key = find(keys.path, capsys.readouterr().out)
+    assert (key.scopes.texts(), key.limits) == (["queries:a", "topics"], Limits(Rate(1, 60), None, 3, 5))
+
+
+def test_keys_that_have_ended_are_removed_and_no_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    keys.add("shop", revoked=now())
+    keys.add("shop", expires=now() - HOUR)
+    keys.add("shop")
+    keys.add("other", revoked=now())
+    assert command(keys.path, "remove", "shop") == 0
+    assert [(key.name, key.state(now())) for key in KeyFile(keys.path).read()] == [
+        ("shop", VALID), ("other", "revoked"),
+    ]  # fmt: skip
+    assert command(keys.path, "remove", "shop") == command(keys.path, "remove", "nobody") == 1
+    errors = capsys.readouterr().err.splitlines()
+    assert errors == ["shop: its key is valid: revoke ends it", "nobody: there is no key of that id or name"]

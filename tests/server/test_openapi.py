@@ -18,15 +18,16 @@ from tornado.testing import bind_unused_port
 from nowait.jobs.retry import Retry
 from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
-from server.http.access import OPEN
+from server.http.access import KNOWN, OPEN
 from server.http.handler import BaseHandler
+from server.names import Bounds, Names
 from server.openapi import current
 from server.query import Query
 from server.settings import Settings
 from tests.docs.pages import rows
 from tests.server.fake_jobs import FakePublisher, FakeStore
 from tests.server.jobs_site import COUNT, serving
-from tests.server.key_files import Keys
+from tests.server.key_files import Keys, bearer, new_key
 from tests.server.test_routes import Client
 
 FLAG = {"type": "integer", "minimum": 0, "description": "which"}
@@ -120,9 +121,30 @@ async def test_an_operation_needs_a_key_where_its_route_does(tmp_path: Path) -> 
     handlers = served(app)
     for path, methods in made["paths"].items():
         for method, operation in methods.items():
-            open_to_all = handlers[method, re.sub(r"\{[^}]*\}", "{}", path)].access == OPEN
-            assert (operation.get("security") == []) == open_to_all, path
-            assert ({"401", "403", "429"} <= operation["responses"].keys()) != open_to_all, path
+            access = handlers[method, re.sub(r"\{[^}]*\}", "{}", path)].access
+            security = {OPEN: [], KNOWN: [{}, {"key": []}]}.get(access)
+            assert operation.get("security") == security, path
+            refusals = {OPEN: set(), KNOWN: {"401", "429"}}.get(access, {"401", "403", "429"})
+            assert {"401", "403", "429"} & operation["responses"].keys() == refusals, path
+
+
+@pytest.mark.gen_test
+async def test_the_document_has_the_names_that_a_key_is_for(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    some = keys.add("some", "queries:some topics.read")
+    admin, wrong = keys.add("boss"), bearer(new_key()[0].text)
+    app = make(Settings(keys=keys.path, topics=Names({"weather"}), queues=Bounds({"letters": 1})))
+    named = "/queries/some", "/queries/once", '"count"', "weather", "letters"
+    async with serving_app(app) as client:
+        for headers, expected in ((some, (True, False, False, True, False)), (admin, (True,) * 5), ({}, (False,) * 5)):
+            answer = await client.fetch("/openapi.json", headers=headers)
+            assert tuple(name in answer.body.decode() for name in named) == expected
+            assert answer.headers["Vary"] == "Authorization, Accept-Encoding"
+            # Those of /jobs.
+            listing = json.loads(answer.body)["paths"]["/jobs"]["get"]["parameters"]
+            assert ("owner" in [each["name"] for each in listing]) == (headers is not some)
+        answer = await client.fetch("/openapi.json", headers=wrong)
+        assert json.loads(answer.body)["type"] == "urn:problem-type:nowait:key-invalid"
 
 
 @pytest.mark.gen_test

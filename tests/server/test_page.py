@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tornado.httpclient import HTTPResponse
 
+from server.http.origins import Origins
 from tests.server.fake_jobs import FakePublisher, FakeStore
 from tests.server.jobs_site import COUNT, serving
 
@@ -32,13 +33,34 @@ async def test_a_file_is_served_as_it_is_and_packed(path: str) -> None:
         assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';") and "unsafe" not in policy
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
         assert answer.headers["Vary"] == "Accept-Encoding"
+    assert plain.headers["Etag"] != packed.headers["Etag"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("header", ["gzip;q=0", "*;q=0", "br", "gzip; q=0.0, br", "identity", "gzip2"])
+async def test_who_takes_no_gzip_gets_none(header: str) -> None:
+    assert "Content-Encoding" not in (await _get("/", Accept_Encoding=header)).headers
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("header", ["gzip", "br, GZIP;q=0.5", "*", "*;q=0, gzip;q=0.1"])
+async def test_who_takes_gzip_gets_it(header: str) -> None:
+    assert (await _get("/", Accept_Encoding=header)).headers["Content-Encoding"] == "gzip"
+
+
+@pytest.mark.gen_test
+async def test_a_file_varies_by_the_origin_as_well_where_pages_of_others_may_read_it() -> None:
+    async with serving(FakeStore(), FakePublisher(), cors_origins=Origins({"https://app.example"})) as site:
+        answer = await site.fetch("/docs")
+    assert answer.headers["Vary"] == "Origin, Accept-Encoding"
 
 
 @pytest.mark.gen_test
 async def test_what_a_browser_has_is_not_sent_again() -> None:
-    first = await _get("/")
-    again = await _get("/", If_None_Match=first.headers["Etag"])
-    assert (again.code, again.body) == (304, b"")
+    for encoding in ("identity", "gzip"):
+        first = await _get("/", Accept_Encoding=encoding)
+        again = await _get("/", Accept_Encoding=encoding, If_None_Match=first.headers["Etag"])
+        assert (again.code, again.body) == (304, b"")
 
 
 @pytest.mark.gen_test

@@ -13,9 +13,11 @@ import pytest
 import trustme
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
-from tornado.web import Application
 
+from nowait.testing import FakeBridge
+from server.app import make_app
 from server.reloader import Reloader
+from server.settings import Settings
 from server.tls import Certificate, CertificateError
 from tests.bridge.conftest import until
 
@@ -46,6 +48,14 @@ class Files:
         writer.close()
         return str(found)
 
+    async def head(self, port: int, path: str) -> str:
+        """Status and headers of an answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=self._context)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        found = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        return found.decode()
+
 
 @pytest.fixture
 def files(tmp_path: Path) -> Files:
@@ -61,7 +71,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def serving(certificate: Certificate) -> AsyncIterator[int]:
     """The port of a server with a certificate, which is read again when its files change."""
-    http = HTTPServer(Application(), ssl_options=certificate.context)
+    http = HTTPServer(make_app(FakeBridge({}), Settings()), ssl_options=certificate.context)
     certificate.used = partial(setattr, http, "ssl_options")
     sock, port = bind_unused_port()
     http.add_socket(sock)
@@ -86,6 +96,13 @@ async def test_a_certificate_takes_the_place_of_one_with_a_key_of_another_type(
 
 
 @pytest.mark.gen_test
+async def test_who_has_been_there_by_https_comes_by_nothing_else(files: Files) -> None:
+    async with serving(Certificate(files.cert, files.key)) as port:
+        for path in ("/i_want_you_now", "/nothing"):
+            assert "Strict-Transport-Security: max-age=31536000" in (await files.head(port, path)).splitlines()
+
+
+@pytest.mark.gen_test
 async def test_what_cannot_be_used_leaves_the_last_one_in_use(files: Files, caplog: pytest.LogCaptureFixture) -> None:
     async with serving(Certificate(files.cert, files.key)) as port:
         first = await files.serial(port)
@@ -107,7 +124,7 @@ def test_one_that_ends_soon_is_in_the_log(files: Files, caplog: pytest.LogCaptur
 
 
 @pytest.mark.gen_test
-async def test_all_files_are_read_again_when_that_is_wanted() -> None:
+async def test_all_files_are_read_again_when_that_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
     class Never:
         read = 0
 
@@ -116,6 +133,8 @@ async def test_all_files_are_read_again_when_that_is_wanted() -> None:
 
         async def reload(self) -> None:
             self.read += 1
+            if self.read == 1:
+                raise LookupError("whatever it is")
 
     sources = [Never(), Never()]
     reloader = Reloader(sources)
@@ -123,6 +142,7 @@ async def test_all_files_are_read_again_when_that_is_wanted() -> None:
     for count in (1, 2):
         reloader.poke()
         await until(lambda: [source.read for source in sources] == [count, count])
+    assert caplog.text.count("was not read again") == 2
     running.cancel()
 
 
