@@ -228,6 +228,8 @@ def test_no_label_is_a_path_a_key_or_an_id(site: Site) -> None:
     for secret in ("secret-1", "secret-2"):
         for path in (f"/{secret}", f"/queries/{secret}", f"/jobs/{secret}", f"/topics/{secret}/events"):
             fetch(site.url + path, headers={"X-Request-Id": secret, "Idempotency-Key": secret})
+    # They have been counted.
+    wait_until(lambda: {"none", "/queries/{}", "/jobs/{}", "/topics/{}/events"} <= routes(site))
     for port in (site.server_port, site.worker_port, site.forking_port, site.scheduler_port):
         assert "secret" not in fetch(f"http://127.0.0.1:{port}/metrics").body.decode()
 
