@@ -65,7 +65,7 @@ def watch(engine: Engine) -> None:
 
 
 def operation_of(statement: str) -> str:
-    """The first word of a statement; "statement" where it begins otherwise, as with a comment, which may have values."""
+    """The first word of a statement; "statement" where it begins otherwise, as with a comment that has values."""
     found = _WORD.match(statement)
     return found[1].upper() if found else "statement"
 
