@@ -20,7 +20,7 @@ from tempfile import NamedTemporaryFile
 from textwrap import shorten
 from typing import Any
 
-from deploy.supply import PARTS, requirements
+from deploy.supply import OPTIONS, PARTS, requirements
 
 # Findings that cannot be helped yet, by id: why they do no harm here.
 ACCEPTED: dict[str, str] = {}
@@ -130,7 +130,7 @@ def main() -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="instead of those that hosts install")
     options = parser.parse_args()
     try:
-        files = options.files or [requirements(name) for name in (*PARTS, "otel", "build")]
+        files = options.files or [requirements(name) for name in (*PARTS, *OPTIONS, "build")]
         report = audit(files, options.first_within)
     except Unreachable as reason:
         print(f"audit: NOT DONE, the data of known vulnerabilities cannot be reached: {reason}")

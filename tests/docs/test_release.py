@@ -27,7 +27,7 @@ GIT = {
     **{f"GIT_{who}_EMAIL": "tests@localhost" for who in ("AUTHOR", "COMMITTER")},
     "GIT_CONFIG_GLOBAL": "/dev/null",
 }
-PARTS = ("server", "worker", "migrate")
+PARTS = ("server", "worker", "migrate", "otel")
 _VALIDATE = """
 import sys
 from cyclonedx.schema import SchemaVersion
