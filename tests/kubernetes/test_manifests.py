@@ -162,11 +162,24 @@ def test_workers_take_all_queues_and_jobs_by_themselves(rendered: Rendered) -> N
 def test_only_servers_are_reached_and_only_what_is_needed_is(rendered: Rendered) -> None:
     policies = rendered.of("NetworkPolicy")
     assert policies["nowait"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    assert "ingress" not in policies["nowait"]["spec"]
-    reached = {port["port"] for rule in policies["nowait"]["spec"]["egress"] for port in rule["ports"]}
-    assert reached == {53, 5671, 3306}
+    # All of them by Prometheus alone, at the port of the metrics.
+    monitoring = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    (metrics,) = policies["nowait"]["spec"]["ingress"]
+    assert (metrics["from"], [port["port"] for port in metrics["ports"]]) == (monitoring, ["metrics"])
+    (clients,) = policies["server"]["spec"]["ingress"]
+    assert [port["port"] for port in clients["ports"]] == ["http"]
+    reached = {port["port"]: rule.get("to") for rule in policies["nowait"]["spec"]["egress"] for port in rule["ports"]}
+    assert reached == {53: None, 5671: None, 3306: None, 4318: monitoring}
     (webhooks,) = policies["server"]["spec"]["egress"]
     assert {"10.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16"} <= set(webhooks["to"][0]["ipBlock"]["except"])
+
+
+def test_every_pod_has_a_port_for_its_metrics_that_prometheus_looks_for(rendered: Rendered) -> None:
+    wanted = (ROOT / "deploy/metrics/prometheus-kubernetes.yml").read_text()
+    assert "[__meta_kubernetes_pod_container_port_name], regex: metrics, action: keep" in wanted
+    for name, container in rendered.containers().items():
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert rendered.environment(name)["NOWAIT_METRICS"] == f"0.0.0.0:{ports['metrics']}"
 
 
 def test_no_document_has_a_password(rendered: Rendered) -> None:
