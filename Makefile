@@ -16,7 +16,7 @@ EXEC := @exec setpriv --pdeathsig TERM
 PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 2 --max-worker-restart 0)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test faults bench bench-compare platforms check lint types audit sbom dist sample migrate server \
+.PHONY: help run test faults soak bench bench-compare platforms check lint types audit sbom dist sample migrate server \
     worker beat lock clean
 
 help: ## This list
@@ -30,6 +30,9 @@ test: $(VENV)/test $(VENV)/celery-5.3/made $(VENV)/supply/made ## The tests but 
 
 faults: $(VENV)/test ## The long fault tests with their table of figures, and the fuzz; SCALE=10 for ten times the length
 	$(EXEC) $(BIN)/python -m pytest tests/faults tests/openapi -v --scale $(or $(SCALE),1) $(ARGS)
+
+soak: $(VENV)/test ## Load with random faults, its figures at the end: HOURS=8, one otherwise; SEED=1 again, EVERY=60 seconds
+	$(EXEC) $(BIN)/python -m tests.soak --hours $(or $(HOURS),1) $(if $(SEED),--seed $(SEED)) $(if $(EVERY),--every $(EVERY))
 
 bench: $(VENV)/test ## The comparison, with a report in bench/; QUICK=1, ONLY=bridge,threads picks
 	$(EXEC) $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(ONLY),--only $(ONLY))

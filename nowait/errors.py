@@ -4,7 +4,7 @@
     ├── Unavailable              503  not done; worth another try later
     │   ├── Disconnected              no connection to the broker
     │   ├── Blocked                   the broker is short of memory or disk
-    │   ├── Overloaded                too many calls in flight
+    │   ├── Overloaded                too many calls in flight, or too many to be answered in time
     │   ├── Unroutable                no queue of that name, or no exchange
     │   ├── UnknownTask               no task of that name at the worker
     │   ├── Refused                   the broker did not take the message (nack)
@@ -29,7 +29,7 @@ class BridgeError(Exception):
     """
 
     status: ClassVar[int] = 500
-    retry_after: ClassVar[float | None] = None
+    retry_after: float | None = None
 
 
 class Unavailable(BridgeError):
@@ -50,7 +50,16 @@ class Blocked(Unavailable):
 
 
 class Overloaded(Unavailable):
-    """As many calls are in flight as the bridge allows."""
+    """As many calls are in flight as the bridge allows, or as workers can answer in time.
+
+    Args:
+        text: what there is too much of.
+        retry_after: as in BridgeError.
+    """
+
+    def __init__(self, text: str = "", retry_after: float = 1.0) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 class Unroutable(Unavailable):

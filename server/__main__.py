@@ -106,8 +106,7 @@ async def supervise(settings: Settings) -> None:
             folder.listen(settings.metrics)
             processes.variables, processes.on_end = folder.variables, folder.ended
         on_signal(processes.stop)
-        if settings.keys is not None or settings.tls_cert is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, processes.signal, signal.SIGHUP)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, processes.signal, signal.SIGHUP)
         liveness = asyncio.create_task(notify(notifier))
         await processes.run()
         liveness.cancel()
@@ -129,11 +128,12 @@ def main() -> int:
     if "run" in options:
         status: int = options.run(options)
         return status
+    # It has files read again; until they have been read at all, it would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     one_of_several = options.one_of_several
     settings = Settings.load()
     handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
-    handler.addFilter(Redaction())
+    handler.setFormatter(Redaction(JsonFormatter() if settings.log_format == "json" else TextFormatter()))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler])
     for name in SPARED:
         logging.getLogger(name).addFilter(Sparing())

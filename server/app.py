@@ -28,7 +28,7 @@ from server.jobs.relay import Relay
 from server.jobs.watcher import Watcher
 from server.keys.file import KeyFile
 from server.keys.gate import Gate
-from server.keys.reloader import Reloader
+from server.keys.loader import KeyLoader
 from server.live.instruments import Instruments
 from server.live.lag import LoopLag
 from server.observer import Nobody, Observer
@@ -63,7 +63,7 @@ class WebApplication(Application):
         watcher: finds out which jobs have changed.
         topics: the topics.
         queues: the queues of messages.
-        keys: has the keys read again when they change, once it runs; None where none are configured.
+        keys: those that clients need; None where none are configured.
         connections: to the database of jobs.
         instruments: measure the loop and the broker's queues.
     """
@@ -76,7 +76,7 @@ class WebApplication(Application):
         instruments: Instruments,
         relay: Relay,
         deliverer: Deliverer | None,
-        keys: Reloader | None,
+        keys: KeyLoader | None,
         observer: Observer,
         stops: list[Callable[[], None]],
         closes: list[Close],
@@ -158,8 +158,8 @@ def make_app(
     relay = Relay(connections, sender, settings.retention, deliverer.hurry if deliverer else _nobody)
     kept = store or DatabaseStore(connections, settings.max_jobs)
     gate = Gate(None, settings.processes)
-    keys = None if settings.keys is None else Reloader(KeyFile(settings.keys), gate)
-    answers = KeptAnswers(settings.cache_bytes)
+    keys = None if settings.keys is None else KeyLoader(KeyFile(settings.keys), gate)
+    answers = KeptAnswers(settings.cache_bytes, tasks.hold)
     context = Context(
         tasks=tasks,
         catalogue=Catalogue("queries", Query.of_document, fetch("task.list_queries")),
@@ -176,6 +176,7 @@ def make_app(
         kept_answers=answers,
         in_flight=InFlightRequests(),
         gate=gate,
+        hosts=settings.accepted_hosts,
         origins=settings.cors_origins,
         proxies=settings.trusted_proxies,
         timeout=settings.timeout,

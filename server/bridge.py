@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from nowait.bridge import Call, Consumer
+from nowait.budget import Share
 from nowait.messages.stream import Offset, StreamMessage
 
 
@@ -19,6 +20,9 @@ class Tasks(Protocol):
     def in_flight(self) -> int:
         """Calls without an answer, and other messages that are not confirmed."""
 
+    def hold(self, size: int) -> Share:
+        """Count bytes as those of replies until the share is released; raises Overloaded."""
+
     def send_task(
         self,
         name: str,
@@ -29,13 +33,14 @@ class Tasks(Protocol):
         idempotent: bool = False,
         encoded: bool = False,
         ignore_result: bool = False,
+        client: str = "",
         queue: str,
         headers: Mapping[str, str] | None = None,
     ) -> Call:
         """Send a task, as `Bridge.send_task`."""
 
     def stream(
-        self, name: str, args: list[Any] | None = None, *, timeout: float | None, queue: str
+        self, name: str, args: list[Any] | None = None, *, timeout: float | None, client: str = "", queue: str
     ) -> AsyncGenerator[bytes, None]:
         """Send a task that answers in parts, and read them; raises a BridgeError."""
 

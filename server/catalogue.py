@@ -52,6 +52,7 @@ class Catalogue(Generic[T]):
         self._read = read
         self._fetch = fetch
         self._clock = clock
+        self._documents: Any = None
         self._listed: dict[str, T] | None = None
         self._fetched_at = self._tried_at = -inf
         self._refresh_task: asyncio.Task[None] | None = None
@@ -113,7 +114,10 @@ class Catalogue(Generic[T]):
         self._tried_at = self._clock()
         try:
             documents = await self._fetch(_FETCH_TIMEOUT)
-            self._listed = {each.name: each for each in self._usable(documents)}
+            # What is as before remains the same objects: who has made something of them sees it by that.
+            if self._listed is None or documents != self._documents:
+                self._listed = {each.name: each for each in self._usable(documents)}
+                self._documents = documents
             self._fetched_at = self._clock()
         except Exception as error:
             log.warning("the list of %s could not be fetched: %s: %s", self._kind, type(error).__name__, error)

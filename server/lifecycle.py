@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -21,8 +22,12 @@ from tornado.netutil import bind_sockets
 from nowait.bridge import Bridge
 from nowait.errors import Stopped
 from nowait.systemd import Notifier
+from server import descriptors
 from server.app import WebApplication
 from server.http.limits import SERVER_OPTIONS
+from server.http.listener import Listener
+from server.http.proxies import Proxies
+from server.reloader import Reloader
 from server.settings import Settings
 from server.tls import Certificate
 
@@ -80,19 +85,25 @@ async def serve(
     loop = asyncio.get_running_loop()
     if one_of_several:
         loop.add_reader(sys.stdin, stop.set)
-    http = HTTPServer(app, ssl_options=None if certificate is None else certificate.context, **SERVER_OPTIONS)
+    http = Listener(
+        app,
+        most=descriptors.connections(settings.max_connections),
+        introduced_by=settings.trusted_proxies if settings.proxy_protocol else Proxies(),
+        ssl_options=None if certificate is None else certificate.context,
+        **SERVER_OPTIONS,
+    )
     sockets = listen(settings, reuse_port=one_of_several)
     if not one_of_several:
         warn_if_open(sockets, settings)
-    reloads = ([] if certificate is None else [certificate.reload]) + ([] if app.keys is None else [app.keys.poke])
-    if reloads:
-        loop.add_signal_handler(signal.SIGHUP, lambda: [reload() for reload in reloads])
+    if certificate is not None:
+        certificate.used = partial(setattr, http, "ssl_options")
+    reloader = Reloader(source for source in (app.keys, certificate) if source is not None)
+    loop.add_signal_handler(signal.SIGHUP, reloader.poke)
     await bridge.start()
     looking = {asyncio.create_task(app.relay.run(), name="relay")}
+    looking.add(asyncio.create_task(reloader.run(), name="reloader"))
     if app.deliverer is not None:
         looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
-    if app.keys is not None:
-        looking.add(asyncio.create_task(app.keys.run(), name="keys"))
     measuring = set() if measure is None else {asyncio.create_task(measure(bridge, app), name="metrics")}
     http.add_sockets(sockets)
     notifier = Notifier()

@@ -11,14 +11,22 @@ SPARED = ("tornado.general", "server.http.admission")
 _MOST = 5  # lines of each that a second has
 
 
-class Redaction(logging.Filter):
-    """Leaves nothing of keys in the lines of a handler but their ids: Tornado repeats what it cannot read."""
+class Redaction(logging.Formatter):
+    """Leaves nothing of keys in the lines of another formatter but their ids: Tornado repeats what it cannot read.
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        """True, for each line."""
-        if "nwt_" in (text := record.getMessage()):
-            record.msg, record.args = without_secrets(text), None
-        return True
+    In all of a line: a traceback may have one as well.
+
+    Args:
+        formatter: makes the lines.
+    """
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        """As Formatter.format()."""
+        return without_secrets(self._formatter.format(record))
 
 
 class Sparing(logging.Filter):

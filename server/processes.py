@@ -30,6 +30,7 @@ class Liveness(asyncio.DatagramProtocol):
     Attributes:
         address: of the socket, as NOTIFY_SOCKET has it.
         overdue: set once a notice is.
+        ready: the process serves.
     """
 
     def __init__(self, watchdog: float, grace: float, on_ready: Callable[[], None]) -> None:
@@ -38,6 +39,7 @@ class Liveness(asyncio.DatagramProtocol):
         self._on_ready = on_ready
         self.address = f"@nowait-{uuid4().hex}"
         self.overdue = asyncio.Event()
+        self.ready = False
         self._timer = asyncio.get_running_loop().call_later(_START_TIMEOUT, self.overdue.set)
 
     def datagram_received(self, data: bytes, addr: object) -> None:
@@ -46,6 +48,7 @@ class Liveness(asyncio.DatagramProtocol):
         seconds = self._grace if data == b"STOPPING=1" else self._watchdog
         self._timer = asyncio.get_running_loop().call_later(seconds, self.overdue.set)
         if data == b"READY=1":
+            self.ready = True
             self._on_ready()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -95,7 +98,7 @@ class Processes:
         self._on_ready = on_ready
         self._ready: set[int] = set()
         self._stopping = asyncio.Event()
-        self._running: set[asyncio.subprocess.Process] = set()
+        self._running: dict[asyncio.subprocess.Process, Liveness] = {}
 
     async def run(self) -> None:
         """Run them; returns after stop()."""
@@ -106,9 +109,10 @@ class Processes:
         self._stopping.set()
 
     def signal(self, number: int) -> None:
-        """Send a signal to all."""
-        for process in self._running:
-            process.send_signal(number)
+        """Send a signal to all that serve: one that still starts would be ended by it."""
+        for process, liveness in self._running.items():
+            if liveness.ready:
+                process.send_signal(number)
 
     async def _keep(self, place: int) -> None:
         """Run one process after the other."""
@@ -134,7 +138,7 @@ class Processes:
         environment |= {"NOTIFY_SOCKET": liveness.address, "WATCHDOG_USEC": str(int(self._watchdog * 1e6))}
         environment |= self.variables(place)
         process = await asyncio.create_subprocess_exec(*self._command, stdin=asyncio.subprocess.PIPE, env=environment)
-        self._running.add(process)
+        self._running[process] = liveness
         ended = asyncio.ensure_future(process.wait())
         stopping = asyncio.ensure_future(self._stopping.wait())
         overdue = asyncio.ensure_future(liveness.overdue.wait())
@@ -151,6 +155,6 @@ class Processes:
             if not stopping.done():
                 log.error("server process %d exited with status %d, restarting", process.pid, status)
         finally:
-            self._running.discard(process)
+            del self._running[process]
             stopping.cancel()
             overdue.cancel()

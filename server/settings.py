@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from nowait.jobs.protocol import FOREVER
 from nowait.jobs.table import State
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.settings import PREFIX, SettingsError, setting
+from server.http import hosts
+from server.http.hosts import Hosts
 from server.http.origins import Origins
 from server.http.proxies import Proxies
 from server.jobs.decisions import Retention
@@ -33,6 +36,13 @@ def _seconds_or_none(text: str) -> float:
         raise ValueError(f"{error}, or none") from None
 
 
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
 @dataclass(frozen=True)
 class Settings(fields.ServiceSettings):
     """The server's settings."""
@@ -44,6 +54,12 @@ class Settings(fields.ServiceSettings):
         None, fields.readable_file, "the file of the keys that clients need (python -m server keys); none for no keys"
     )
     require_keys: bool = setting(False, fields.flag, "1 refuses to start without KEYS")
+    hosts: Hosts | None = setting(
+        None,
+        Hosts.parse,
+        "the names by which clients may ask, with commas between, besides localhost and addresses; local for no others,"
+        " any for all. By itself it is any with KEYS, with TLS_CERT, and where ADDRESS is none of loopback, else local",
+    )
     cors_origins: Origins = setting(
         Origins(),
         Origins.parse,
@@ -56,11 +72,19 @@ class Settings(fields.ServiceSettings):
         "the addresses and networks of balancers, with commas between, whose X-Forwarded-For names the client; none for"
         " none",
     )
+    proxy_protocol: bool = setting(
+        False, fields.flag, "1 where each connection of the TRUSTED_PROXIES begins with a header of the PROXY protocol"
+    )
     tls_cert: Path | None = setting(
         None, fields.readable_file, "the certificate, with those up to the CA, in PEM, for HTTPS; none for HTTP"
     )
     tls_key: Path | None = setting(None, fields.readable_file, "the private key of TLS_CERT, in PEM")
     timeout: float = setting(30.0, fields.seconds(0.001, 3600), "seconds that a request may take")
+    max_connections: int = setting(
+        10_000,
+        fields.integer(1, 1_000_000),
+        "connections of clients that may be open at once, in each process; at most the limit of open files, less 64",
+    )
     max_in_flight: int = setting(
         1000, fields.integer(1, 1_000_000), "calls that may wait for workers at once, in each process"
     )
@@ -141,8 +165,21 @@ class Settings(fields.ServiceSettings):
             raise SettingsError(f"{PREFIX}TLS_CERT is not allowed without {PREFIX}TLS_KEY, nor that without it")
         if self.require_keys and self.keys is None:
             raise SettingsError(f"{PREFIX}REQUIRE_KEYS=1 is not allowed without {PREFIX}KEYS")
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise SettingsError(f"{PREFIX}PROXY_PROTOCOL=1 is not allowed without {PREFIX}TRUSTED_PROXIES")
         if self.demo and self.keys is not None:
             raise SettingsError(f"{PREFIX}DEMO=1 is not allowed with {PREFIX}KEYS: its page has no key")
+
+    @property
+    def accepted_hosts(self) -> Hosts:
+        """The names by which clients may ask.
+
+        Without keys, what a server offers on loopback is for programs of its host, and for no page from elsewhere.
+        """
+        if self.hosts is not None:
+            return self.hosts
+        is_open = self.keys is None and self.tls_cert is None and _is_loopback(self.address)
+        return Hosts() if is_open else hosts.ANY
 
     @property
     def retention(self) -> Retention:

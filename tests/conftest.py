@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import itertools
 import os
 import signal
 import sys
@@ -33,11 +34,12 @@ BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
 # These measure times, or what memory is taken: one process runs them, and nothing beside it.
 ALONE = (
-    "tests/bench", "tests/faults/jobs/test_webhooks.py", "tests/faults/test_broker.py", "tests/faults/test_cluster.py",
-    "tests/faults/test_database.py", "tests/faults/test_frames.py", "tests/faults/test_load.py",
-    "tests/faults/test_messages.py", "tests/faults/test_network.py", "tests/faults/test_queues.py",
-    "tests/faults/test_readers.py", "tests/faults/test_streams.py", "tests/faults/test_subscribers.py",
-    "tests/faults/test_workers.py", "tests/capacity/test_real.py",
+    "tests/bench", "tests/faults/jobs/test_webhooks.py", "tests/faults/test_broker.py",
+    "tests/faults/test_cluster.py", "tests/faults/test_connections.py", "tests/faults/test_database.py",
+    "tests/faults/test_frames.py", "tests/faults/test_load.py", "tests/faults/test_messages.py",
+    "tests/faults/test_network.py", "tests/faults/test_overload.py", "tests/faults/test_queues.py",
+    "tests/faults/test_readers.py", "tests/faults/test_slow_clients.py", "tests/faults/test_streams.py",
+    "tests/faults/test_subscribers.py", "tests/faults/test_workers.py", "tests/capacity/test_real.py",
 )  # fmt: skip
 # Real waiting, whole stacks, brokers of their own. Others beside them are no matter; the tests of a file share what
 # they stand on.
@@ -52,7 +54,7 @@ LONG = (
     "tests/server/test_jobs_store.py", "tests/server/test_jobs_relay.py", "tests/server/test_jobs_routes.py",
     "tests/server/test_job_events.py", "tests/server/test_schedules_routes.py", "tests/server/test_schedules_store.py",
     "tests/server/test_job_ends.py", "tests/schedules/test_beat.py", "tests/webhooks/test_deliverer.py",
-    "tests/kubernetes",
+    "tests/kubernetes", "tests/soak/test_soak.py",
 )  # fmt: skip
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
 LONG_POOLS = {"gevent", "solo"}
@@ -256,28 +258,37 @@ def vhost(new_vhosts: Iterator[str]) -> str:
 Start = Callable[..., Process]
 
 
-@pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
-    """Starts programs, `start(name, *command, **settings)`, and ends them with the run.
+@contextmanager
+def starting(logs: Path) -> Iterator[Start]:
+    """Starts programs, `start(name, *command, **settings)`, and ends them with the block.
 
-    Settings are NOWAIT_ variables in lower case. What a program prints is in the file `process.output`.
+    Settings are NOWAIT_ variables in lower case. What a program prints is in the file `process.output`, in `logs`.
     They run by this Python, or by `python`.
     """
-    logs = tmp_path_factory.mktemp("logs")
     started: list[Process] = []
+    numbers = itertools.count()  # any thread may start one
 
     def start(name: str, *command: str, python: str = sys.executable, **settings: Any) -> Process:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
         environment |= {f"NOWAIT_{key.upper()}": str(value) for key, value in settings.items()}
-        output = logs / f"{name}-{len(started)}.log"
+        output = logs / f"{name}-{next(numbers)}.log"
         process = Process(name, [python, "-m", *command], env=environment, cwd=ROOT, output=output)
         started.append(process)
         return process
 
-    yield start
-    # Not stop(): a worker may take seconds for that, and nobody looks at how it ends.
-    for process in reversed(started):
-        process.kill()
+    try:
+        yield start
+    finally:
+        # Not stop(): a worker may take seconds for that, and nobody looks at how it ends.
+        for process in reversed(started):
+            process.kill()
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """Starts programs, as starting() has them, and ends them with the run."""
+    with starting(tmp_path_factory.mktemp("logs")) as start:
+        yield start
 
 
 def printed(process: Process) -> str:

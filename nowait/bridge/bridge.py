@@ -37,7 +37,7 @@ from nowait.bridge.reply_queue import ReplyQueue
 from nowait.bridge.streams import Streams
 from nowait.bridge.subscription import subscribe
 from nowait.broker import require_rabbitmq
-from nowait.budget import Budget
+from nowait.budget import Budget, Share
 from nowait.errors import Blocked, BridgeError, Disconnected, MessageTooLarge, Stopped
 from nowait.link.link import Link
 from nowait.link.opener import HEARTBEAT, STREAMS, TIMEOUT, ConnectionLost, Opener, SingleOpener
@@ -96,7 +96,8 @@ class Bridge:
             options of a registered one would be merged into each message. Its result backend has to be
             `rpc://`, as its workers', or none, and each of its broker URLs readable and RabbitMQ's; ValueError
             otherwise.
-        max_in_flight: calls that may wait at once, 1 or more, and as many other messages; above, Overloaded.
+        max_in_flight: calls that may wait at once, 1 or more, and as many other messages; above, Overloaded. An eighth
+            is kept for clients with less than their share of it.
         max_streams: streams that may be read at once; above, Overloaded. Each one's call counts as in flight, too.
         timeout: seconds that a call may take when it does not say.
         max_body: bytes that a message, a task's serialised arguments or another one, may have, as its receivers take
@@ -189,6 +190,13 @@ class Bridge:
         numbers = (self.in_flight, len(self._streams), unconfirmed, held, self._connects)
         return Statistics(self.state, *numbers, **vars(calls.counts))
 
+    def hold(self, size: int) -> Share:
+        """Count bytes as those of replies that are held, see `max_reply_bytes`, until the share is released.
+
+        For what is made of replies and outlives them. Raises Overloaded where there is no room.
+        """
+        return self._calls.hold(size)
+
     async def start(self) -> None:
         """Begin to connect; returns at once, whether or not there is a broker.
 
@@ -244,6 +252,7 @@ class Bridge:
         task_id: str | None = None,
         idempotent: bool = False,
         encoded: bool = False,
+        client: str = "",
         on_progress: Callable[[Progress], None] | None = None,
         headers: Mapping[str, Any] | None = None,
         **options: Any,
@@ -263,6 +272,8 @@ class Bridge:
                 OutcomeUnknown when the broker had not confirmed its message.
             encoded: the result is to be an Encoded, JSON as text that is not decoded: to be passed on, and then
                 released. Where the worker sends one, that costs nothing, whatever its size.
+            client: whose call it is: where there is little room, those come first who have less of it than others. ""
+                for nobody in particular.
             on_progress: is called, on the loop, with each Progress; None for nobody.
             headers: the message's own, which a task finds in its request; None for none. Those of a trace,
                 https://www.w3.org/TR/trace-context/, cost next to nothing.
@@ -272,6 +283,8 @@ class Bridge:
             The call. It fails with Disconnected, Blocked, Overloaded, Unroutable, UnknownTask, Refused,
             Stopped or MessageTooLarge when no worker runs the task, OutcomeUnknown when nobody can say,
             DeadlineExceeded when there is no answer in time, TaskFailed when the task fails.
+            It is Overloaded, too, when so many calls wait in its queue that there would be no answer in time, as far as
+            that is known: see `nowait.bridge.backlog`.
             With `ignore_result=True` its result is None as soon as the broker has the message.
 
         Raises:
@@ -288,6 +301,7 @@ class Bridge:
         call.expects_reply = not options.get("ignore_result")
         call.encoded = encoded
         call.name = name
+        call.queue, call.client = options.get("queue") or name, client
         if headers:
             options["headers"] = dict(headers)
         if on_progress is not None:
@@ -400,7 +414,7 @@ class Bridge:
         """Publish the message of a call; `make` makes it, for the seconds that it has to live."""
         try:
             link = self._usable_link()
-            self._calls.admit(call.deadline, now)
+            self._calls.admit(call.deadline, now, call.queue, client=call.client)
             frames = self._frames(link, call, now, make)
         except BridgeError as error:
             call.set_exception(error)
@@ -568,7 +582,7 @@ class Bridge:
     def _decode(self, effect: Decode[Call]) -> None:
         def done(read: asyncio.Future[Reply | None]) -> None:
             if not read.cancelled():
-                self._carry_out(self._calls.decoded(effect.call, read.result()))
+                self._carry_out(self._calls.decoded(effect.call, read.result(), self._loop.time()))
 
         with contextlib.suppress(RuntimeError):  # the bridge has stopped, and the call with it
             reading = self._loop.run_in_executor(self._decoding, _read, effect.message, effect.call.encoded)

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from nowait.bridge.backlog import Place
 from nowait.messages.outbound import OutboundMessage
 
 
@@ -40,8 +41,8 @@ class Call(asyncio.Future[Any]):
         name: of the task; None for a message that is no task.
         runtime: seconds that the task ran; None when the worker did not say, or not yet.
         worker: the name that its worker gave itself, unchecked; None when it gave none, or not yet.
-        deadline, idempotent, expects_reply, confirmed, destination, link, sent_at, confirmed_at: as in
-            `nowait.bridge.calls.PendingCall`.
+        deadline, idempotent, expects_reply, queue, client, place, confirmed, destination, link, sent_at, confirmed_at:
+            as in `nowait.bridge.calls.PendingCall`.
         lifetime: until when a worker may start the task, by the loop's clock; None for `deadline`.
         bounded: it is a message for a queue that may be full.
         message: makes the message of what may be sent again, for the seconds that are left.
@@ -49,7 +50,8 @@ class Call(asyncio.Future[Any]):
 
     __slots__ = (
         "id", "runtime", "worker", "deadline", "idempotent", "expects_reply", "encoded", "bounded", "confirmed",
-        "destination", "link", "lifetime", "message", "name", "sent_at", "confirmed_at", "_listeners", "_abandon",
+        "queue", "client", "place", "destination", "link", "lifetime", "message", "name", "sent_at", "confirmed_at",
+        "_listeners", "_abandon",
     )  # fmt: skip
 
     def __init__(self, call_id: str, deadline: float, idempotent: bool, abandon: Callable[["Call"], None]) -> None:
@@ -61,6 +63,9 @@ class Call(asyncio.Future[Any]):
         self.encoded = False
         self.bounded = False
         self.confirmed = False
+        self.queue = ""
+        self.client = ""
+        self.place: Place | None = None
         self.destination = ""
         self.link = 0
         self.name: str | None = None

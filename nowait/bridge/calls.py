@@ -14,9 +14,10 @@ from typing import Any, Generic, Protocol, TypeVar
 from uuid import uuid4
 
 from nowait.amqp.methods import Confirmed, Delivery, Returned
+from nowait.bridge.backlog import Backlogs, Place, Shares
 from nowait.bridge.confirms import Confirms
 from nowait.bridge.probe import Probe
-from nowait.budget import Budget
+from nowait.budget import Budget, Share
 from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
@@ -47,6 +48,9 @@ class PendingCall(Protocol):
     idempotent: bool  # the task may run twice
     expects_reply: bool  # False when the broker's confirm is the answer
     encoded: bool  # the result is to be an Encoded
+    queue: str  # the queue that its caller has named, or its task: calls of one wait for each other
+    client: str  # whose it is; "" for nobody in particular
+    place: Place | None  # in the queue, once it has left; None where no reply is expected
     destination: str  # the routing key of the message that was published last
     confirmed: bool  # the broker has the message that was published last
     link: int  # the number of the link that it was published on, or found to be safe on since
@@ -149,6 +153,8 @@ class Calls(Generic[C]):
         self._budget = budget or Budget(MAX_RECEIVED_REPLY)
         self._reply_user = reply_user
         self._waiting: dict[str, C] = {}
+        self._shares = Shares()
+        self._backlogs = Backlogs()
         self._answered: OrderedDict[str, bool] = OrderedDict()  # of ended calls; the others have given up
         self._deadlines: list[tuple[float, str]] = []  # a heap; entries of ended calls stay in it for a while
         self._probe_ids = uuid4().hex
@@ -188,20 +194,39 @@ class Calls(Generic[C]):
 
     # What the caller does.
 
-    def admit(self, deadline: float, now: float) -> None:
-        """Raise Overloaded or DeadlineExceeded when a call with that deadline is not to be sent."""
-        if len(self._waiting) >= self._limit:
-            raise Overloaded(f"{self._limit} calls are in flight")
+    def admit(self, deadline: float, now: float, queue: str = "", client: str = "") -> None:
+        """Raise Overloaded or DeadlineExceeded when a call with that deadline is not to be sent.
+
+        Args:
+            deadline: its deadline.
+            now: the time.
+            queue: where to; "" for a message that no other waits for.
+            client: whose it is; "" for nobody in particular.
+        """
+        if not self._shares.allow(client, self._limit):
+            raise Overloaded(f"{len(self._waiting)} calls are in flight, {self._limit} are allowed")
         if self._budget.full:
             raise Overloaded(f"{self._budget.used} bytes of replies are held")
         if deadline <= now:
             raise DeadlineExceeded("the deadline passed before the message was sent")
+        backlog = self._backlogs.of(queue)
+        if not backlog.shares.allow(client, backlog.room(deadline - now)):
+            wait = backlog.wait
+            raise Overloaded(f"{len(backlog)} calls wait for about {wait:.1f} s", retry_after=max(1.0, wait / 2))
+
+    def hold(self, size: int) -> Share:
+        """Count bytes as those of replies, until the share is released. Raises Overloaded where there is no room."""
+        share = self._budget.take(size)
+        if share is None:
+            raise Overloaded(f"{self._budget.used} bytes of replies are held")
+        return share
 
     def add(self, call: C) -> None:
         """Enter a call before its message leaves. Raises ValueError when its id is in flight."""
         if call.id in self._waiting:
             raise ValueError(f"task_id {call.id} is in flight already")
         self._waiting[call.id] = call
+        self._shares.enter(call.client)
         heappush(self._deadlines, (call.deadline, call.id))
 
     def published(self, call: C | None, now: float) -> None:
@@ -209,6 +234,8 @@ class Calls(Generic[C]):
         if call is not None:
             call.link, call.confirmed = self._link, False
             call.sent_at, call.confirmed_at = now, None
+            if call.place is None and call.expects_reply:
+                call.place = self._backlogs.of(call.queue).enter(call.client, now)
         self._confirms.published(call, now)
 
     def abandon(self, call: C) -> None:
@@ -278,16 +305,16 @@ class Calls(Generic[C]):
         call = self._waiting.get(reply.correlation_id)
         if call is None:
             self._count_unmatched(reply.correlation_id)
-        elif (effect := self._answer(call, reply)) is not None:
+        elif (effect := self._answer(call, reply, now)) is not None:
             effects.append(effect)
         return effects
 
-    def decoded(self, call: C, reply: Reply | None) -> list[Effect[C]]:
+    def decoded(self, call: C, reply: Reply | None, now: float) -> list[Effect[C]]:
         """A large reply was read; None where it is malformed."""
         if reply is None:
             self.counts.malformed += 1
         elif self._waiting.get(call.id) is call:
-            return [self._replied(call, reply)]
+            return [self._replied(call, reply, now)]
         else:
             self._count_unmatched(call.id)
         return []
@@ -381,7 +408,7 @@ class Calls(Generic[C]):
         else:
             self.counts.late += 1
 
-    def _answer(self, call: C, message: Delivery) -> Effect[C] | None:
+    def _answer(self, call: C, message: Delivery, now: float) -> Effect[C] | None:
         """What a reply means for its call; None for nothing."""
         if self._reply_user not in (None, message.user_id):
             self.counts.malformed += 1
@@ -393,7 +420,7 @@ class Calls(Generic[C]):
         except MalformedReply:
             self.counts.malformed += 1
             return None
-        return Decode(call, message) if reply is None else self._replied(call, reply)
+        return Decode(call, message) if reply is None else self._replied(call, reply, now)
 
     def _not_kept(self, call: C, size: int) -> BridgeError:
         """What becomes of a call whose reply of so many bytes was not kept."""
@@ -404,9 +431,11 @@ class Calls(Generic[C]):
             return Overloaded(f"there was no room for a reply of {size} bytes")
         return OutcomeUnknown(f"the task was run; there was no room for its reply of {size} bytes")
 
-    def _replied(self, call: C, reply: Reply) -> Effect[C]:
+    def _replied(self, call: C, reply: Reply, now: float) -> Effect[C]:
         if not reply.final:
             return Report(call, reply.state, reply.result)
+        if call.place is not None:
+            self._backlogs.of(call.queue).answered(call.place, now, reply.runtime)
         self._end(call, answered=True)
         outcome = reply.result if reply.state == "SUCCESS" else reply.error()
         return Complete(call, outcome, reply.runtime, reply.worker, reply.ended)
@@ -425,6 +454,8 @@ class Calls(Generic[C]):
             deadline, call_id = heappop(self._deadlines)
             call = self._waiting.get(call_id)
             if call is not None and call.deadline == deadline:
+                if call.place is not None:
+                    self._backlogs.of(call.queue).expired(call.place, now)
                 effects.append(self._fail(call, DeadlineExceeded("no answer before the deadline")))
         return effects
 
@@ -434,6 +465,9 @@ class Calls(Generic[C]):
 
     def _end(self, call: C, answered: bool = False) -> None:
         del self._waiting[call.id]
+        self._shares.leave(call.client)
+        if call.place is not None:
+            self._backlogs.of(call.queue).leave(call.place)
         self._answered[call.id] = answered
         if len(self._answered) > _REMEMBERED:
             self._answered.popitem(last=False)

@@ -11,6 +11,7 @@ from typing import Any
 from nowait.bridge.call import Call, new_id
 from nowait.bridge.calls import Calls
 from nowait.bridge.consumer import Consumer
+from nowait.budget import Budget, Share
 from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
@@ -21,6 +22,7 @@ from nowait.errors import (
     Unroutable,
 )
 from nowait.messages.encoded import Encoded
+from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.messages.part import Summary
 from nowait.messages.stream import Offset, StreamMessage
 from nowait.testing.queues import MemoryBroker
@@ -40,6 +42,7 @@ class FakeBridge:
         max_in_flight: calls that may wait at once; above, Overloaded.
         max_streams: streams that may be read at once; above, Overloaded.
         timeout: seconds that a call may take when it does not say.
+        max_reply_bytes: bytes that may be held at once by hold(); above, Overloaded.
 
     Attributes:
         state: "connected", or anything else to refuse calls with Disconnected.
@@ -58,6 +61,7 @@ class FakeBridge:
         max_in_flight: int = 1000,
         max_streams: int = 100,
         timeout: float = 30.0,
+        max_reply_bytes: int = 256 * 1024 * 1024,
     ) -> None:
         self.state = "connected"
         self.sent: list[tuple[str, list[Any], dict[str, Any]]] = []
@@ -66,7 +70,7 @@ class FakeBridge:
         self._queues = queues
         self._broker = MemoryBroker(bounds or {}, list(streams), routes or {})
         self._timeout = timeout
-        self._calls: Calls[Call] = Calls(max_in_flight)
+        self._calls: Calls[Call] = Calls(max_in_flight, Budget(MAX_RECEIVED_REPLY, max_reply_bytes))
         self._running: dict[str, asyncio.Task[None]] = {}  # by the ids of their calls
         self._max_streams = max_streams
         self._parts: dict[str, asyncio.Queue[bytes]] = {}  # of the streams, in the same way
@@ -80,6 +84,10 @@ class FakeBridge:
     def streams(self) -> int:
         """Streams that are read."""
         return len(self._parts)
+
+    def hold(self, size: int) -> Share:
+        """As `Bridge.hold`."""
+        return self._calls.hold(size)
 
     async def start(self) -> None:
         """Nothing to connect."""
@@ -105,6 +113,7 @@ class FakeBridge:
         idempotent: bool = False,
         encoded: bool = False,
         ignore_result: bool = False,
+        client: str = "",
         queue: str,
         headers: Mapping[str, Any] | None = None,
     ) -> Call:
@@ -113,9 +122,10 @@ class FakeBridge:
         deadline = loop.time() + (self._timeout if timeout is None else timeout)
         call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)
         call.encoded = encoded
+        call.queue, call.client = queue, client
         try:
             self._check_state()
-            self._calls.admit(deadline, loop.time())
+            self._calls.admit(deadline, loop.time(), queue, client)
             if queue not in self._queues:
                 raise Unroutable("no queue takes the task")
         except BridgeError as error:
@@ -141,6 +151,7 @@ class FakeBridge:
         kwargs: dict[str, Any] | None = None,
         *,
         timeout: float | None = None,
+        client: str = "",
         queue: str,
     ) -> AsyncGenerator[bytes, None]:
         """As `Bridge.stream`."""
@@ -150,7 +161,7 @@ class FakeBridge:
             raise Overloaded(f"{self._max_streams} streams are read")
         task_id = new_id()
         parts = self._parts[task_id] = asyncio.Queue(1)
-        call = self.send_task(name, args, kwargs, timeout=timeout, task_id=task_id, queue=queue)
+        call = self.send_task(name, args, kwargs, timeout=timeout, task_id=task_id, client=client, queue=queue)
         try:
             while True:
                 part = loop.create_task(parts.get())

@@ -1,10 +1,12 @@
 """The answers that may be given again."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from cachetools import TLRUCache
 
+from nowait.budget import Share
 from server.answers.answer import Answer
 from server.answers.key import AnswerKey
 
@@ -16,15 +18,20 @@ class KeptAnswers:
 
     Args:
         most: bytes that they may take; 0 keeps none.
+        hold: counts bytes as held until the share is released; raises Overloaded where there is no room.
         clock: seconds, never going back.
 
     Attributes:
         hits: how often one was given again.
     """
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, most: int, hold: Callable[[int], Share], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.hits = 0
+        self._hold = hold
         self._clock = clock
+        self._written: dict[Answer, _Written] = {}
         self._answers: TLRUCache[AnswerKey, Answer] = TLRUCache(most, _end, clock, _size)
 
     def __len__(self) -> int:
@@ -47,6 +54,24 @@ class KeptAnswers:
         self.hits += 1
         return answer
 
+    @contextmanager
+    def writing(self, answer: Answer) -> Iterator[None]:
+        """While the block runs, the answer is written: held, once for all who get it, also when it is kept no more.
+
+        Raises Overloaded.
+        """
+        written = self._written.get(answer)
+        if written is None:
+            written = self._written[answer] = _Written(self._hold(answer.size))
+        written.times += 1
+        try:
+            yield
+        finally:
+            written.times -= 1
+            if not written.times:
+                del self._written[answer]
+                written.share.release()
+
     def keep(self, answer: Answer) -> None:
         """Have it given again, unless it is too large, or one is kept that was asked for later."""
         newest = self._answers.get(answer.key)
@@ -56,6 +81,16 @@ class KeptAnswers:
     def age(self, answer: Answer) -> float:
         """Seconds since it came."""
         return self._clock() - answer.came
+
+
+class _Written:
+    """How many get an answer at once."""
+
+    __slots__ = ("share", "times")
+
+    def __init__(self, share: Share) -> None:
+        self.share = share
+        self.times = 0
 
 
 def _end(_: AnswerKey, answer: Answer, now: float) -> float:

@@ -12,7 +12,7 @@ from server.http.proxies import site
 from server.keys.gate import Gate, NoKey
 from server.keys.keyring import BadKey
 from server.keys.quota import IN_FLIGHT, QuotaExceeded
-from server.keys.scopes import ADMIN
+from server.keys.scopes import ADMIN, NAME
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,8 @@ class Admission:
 
 
 def _text(area: str, action: str, name: str | None) -> str:
-    return area + (f".{action}" if action else "") + (f":{name}" if name else "")
+    """The scope that is missing; without a name where no scope could have that one, as it is in a header."""
+    return area + (f".{action}" if action else "") + (f":{name}" if name and NAME.fullmatch(name) else "")
 
 
 @contextmanager

@@ -32,7 +32,9 @@ class AnswerHandler(TaskHandler):
         answer = None if anew or not lifetime else self.context.kept_answers.get(key, wanted.max_age)
         if answer is not None:
             self.set_header("Age", str(int(self.context.kept_answers.age(answer))))
-            await self._finish(answer, start, "hit")
+            if self._begin(answer, "hit"):
+                with self.context.kept_answers.writing(answer):
+                    await self.finish_shared(start, answer.parts, b"}")
             return
         self.check_wanted()
         started = time.perf_counter()
@@ -41,15 +43,22 @@ class AnswerHandler(TaskHandler):
         ) as seat:
             answer = await self.wait_timed(seat.answer, started, lambda: seat.sent)
             forwarded = "fwd=request" if anew else "fwd=miss" if lifetime or shared else "fwd=bypass"
-            await self._finish(answer, start, f"{forwarded}; collapsed" if seat.joined else forwarded)
+            if self._begin(answer, f"{forwarded}; collapsed" if seat.joined else forwarded):
+                await self.finish_shared(start, answer.parts, b"}")
 
-    async def _finish(self, answer: Answer, start: bytes, status: str) -> None:
+    def _begin(self, answer: Answer, status: str) -> bool:
+        """Set the headers. Returns False when the client has the answer already, and so has got 304."""
         self.set_header("Cache-Status", f"nowait; {status}")
         if answer.lifetime:
-            self.set_header("Cache-Control", f"max-age={int(answer.lifetime)}")
+            max_age = f"max-age={int(answer.lifetime)}"
+            if self.context.gate.needs_keys:
+                # What stands between gives it to nobody who has not shown the key.
+                self.vary_by("Authorization")
+                max_age = f"private, {max_age}"
+            self.set_header("Cache-Control", max_age)
             self.set_header("Etag", answer.etag)
             if self.check_etag_header():
                 self.set_status(304)
                 self.finish()
-                return
-        await self.finish_shared(start, answer.parts, b"}")
+                return False
+        return True

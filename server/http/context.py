@@ -6,6 +6,7 @@ from server.answers.kept import KeptAnswers
 from server.answers.shared import SharedCalls
 from server.bridge import Tasks
 from server.catalogue import Catalogue
+from server.http.hosts import Hosts
 from server.http.in_flight import InFlightRequests
 from server.http.origins import Origins
 from server.http.proxies import Proxies
@@ -40,6 +41,7 @@ class Context:
         kept_answers: those of queries that may be given again.
         in_flight: the requests of this server.
         gate: knows clients by their keys.
+        hosts: the names by which clients may ask.
         origins: whose pages may use this server.
         proxies: that are before it.
         timeout: seconds that a request may take.
@@ -63,6 +65,7 @@ class Context:
     kept_answers: KeptAnswers
     in_flight: InFlightRequests
     gate: Gate
+    hosts: Hosts
     origins: Origins
     proxies: Proxies
     timeout: float

@@ -6,7 +6,6 @@ from server.http.problem import TOO_MANY_WATCHERS, ProblemError
 from server.jobs import document
 from server.jobs.model import Job
 from server.jobs.watcher import TooManyWatches, Watch
-from server.keys.quota import SUBSCRIBERS
 
 _RETRY = 2000  # milliseconds after which a client whose stream has ended comes again
 
@@ -32,8 +31,10 @@ class EventsHandler(EventStream, JobHandler):
                 if job is None:
                     raise no_such_job()
                 self.require(job.name)
-                async with self.counted_as(SUBSCRIBERS):
+                async with self.subscribed():
                     await self._stream(job, watch)
+                if not self._finished:
+                    self.finish()
         except TooManyWatches as error:
             raise ProblemError(TOO_MANY_WATCHERS) from error
 
@@ -56,7 +57,6 @@ class EventsHandler(EventStream, JobHandler):
                 present = await self.latest(present)
             else:
                 await self.write_taken(COMMENT)
-        self.finish()
 
 
 def job_event(job: Job, once: bool | None) -> bytes:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import ExitStack, asynccontextmanager
 from copy import copy
+from random import random
 from secrets import token_hex
 from types import TracebackType
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from server.http.admission import Admission, Refused
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
 from server.http.page_origins import OriginHandler
+from server.http.proxies import site
 from server.keys.client import Client
 from server.tracing import end_request, request_span
 
@@ -86,6 +88,11 @@ class BaseHandler(OriginHandler):
     def owner(self) -> str:
         """Of the jobs and schedules that are made."""
         return self.client.owner
+
+    @property
+    def site(self) -> str:
+        """Who shares what is scarce with others: the name of a client, or where it is, for one that has none."""
+        return self.client.name or site(self.address)
 
     @property
     def address(self) -> str:
@@ -276,13 +283,18 @@ class BaseHandler(OriginHandler):
     def _close(self) -> None:
         """Close the connection: its client does not read."""
         log.warning("request %s: its client does not read the answer", self.request_id)
-        self.break_off()
+        # Otherwise the system would keep megabytes of it, and wait for minutes.
+        self.break_off(reset=True)
 
-    def break_off(self) -> None:
-        """End the connection in the middle of the answer, so that no client takes a part of it for the whole."""
+    def break_off(self, reset: bool = False) -> None:
+        """End the connection in the middle of the answer, so that no client takes a part of it for the whole.
+
+        Args:
+            reset: nothing more is sent of what was written.
+        """
         connection: Any = self.request.connection
-        if self.request.version == "HTTP/1.0" and not connection.stream.closed():
-            # Where its end is that of the connection, only a reset shows that there was to be more.
+        # Where its end is that of the connection, only a reset shows that there was to be more.
+        if (reset or self.request.version == "HTTP/1.0") and not connection.stream.closed():
             connection.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.stream.close()
 
@@ -307,7 +319,7 @@ class BaseHandler(OriginHandler):
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.allowed_methods()))
         self.set_status(answer.status)
-        for name, value in {**self.sticky, **answer.headers}.items():
+        for name, value in {**self.sticky, **answer.headers, **answer.later(random())}.items():
             self.set_header(name, value)
         self.set_header("Content-Type", problem.CONTENT_TYPE)
         self.finish(answer.body(self.request_id, self.span.trace_id))

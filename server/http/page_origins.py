@@ -44,7 +44,12 @@ class OriginHandler(RequestHandler):
         return headers.get("Origin") not in self.context.origins and is_of_another_site(headers)
 
     def check_site(self) -> None:
-        """Raise HTTPError 403 for what a page of another site must not send; have those that may read the answer."""
+        """Raise HTTPError 403 for what a page of another site must not send; have those that may read the answer.
+
+        421 for a name that is none of this server's.
+        """
+        if not self.context.hosts.accept(self.request.headers.get("Host")):
+            raise HTTPError(421, "The server has not that name; NOWAIT_HOSTS has those that it has.")
         origin, listed = self.request.headers.get("Origin"), self.context.origins
         if listed:
             self.vary_by("Origin")

@@ -24,7 +24,7 @@ _UNKNOWN = "Nobody can say whether the task ran, or the broker has the message."
 _OF_BRIDGE: dict[type[errors.BridgeError], tuple[str, str, str]] = {
     errors.Disconnected: ("broker-unavailable", "Broker unavailable", "There is no connection to the broker."),
     errors.Blocked: ("broker-blocked", "Broker blocked", "The broker takes no messages at the moment."),
-    errors.Overloaded: ("overloaded", "Too many in flight", "Too many tasks or messages are in flight."),
+    errors.Overloaded: ("overloaded", "Too many in flight", "Too many tasks or messages are in flight, or wait."),
     errors.Unroutable: ("no-queue", "No queue", "There is no queue for the message."),
     errors.UnknownTask: ("no-task", "No task", "The workers have no task of that name."),
     errors.QueueFull: ("queue-full", "Queue full", "The queue has as many messages as it may have."),
@@ -49,6 +49,7 @@ class Problem:
         type: a URI for the kind; about:blank where the status is enough.
         headers: further headers of the answer.
         members: further members of the document.
+        spread: seconds by which Retry-After may be later, so that not all clients come again at once.
     """
 
     status: int
@@ -57,6 +58,13 @@ class Problem:
     type: str = "about:blank"
     headers: dict[str, str] = field(default_factory=dict)
     members: dict[str, Any] = field(default_factory=dict)
+    spread: int = 0
+
+    def later(self, part: float) -> dict[str, str]:
+        """The header Retry-After for the part of the spread, 0 to 1, that a client gets; empty without a spread."""
+        if not self.spread:
+            return {}
+        return {"Retry-After": str(int(self.headers["Retry-After"]) + round(part * self.spread))}
 
     def body(self, request_id: str, trace_id: str = "") -> bytes:
         """The document; `trace_id` is "" where there are no traces."""
@@ -162,5 +170,7 @@ def of_bridge_error(error: errors.BridgeError) -> Problem:
     )
     if isinstance(error, errors.ResultTooLarge) and error.limit is not None:
         detail = f"The answer has more than {error.limit} {error.unit}. {_STREAM}"
-    headers = {} if error.retry_after is None else {"Retry-After": str(max(1, math.ceil(error.retry_after)))}
-    return Problem(error.status, title, detail, f"urn:problem-type:nowait:{kind}", headers)
+    after = None if error.retry_after is None else max(1, math.ceil(error.retry_after))
+    headers = {} if after is None else {"Retry-After": str(after)}
+    spread = 2 * after if after and isinstance(error, errors.Overloaded) else 0
+    return Problem(error.status, title, detail, f"urn:problem-type:nowait:{kind}", headers, spread=spread)

@@ -11,7 +11,7 @@ from server.http.handler import BaseHandler
 _PING_INTERVAL = 15.0  # seconds, in which the other side has to answer
 _MAX_COMMAND = 4096  # bytes of a message of a client
 _VERSION = "13"
-GOING_AWAY, LEASE_OVER, BAD_COMMAND, TRY_AGAIN = 1001, 4408, 4400, 1013
+GOING_AWAY, LEASE_OVER, BAD_COMMAND, TRY_AGAIN, KEY_ENDED = 1001, 4408, 4400, 1013, 4401
 
 
 class SocketHandler(BaseHandler, WebSocketHandler):

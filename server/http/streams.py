@@ -41,7 +41,9 @@ class StreamHandler(TaskHandler):
         await self._taken(self.finish())
 
     async def _stream(self, name: str, args: list[Any], queue: str, content_type: str) -> None:
-        parts = self.context.tasks.stream(name, args, timeout=self.context.stream_timeout, queue=queue)
+        parts = self.context.tasks.stream(
+            name, args, timeout=self.context.stream_timeout, client=self.site, queue=queue
+        )
         async with aclosing(parts):
             try:
                 with broken_queries():

@@ -35,8 +35,9 @@ class TaskHandler(BaseHandler):
         self.check_wanted()
         started = time.perf_counter()
         call = self.context.tasks.send_task(
-            name, args, timeout=self.deadline.remaining(), idempotent=idempotent, encoded=True, queue=queue
-        )
+            name, args, timeout=self.deadline.remaining(), idempotent=idempotent, encoded=True, client=self.site,
+            queue=queue,
+        )  # fmt: skip
         result: Encoded = await self.wait_timed(call, started, lambda: call)
         return result
 

@@ -8,7 +8,6 @@ from tornado.web import HTTPError
 
 from server.http.event_stream import COMMENT, COMMENT_INTERVAL, EventStream, event
 from server.http.problem import TOO_MANY_SUBSCRIBERS, ProblemError
-from server.keys.quota import SUBSCRIBERS
 from server.topics.event import Event, Gap, Item, Position
 from server.topics.log import TooManySubscribers
 
@@ -37,7 +36,7 @@ class TopicHandler(EventStream):
             return
         try:
             async with AsyncExitStack() as stack:
-                await stack.enter_async_context(self.counted_as(SUBSCRIBERS))
+                await stack.enter_async_context(self.subscribed())
                 subscribed = self.context.topics.subscribe(topics, after, COMMENT_INTERVAL)
                 batches = await stack.enter_async_context(subscribed)
                 await self.begin_events(_RETRY)

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from server.keys.key import Key
+from server.stamps import Stamp, stamp_of
 
 _VERSION = 1
 _MODE = 0o600
-Stamp = tuple[int, int, int]
 
 
 class KeyFileError(Exception):
@@ -28,19 +28,15 @@ class KeyFile:
     def __str__(self) -> str:
         return str(self._path)
 
-    def stamp(self) -> Stamp | None:
-        """What is another one when the file is; None where there is none."""
-        try:
-            found = os.stat(self._path)
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino, found.st_size
+    def stamp(self) -> Stamp:
+        """What is another one when the file is."""
+        return stamp_of([self._path])
 
-    def read(self) -> list[Key]:
-        """All keys; none of a file that is empty. Raises KeyFileError."""
+    def read(self, empty: bool = True) -> list[Key]:
+        """All keys; none of a file that is empty, where it may be. Raises KeyFileError."""
         try:
             text = self._path.read_text(encoding="utf-8")
-            return _keys(json.loads(text)) if text.strip() else []
+            return [] if empty and not text.strip() else _keys(json.loads(text))
         except OSError as error:
             raise KeyFileError(f"{self._path}: {error.strerror}") from None
         except (ValueError, RecursionError) as error:

@@ -5,8 +5,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from math import inf
 
 from server.keys.client import Client, anybody
+from server.keys.followers import Followers
 from server.keys.keyring import BadKey, Keyring
 from server.keys.pace import Pace
 from server.keys.quota import Quota
@@ -29,6 +31,7 @@ class Gate:
 
     Attributes:
         keyring: as given; another one takes its place when the keys have changed.
+        followers: those who stay for as long as their keys are valid.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Gate:
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     ) -> None:
         self.keyring = keyring
+        self.followers = Followers(self._lasts)
         self._processes = processes
         self._clock = clock
         self._quotas: dict[str, Quota] = {}
@@ -89,7 +93,14 @@ class Gate:
             self._held -= bool(delay)
 
     def replace(self, keyring: Keyring) -> None:
-        """The keys are others now. Names that are gone are forgotten, unless something of theirs is under way."""
+        """The keys are others now: those whose key is gone follow nothing any more.
+
+        Names that are gone are forgotten, unless something of theirs is under way.
+        """
         self.keyring = keyring
         known = keyring.names
         self._quotas = {name: quota for name, quota in self._quotas.items() if name in known or not quota.idle}
+        self.followers.look()
+
+    def _lasts(self, client: Client) -> float:
+        return inf if self.keyring is None else self.keyring.lasts(client.key_id, client.scopes, self._clock())

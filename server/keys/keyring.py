@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from datetime import datetime
 from hmac import compare_digest
+from math import inf
 
 from server.keys.key import VALID, Key
+from server.keys.scopes import Scopes
 from server.keys.token import Token
 
 
@@ -42,6 +44,13 @@ class Keyring:
     def names(self) -> frozenset[str]:
         """The names of all keys."""
         return frozenset(key.name for key in self._keys.values())
+
+    def lasts(self, key_id: str, scopes: Scopes, now: datetime) -> float:
+        """Seconds that a key remains valid; 0 when it is not, or has other scopes by now, math.inf without an end."""
+        key = self._keys.get(key_id)
+        if key is None or key.state(now) != VALID or key.scopes != scopes:
+            return 0.0
+        return inf if key.expires is None else (key.expires - now).total_seconds()
 
     def find(self, text: str, now: datetime) -> Key:
         """The key of a text. Raises BadKey, after the same work for each text that may be one."""

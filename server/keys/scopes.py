@@ -19,7 +19,8 @@ AREAS: dict[str, tuple[str, ...]] = {
     "queues": (READ, WRITE),
     ADMIN: (),
 }
-_FORM = re.compile(r"([a-z]+)(?:\.([a-z]+))?(?::([A-Za-z0-9_.-]{1,100})(\*)?|:(\*))?")
+NAME = re.compile("[A-Za-z0-9_.-]{1,100}")
+_FORM = re.compile(rf"([a-z]+)(?:\.([a-z]+))?(?::({NAME.pattern})(\*)?|:(\*))?")
 
 
 @dataclass(frozen=True, order=True)

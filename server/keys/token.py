@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _ID, _SECRET, _CHECKSUM = 8, 32, 6  # characters; a secret has 190 bits
 _FORM = re.compile(rf"nwt_([0-9A-Za-z]{{{_ID}}})_([0-9A-Za-z]{{{_SECRET}}})([0-9A-Za-z]{{{_CHECKSUM}}})")
-# Also one that is cut off, or has something behind it.
-_ANYWHERE = re.compile(r"nwt_([0-9A-Za-z]{1,8})(?:_[0-9A-Za-z]*)?")
+# Also one that is cut off, or has something behind it, and as it is in a URL, twice quoted as well, or in a string.
+_UNDERSCORE = r"(?:_|%(?:25)*5[Ff]|\\+(?:x|u00)5[Ff])"
+_ANYWHERE = re.compile(rf"nwt{_UNDERSCORE}([0-9A-Za-z]{{1,8}})(?:{_UNDERSCORE}[0-9A-Za-z]*)?")
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Token:
 
 
 def without_secrets(text: str) -> str:
-    """A text in which nothing is left of keys but their ids."""
-    return _ANYWHERE.sub(r"nwt_\1_…", text)
+    """A text in which nothing is left of keys but their ids; ASCII remains ASCII."""
+    return _ANYWHERE.sub(r"nwt_\1_...", text) if "nwt" in text else text
 
 
 def _random(length: int) -> str:

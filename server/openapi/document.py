@@ -11,8 +11,8 @@ from server.openapi.operation import JSON, Answer, Component, Operation, Paramet
 from server.openapi.shared import PROBLEM, TEXT
 
 _VERSION = "3.1.1"
-# What any request may be answered with: too large a body, too large headers.
-_ANY = (413, 431)
+# What any request may be answered with: too large a body, a name that is another server's, too large headers.
+_ANY = (413, 421, 431)
 _ANOTHER_SITE = 403  # a page of one has sent it: a demo takes none of these, others none that would change something
 _READING = ("GET", "HEAD")
 _WITHOUT_KEY = (401, 403, 429)  # no key, none for that, or one that has used up what it may

@@ -10,7 +10,7 @@ from server.catalogue import Catalogue
 from server.http.access import OPEN
 from server.http.context import Context
 from server.http.files import AssetHandler, FileHandler
-from server.openapi.current import CurrentDocument
+from server.openapi.current import CurrentDocuments
 from server.openapi.offer import Offer
 from server.openapi.operation import JSON, Operation, path
 from server.openapi.shared import file_operation
@@ -31,7 +31,7 @@ class DocumentHandler(AssetHandler):
 
     access = OPEN
 
-    def initialize(self, context: Context, current: CurrentDocument | None = None) -> None:
+    def initialize(self, context: Context, current: CurrentDocuments | None = None) -> None:
         super().initialize(context)
         assert current is not None
         self._current = current
@@ -82,7 +82,7 @@ def routes(context: Context, operations: Sequence[Operations]) -> list[Any]:
     page = assets.read(_SERVER / "page")
     files = {**assets.read(_SERVER / "docs"), **{name: page[name] for name in _SHARED}}
     options = {"context": context, "files": files}
-    current = CurrentDocument(lambda offer: [each for module in operations for each in module(offer)])
+    current = CurrentDocuments(lambda offer: [each for module in operations for each in module(offer)])
     return [
         (r"/openapi\.json", DocumentHandler, {"context": context, "current": current}),
         (r"/docs", DocsHandler, options),

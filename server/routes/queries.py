@@ -141,10 +141,10 @@ class QueryHandler(StreamHandler, AnswerHandler):
         """Answer with rows that others may get as well, or have got."""
         send = partial(
             self.context.tasks.send_task, _TASK, [query.name, parameters], idempotent=True, encoded=True,
-            queue=query.queue,
+            client=self.site, queue=query.queue,
         )  # fmt: skip
         await self.finish_answer(
-            AnswerKey.of(self.owner, query, parameters),
+            AnswerKey.of(query, parameters),
             lambda seconds: send(timeout=seconds),
             _start(query),
             lifetime=query.cache,

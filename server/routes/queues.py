@@ -15,7 +15,7 @@ from server.http.body import read_json_line
 from server.http.context import Context
 from server.http.handler import BaseHandler, write_json
 from server.http.problem import TOO_MANY_CONSUMERS, ProblemError
-from server.http.sockets import BAD_COMMAND, GOING_AWAY, LEASE_OVER, TRY_AGAIN, SocketHandler
+from server.http.sockets import BAD_COMMAND, GOING_AWAY, KEY_ENDED, LEASE_OVER, TRY_AGAIN, SocketHandler
 from server.keys.quota import SUBSCRIBERS
 from server.openapi.offer import Offer
 from server.openapi.operation import Answer, Operation, Parameter, json, members, path
@@ -76,6 +76,7 @@ class ConsumerHandler(SocketHandler):
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self.counted_as(SUBSCRIBERS))
+            stack.enter_context(self.context.gate.followers.following(self.client, self._without_key))
             consuming = self.context.queues.consume(name, prefetch, self._stop)
             try:
                 self._consumer: Consumer = await self.wait_for(stack.enter_async_context(consuming))
@@ -135,6 +136,9 @@ class ConsumerHandler(SocketHandler):
     def _stop(self) -> None:
         """The server stops."""
         self._end_with(GOING_AWAY, "the server is stopping")
+
+    def _without_key(self) -> None:
+        self._end_with(KEY_ENDED, "the key is not valid any more")
 
     def _end_with(self, code: int, reason: str) -> None:
         """Close the connection, and have all that is held go back."""

@@ -5,6 +5,8 @@ from collections.abc import Collection
 
 from server.topics.event import Event
 
+_CUT = 16  # the part of those that are kept, as a divisor, of which as many that are gone may be held besides
+
 
 class Ring:
     """The newest events, without a hole up to the last.
@@ -47,7 +49,8 @@ class Ring:
             self._first += 1
             self._bytes -= len(gone.document)
             self.behind = gone.offset
-        if self._first > len(self):
+        # To cut off each by itself would move all others.
+        if self._first > len(self) // _CUT:
             del self._events[: self._first]
             self._first = 0
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nowait.amqp.methods import Confirmed, Delivery, Returned
+from nowait.bridge.backlog import Place
 from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
 from nowait.budget import Budget
 from nowait.errors import (
@@ -31,6 +32,9 @@ class SomeCall:
     idempotent: bool = False
     expects_reply: bool = True
     encoded: bool = False
+    queue: str = "tasks"
+    client: str = ""
+    place: Place | None = None
     destination: str = "tasks"
     confirmed: bool = False
     link: int = 0
@@ -103,6 +107,40 @@ def test_one_call_too_many_is_refused_and_the_others_stay() -> None:
     with pytest.raises(Overloaded):
         table.admit(deadline=5.0, now=0.0)
     assert [call.id for call in table] == ["a"]
+
+
+def test_the_last_room_is_for_clients_that_have_less_than_their_share() -> None:
+    table = connected(*[SomeCall(str(number), client="flood") for number in range(7)], limit=8)
+    with pytest.raises(Overloaded):
+        table.admit(5.0, 0.0, "tasks", "flood")
+    table.admit(5.0, 0.0, "tasks", "calm")
+    table.received(reply("0"), 1.0)
+    table.admit(5.0, 0.0, "tasks", "flood")
+
+
+def timed(call_id: str, runtime: float) -> Delivery:
+    """A reply that has how long its task ran."""
+    body = json.dumps({"status": "SUCCESS", "result": None, "runtime": runtime}).encode()
+    return Delivery(1, call_id, "application/json", "", (body,), len(body))
+
+
+def test_a_call_that_would_wait_too_long_is_refused_and_one_with_more_time_or_for_another_queue_is_not() -> None:
+    table = connected(*[SomeCall(str(number)) for number in range(20)], limit=100)
+    for number in range(10):
+        table.received(timed(str(number), 0.1), 1.0 + number)  # one a second
+    with pytest.raises(Overloaded, match="10 calls wait for about") as caught:
+        table.admit(15.0, 10.0, "tasks")
+    assert caught.value.retry_after == pytest.approx(5.0, rel=0.1)
+    table.admit(30.0, 10.0, "tasks")
+    table.admit(15.0, 10.0, "others")
+
+
+def test_a_queue_that_answers_nothing_any_more_is_left_alone() -> None:
+    table = connected(*[SomeCall(str(number), deadline=10.0) for number in range(20)], SomeCall("later"), limit=100)
+    table.tick(10.0, last_received=10.0, unblocked_at=None)
+    assert [call.id for call in table] == ["later"]
+    with pytest.raises(Overloaded):
+        table.admit(11.0, 10.0, "tasks")
 
 
 def test_a_call_whose_deadline_has_passed_is_not_sent() -> None:
@@ -184,10 +222,10 @@ def test_a_large_reply_is_decoded_elsewhere_while_its_call_waits() -> None:
         (effect,) = [e for e in table.received(reply(call_id, result="x" * LARGE), 1.0) if isinstance(e, Decode)]
         waiting.append(effect.call)
     assert len(table) == 3
-    assert outcome(table.decoded(waiting[0], Reply("SUCCESS", 1))) == 1
+    assert outcome(table.decoded(waiting[0], Reply("SUCCESS", 1), 1.0)) == 1
     assert kinds(table.tick(5.0, 5.0, 0.0)) == [("b", DeadlineExceeded)]
-    assert table.decoded(waiting[1], Reply("SUCCESS", 1)) == []
-    assert table.decoded(waiting[2], None) == []
+    assert table.decoded(waiting[1], Reply("SUCCESS", 1), 1.0) == []
+    assert table.decoded(waiting[2], None, 1.0) == []
     assert (len(table), table.counts.late, table.counts.malformed) == (1, 1, 1)
 
 
@@ -272,8 +310,8 @@ def test_a_link_that_refuses_all_messages_is_given_up_and_the_next_one_has_more_
 
 def test_a_link_that_refuses_all_messages_for_one_queue_is_given_up() -> None:
     table = connected(SomeCall("a"), SomeCall("b", destination="jobs"))
-    table.confirmed(Confirmed(1, False, acked=False))
-    table.confirmed(Confirmed(2, False, acked=True))
+    table.confirmed(Confirmed(1, False, acked=False), 1.0)
+    table.confirmed(Confirmed(2, False, acked=True), 1.0)
     probe_back(table, probe(table, 0.0), 0.0)
     (effect,) = table.tick(0.6, last_received=0.6, unblocked_at=0.0)
     assert isinstance(effect, GiveUp)
@@ -288,9 +326,9 @@ def test_a_queue_that_goes_on_refusing_ends_links_ever_less_often_whatever_other
         for call in (other, refused):
             table.add(call)
             table.published(call, 0.0)
-        table.confirmed(Confirmed(1, False, acked=True))
+        table.confirmed(Confirmed(1, False, acked=True), 1.0)
         probe_back(table, probe(table, 0.0), 0.0)
-        table.confirmed(Confirmed(2, False, acked=False))
+        table.confirmed(Confirmed(2, False, acked=False), 1.0)
         now = 0.5
         while isinstance((effect := table.tick(now, now, 0.0)[0]), SendProbe):
             table.published(None, now)

@@ -5,6 +5,7 @@ import contextlib
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -138,6 +139,7 @@ class Publisher:
         confirmed: the numbers that were taken.
         unknown: those of which nobody can say: they are not sent again.
         retried: how often one was refused, and sent again.
+        statuses: how often each came; 0 when nothing was sent, 1 when the answer was lost.
     """
 
     def __init__(self, ports: list[int], path: str, headers: str = "") -> None:
@@ -147,12 +149,14 @@ class Publisher:
         self.confirmed: list[int] = []
         self.unknown: list[int] = []
         self.retried = 0
+        self.statuses: Counter[int] = Counter()
         self._idle: list[tuple[int, asyncio.StreamReader, asyncio.StreamWriter]] = []
 
     async def send(self, number: int) -> None:
         """Post one, until it is taken or may have been."""
         while True:
             status = await self._post(number)
+            self.statuses[status] += 1
             if status == 202:
                 self.confirmed.append(number)
                 return
@@ -167,7 +171,7 @@ class Publisher:
             writer.transport.abort()
 
     async def _post(self, number: int) -> int:
-        """The status; 0 when nothing was sent, 1 when the answer was lost."""
+        """The status, as in `statuses`."""
         if self._idle:
             port, reader, writer = self._idle.pop()
         else:

@@ -13,7 +13,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-import pymysql
 import pytest
 from sqlalchemy import text
 
@@ -22,7 +21,6 @@ from deploy.local.broker import Broker
 from deploy.local.database import Database
 from deploy.local.process import free_port
 from nowait import Encoded
-from nowait.database_url import DatabaseUrl
 from server.comparison import Comparison
 from tasks.database import make_engine
 from tasks.statements import fetch
@@ -30,6 +28,7 @@ from tests import programs
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker, ready
 from tests.faults.clients import Clients
+from tests.faults.databases import as_root, connections, kill_connections
 from tests.faults.figures import Figures
 from tests.faults.network import Network
 from tests.system.conftest import Volley
@@ -42,18 +41,6 @@ QUERIES = {
     "forwards": "SELECT id, SLEEP(0.002) AS slept FROM contended ORDER BY id FOR UPDATE",
     "backwards": "SELECT id, SLEEP(0.002) AS slept FROM contended ORDER BY id DESC FOR UPDATE",
 }
-
-
-def as_root(database: Database, *statements: str) -> list[tuple[object, ...]]:
-    """Run statements as root; the rows of the last."""
-    connection = pymysql.connect(
-        unix_socket=str(database.directory / "data/database.sock"), user="root", autocommit=True,
-        password=DatabaseUrl.parse(database.url).password,
-    )  # fmt: skip
-    with connection, connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-        return list(cursor.fetchall())
 
 
 class Site:
@@ -76,21 +63,11 @@ class Site:
 
     def clients(self, condition: str = "TRUE") -> list[int]:
         """The connections of the worker and the server, by their ids."""
-        found = self.execute(
-            f"SELECT id FROM information_schema.processlist WHERE user = 'nowait' AND ({condition})"
-        )
-        return [int(str(number)) for (number,) in found]
+        return connections(self.database, condition)
 
     def kill_connections(self) -> int:
         """End them all; returns how many there were."""
-        numbers = self.clients()
-        for number in numbers:
-            # Some have ended by themselves meanwhile.
-            try:
-                self.execute(f"KILL {number}")
-            except pymysql.err.OperationalError as error:
-                assert error.args[0] == 1094, error
-        return len(numbers)
+        return kill_connections(self.database)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from tornado.httpclient import HTTPResponse
@@ -20,6 +21,7 @@ from server.app import make_app
 from server.http.access import Access
 from server.keys import gate, keyring
 from server.keys.limits import Limits, Rate
+from server.reloader import Reloader
 from server.settings import Settings
 from tests.bridge.conftest import until
 from tests.server.fake_jobs import FakePublisher, FakeStore
@@ -153,6 +155,28 @@ async def test_a_key_runs_and_sees_the_queries_of_its_scopes(keys: Keys) -> None
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("name", ["€", "\n", "a\r\nX: 1", '"', "ü", "a" * 101, "a b"])
+@pytest.mark.parametrize("way", ["/events?topics={}", "/jobs?name={}", "/schedules/{}", "job", "schedule"])
+async def test_a_name_that_no_scope_has_is_in_no_header(way: str, name: str, keys: Keys) -> None:
+    one = keys.add("one", "topics:a jobs:a schedules:a")
+    given = {"Content-Type": "application/json", **one}
+    job = {"name": name, "parameters": {}}
+    async with site_of(keys) as site:
+        if way == "job":
+            answer = await site.fetch("/jobs", method="POST", body=json.dumps(job), headers=given)
+        elif way == "schedule":
+            body = json.dumps({"job": job, "every": 3600})
+            answer = await site.fetch("/schedules/a", method="PUT", body=body, headers=given)
+        else:
+            answer = await site.fetch(way.format(quote(name)), headers=one)
+        if answer.code == 400:
+            return  # it is no name
+        problem(answer, 403, "scope-missing")
+        area = {"/events?topics={}": "topics.read", "/jobs?name={}": "jobs.read", "/schedules/{}": "schedules.read"}
+        assert f'scope="{area.get(way, "jobs.write")}"' in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.gen_test
 async def test_each_owner_has_jobs_of_its_own_and_an_administrator_all(keys: Keys) -> None:
     one, two, admin = keys.add("one", "jobs"), keys.add("two", "jobs"), keys.add("boss", "admin")
     reader = keys.add("reader", "jobs.read:slow_*", owner="one")
@@ -228,11 +252,12 @@ async def test_keys_that_are_added_and_revoked_are_read_while_the_server_runs(
 ) -> None:
     async with site_of(keys) as site:
         assert site.app.keys is not None
-        looking = asyncio.ensure_future(site.app.keys.run())
+        reloader = Reloader([site.app.keys])
+        looking = asyncio.ensure_future(reloader.run())
         one = keys.add("one")
 
         async def status() -> int:
-            site.app.keys.poke()
+            reloader.poke()
             await asyncio.sleep(0.01)
             return (await site.fetch("/queries", headers=one)).code
 
@@ -240,9 +265,11 @@ async def test_keys_that_are_added_and_revoked_are_read_while_the_server_runs(
             pass
         # A file that cannot be read changes nothing.
         good = keys.path.read_text()
-        keys.path.write_text("{")
-        await until(lambda: "the keys are not read again" in caplog.text)
-        assert await status() == 200
+        for useless in ("{", ""):
+            keys.path.write_text(useless)
+            caplog.clear()
+            await until(lambda: "the keys are not read again" in caplog.text)
+            assert await status() == 200
         keys.path.write_text(good.replace('"created"', '"revoked": "2026-11-26T00:00:00Z", "created"'))
         while await status() != 401:
             pass

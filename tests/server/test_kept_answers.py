@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nowait.budget import Budget, Share
 from server.answers.answer import Answer
 from server.answers.kept import KeptAnswers
 from server.answers.key import AnswerKey
@@ -18,17 +19,33 @@ class Kept:
 
     def __init__(self, most: int = 1_000_000) -> None:
         self.now = 100.0
-        self.answers = KeptAnswers(most, lambda: self.now)
+        self.budget = Budget(1_000_000)
+        self.answers = KeptAnswers(most, self._hold, lambda: self.now)
+
+    def _hold(self, size: int) -> Share:
+        share = self.budget.take(size)
+        assert share is not None
+        return share
 
     def keep(self, name: str, size: int = 10, lifetime: float = 5.0, asked: float | None = None) -> Answer:
-        key = AnswerKey("", name, "1", "{}")
+        key = AnswerKey(name, "1", "{}")
         came = self.now
         answer = Answer(key, (b"x" * size,), '"1"', came if asked is None else asked, came, lifetime)
         self.answers.keep(answer)
         return answer
 
     def has(self, *names: str) -> list[bool]:
-        return [self.answers.get(AnswerKey("", name, "1", "{}")) is not None for name in names]
+        return [self.answers.get(AnswerKey(name, "1", "{}")) is not None for name in names]
+
+
+def test_an_answer_that_is_written_is_held_once_for_all_who_get_it() -> None:
+    kept = Kept()
+    one, other = kept.keep("a", 100), kept.keep("b", 10)
+    with kept.answers.writing(one):
+        with kept.answers.writing(one), kept.answers.writing(other):
+            assert kept.budget.used == 110
+        assert kept.budget.used == 100
+    assert kept.budget.used == 0
 
 
 def test_an_answer_is_given_again_until_its_lifetime_is_over() -> None:
@@ -66,7 +83,7 @@ def test_they_never_take_more_than_they_may(kept_ones: list[tuple[str, int, floa
     for name, size, later in kept_ones:
         kept.now += later
         kept.keep(name, size, lifetime=2.0)
-        found = [kept.answers.get(AnswerKey("", name, "1", "{}")) for name in "abcdefgh"]
+        found = [kept.answers.get(AnswerKey(name, "1", "{}")) for name in "abcdefgh"]
         assert sum(answer.size + 1024 for answer in found if answer) <= kept.answers.bytes <= 8000
         assert all(kept.answers.age(answer) < 2.0 for answer in found if answer)
 
@@ -125,15 +142,14 @@ def test_two_requests_have_the_same_key_where_their_values_are_the_same(
     for given_ones in (one, dict(reversed(other.items()))):
         values = parse({name: [text] for name, text in given_ones.items()})
         bound.append({name: repr(value) for name, value in {**defaults, **values}.items()})
-        keys.append(AnswerKey.of("", query(), values))
+        keys.append(AnswerKey.of(query(), values))
     assert (keys[0] == keys[1]) == (bound[0] == bound[1])
     assert keys[0].size >= len(str(bound[0]["name"]))
 
 
-@pytest.mark.parametrize("other", [("me", {}), ("", {"name": "p"}), ("", {"revision": "2"})])
-def test_another_owner_query_or_revision_has_another_key(other: tuple[str, dict[str, str]]) -> None:
-    owner, values = other
-    assert AnswerKey.of(owner, query(**values), {"flag": 1}) != AnswerKey.of("", query(), {"flag": 1})
+@pytest.mark.parametrize("values", [{"name": "p"}, {"revision": "2"}])
+def test_another_query_or_revision_has_another_key(values: dict[str, str]) -> None:
+    assert AnswerKey.of(query(**values), {"flag": 1}) != AnswerKey.of(query(), {"flag": 1})
 
 
 @pytest.mark.parametrize(

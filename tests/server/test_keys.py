@@ -8,12 +8,15 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nowait.logs import JsonFormatter, TextFormatter
 from server.http.proxies import Proxies, site
 from server.keys import keyring
 from server.keys.client import Client
@@ -24,9 +27,10 @@ from server.keys.keyring import BadKey, Keyring
 from server.keys.limits import Limits, Rate
 from server.keys.pace import Pace
 from server.keys.quota import IN_FLIGHT, SUBSCRIBERS, Quota, QuotaExceeded
-from server.keys.scopes import Scope, Scopes
+from server.keys.scopes import ALL, Scope, Scopes
 from server.keys.token import Token, without_secrets
-from server.log_filters import Sparing
+from server.log_filters import Redaction, Sparing
+from tests.bridge.conftest import until
 from tests.conftest import ROOT
 from tests.server.key_files import HOUR, new_key, now
 
@@ -45,8 +49,27 @@ def test_the_text_of_a_key_is_read_as_it_was_made_and_what_is_mistyped_is_none()
 def test_of_a_key_in_a_text_the_id_alone_is_left() -> None:
     token = Token.new()
     for text in (token.text, token.text[:-9], f"{token.text}9"):
-        assert without_secrets(f"Invalid 'Bearer {text}'") == f"Invalid 'Bearer nwt_{token.id}_…'"
+        assert without_secrets(f"Invalid 'Bearer {text}'") == f"Invalid 'Bearer nwt_{token.id}_...'"
+    for quoted in ("%5F", "%5f", "%255F", r"\x5f", r"\u005f", r"\\x5f"):
+        text = token.text.replace("_", quoted)
+        assert without_secrets(f"GET /{text} HTTP/1.1") == f"GET /nwt_{token.id}_... HTTP/1.1"
     assert without_secrets("nothing") == "nothing"
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_no_part_of_a_line_has_a_key(formatter: logging.Formatter) -> None:
+    text = Token.new().text
+    try:
+        raise ValueError(f"what is {text}?")
+    except ValueError:
+        raised = sys.exc_info()
+    record = logging.LogRecord("name", logging.ERROR, __file__, 1, "message %s", (text,), raised, sinfo=f"stack {text}")
+    vars(record)["fields"] = {"field": text}
+    line = Redaction(formatter).format(record)
+    assert text[13:20] not in line
+    assert "what is nwt_" in line and "stack nwt_" in line and line.count(text[4:12]) >= 3
+    if isinstance(formatter, JsonFormatter):
+        assert json.loads(line)["field"] == f"{text[:13]}..."
 
 
 def test_a_log_has_so_many_lines_of_a_second_and_how_many_more_there_were() -> None:
@@ -287,6 +310,33 @@ def test_a_gate_knows_clients_and_keeps_what_they_use_when_keys_change() -> None
     assert both.quota is client.quota and (both.owner, both.sees) == ("team", None)
     with pytest.raises(QuotaExceeded):
         both.quota.enter(0)
+
+
+@pytest.mark.gen_test
+async def test_who_follows_does_so_for_as_long_as_the_key_is_valid() -> None:
+    moment, ended = now(), []
+    values = {"expires": moment + HOUR}
+    keys = {name: new_key(name, "topics", **(values if name == "hour" else {})) for name in ("hour", "gone", "other")}
+    gate = Gate(Keyring(key for _, key in keys.values()), clock=lambda: moment)
+
+    def enter(name: str) -> None:
+        client = gate.client([f"Bearer {keys[name][0].text}"])
+        stack.enter_context(gate.followers.following(client, lambda: ended.append(name)))
+
+    with ExitStack() as stack:
+        for name in keys:
+            enter(name)
+        assert not ended
+        # Another one of that name, and other scopes.
+        gate.replace(Keyring([keys["hour"][1], new_key("gone")[1], keys["other"][1]]))
+        assert ended == ["gone"]
+        gate.replace(Keyring([keys["hour"][1], replace(keys["other"][1], scopes=ALL)]))
+        assert ended == ["gone", "other"]
+        moment += HOUR - timedelta(seconds=0.01)
+        enter("hour")
+        moment += HOUR
+        await until(lambda: len(ended) == 4)
+        assert ended[2:] == ["hour", "hour"] and not gate.followers
 
 
 def test_without_keys_anybody_may_do_everything_to_what_was_made_without() -> None:

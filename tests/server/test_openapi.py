@@ -1,5 +1,6 @@
 """The OpenAPI document: of every route, of what the workers list, and as docs/settings.md has it."""
 
+import copy
 import json
 import re
 from collections.abc import AsyncIterator
@@ -19,6 +20,8 @@ from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
 from server.http.access import OPEN
 from server.http.handler import BaseHandler
+from server.openapi import current
+from server.query import Query
 from server.settings import Settings
 from tests.docs.pages import rows
 from tests.server.fake_jobs import FakePublisher, FakeStore
@@ -227,3 +230,29 @@ async def test_a_method_that_a_query_does_not_have_is_405_with_those_that_it_has
         await client.fetch("/queries")
         response = await client.fetch(path, method=method)
     assert (response.code, response.headers["Allow"]) == (405, allowed)
+
+
+@pytest.mark.gen_test
+async def test_a_list_that_is_as_before_is_looked_into_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.catalogue._MIN_AGE", 0.0)
+    monkeypatch.setattr("server.catalogue._MAX_AGE", 0.0)
+    fetched, made, listed = [], [], [QUERIES]
+    making = current.document
+    monkeypatch.setattr(current, "document", lambda *all_of: made.append(all_of) or making(*all_of))
+
+    def list_queries() -> Any:
+        fetched.append(True)
+        return copy.deepcopy(listed[-1])
+
+    tasks = {**TASKS, "task.list_queries": list_queries}
+    app = make_app(FakeBridge(tasks, queues=["queries.catalogue"]), Settings(demo=True))
+    compared = []
+    monkeypatch.setattr(Query, "__eq__", lambda *both: compared.append(both) or NotImplemented)
+    async with serving_app(app) as client:
+        while len(fetched) < 3:
+            before = (await client.fetch("/openapi.json")).body
+        assert len(made) == 1 and not compared
+        listed.append(QUERIES[1:])
+        while (await client.fetch("/openapi.json")).body == before:
+            pass
+        assert len(made) == 2 and not compared

@@ -39,3 +39,9 @@ def test_a_status_alone_is_a_problem_too() -> None:
         "type": "about:blank", "title": "Not Found", "status": 404, "detail": "Not Found.", "request_id": "r",
     }
     assert problem.of_status(499, "why").title == "Unknown"
+
+
+def test_clients_that_are_refused_together_do_not_come_again_together() -> None:
+    busy = problem.of_bridge_error(errors.Overloaded("busy", retry_after=3.2))
+    assert [busy.later(part)["Retry-After"] for part in (0.0, 0.5, 1.0)] == ["4", "8", "12"]
+    assert problem.of_bridge_error(errors.Blocked("busy")).later(0.5) == {}

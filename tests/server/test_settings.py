@@ -36,11 +36,14 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
         "NOWAIT_PROCESSES": "4",
         "NOWAIT_KEYS": keys,
         "NOWAIT_REQUIRE_KEYS": "1",
+        "NOWAIT_HOSTS": "api.example, B.example",
         "NOWAIT_CORS_ORIGINS": "https://b.example, http://a.example:81",
         "NOWAIT_TRUSTED_PROXIES": "10.1.0.0/16, ::1",
+        "NOWAIT_PROXY_PROTOCOL": "1",
         "NOWAIT_TLS_CERT": cert,
         "NOWAIT_TLS_KEY": key,
         "NOWAIT_TIMEOUT": "2.5",
+        "NOWAIT_MAX_CONNECTIONS": "300",
         "NOWAIT_MAX_IN_FLIGHT": "7",
         "NOWAIT_MAX_ANSWER_BYTES": "40000000",
         "NOWAIT_CACHE_BYTES": "0",
@@ -70,9 +73,9 @@ def test_every_setting_is_read(tmp_path: Path) -> None:
     assert values == (
         given["NOWAIT_BROKER_URL"], "provisioned", given["NOWAIT_DATABASE_URL"],
         HostPort("::1", 9101), True, "json", "::", 81, 4,
-        Path(keys), True, {"http://a.example:81", "https://b.example"},
-        {ip_network("10.1.0.0/16"), ip_network("::1")}, Path(cert), Path(key),
-        2.5, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
+        Path(keys), True, {"api.example", "b.example"}, {"http://a.example:81", "https://b.example"},
+        {ip_network("10.1.0.0/16"), ip_network("::1")}, True, Path(cert), Path(key),
+        2.5, 300, 7, 40_000_000, 0, 9, 90.0, 50, 11, {"a", "b"}, 12, {"letters": 7, "parcels": 9}, 13,
         3600.0, inf, 7200.5, 86400.0, (SECRET, SECRET), AllowList.parse("hooks.internal"), 0.0, 1.0, False, True,
         "error",
     )  # fmt: skip
@@ -119,6 +122,10 @@ BAD = [
     ("WEBHOOK_ALLOW", "10.0.0.1/8"),
     ("WEBHOOK_ALLOW", "a b"),
     ("KEYS", "/nowhere/keys.json"),
+    ("HOSTS", "api.example:80"),
+    ("HOSTS", "http://api.example"),
+    ("HOSTS", "a,,b"),
+    ("HOSTS", "none"),
     ("CORS_ORIGINS", "*"),
     ("CORS_ORIGINS", "app.example"),
     ("CORS_ORIGINS", "https://app.example/"),
@@ -146,8 +153,8 @@ def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: str) -> Non
 
 @pytest.mark.parametrize(
     "given",
-    [{"REQUIRE_KEYS": "1"}, {"TLS_CERT": __file__}, {"TLS_KEY": __file__}, {"DEMO": "1", "KEYS": __file__},
-     {"PROCESSES": "2", "PORT": "0"}],
+    [{"REQUIRE_KEYS": "1"}, {"PROXY_PROTOCOL": "1"}, {"TLS_CERT": __file__}, {"TLS_KEY": __file__},
+     {"DEMO": "1", "KEYS": __file__}, {"PROCESSES": "2", "PORT": "0"}],
 )  # fmt: skip
 def test_settings_that_do_not_go_together_are_named(given: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match="^NOWAIT_.* is not allowed") as caught:

@@ -29,7 +29,7 @@ def make(request: pytest.FixtureRequest) -> Make:
     return partial(running, request.getfixturevalue("services").broker_url)
 
 
-KEY = AnswerKey("", "q", "1", "{}")
+KEY = AnswerKey("q", "1", "{}")
 
 
 class Callers:
@@ -157,9 +157,9 @@ async def test_who_wants_an_answer_of_its_own_joins_none_and_is_joined(make: Mak
 async def test_calls_for_something_else_are_each_sent(make: Make) -> None:
     async with make() as bridge:
         callers = Callers(bridge, "test.sleep", 0.2)
-        keys = [KEY, AnswerKey("me", "q", "1", "{}"), AnswerKey("", "p", "1", "{}"), AnswerKey("", "q", "2", "{}")]
+        keys = [KEY, AnswerKey("p", "1", "{}"), AnswerKey("q", "2", "{}")]
         await asyncio.gather(*(callers.answer(key=key) for key in keys))
-        assert (len(callers.calls), callers.shared.joined) == (4, 0)
+        assert (len(callers.calls), callers.shared.joined) == (3, 0)
 
 
 @pytest.mark.gen_test

@@ -1,6 +1,7 @@
 """Topics without a broker: what is in memory, what a subscriber gets, and the whole log over a fake bridge."""
 
 import asyncio
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -81,6 +82,16 @@ def test_a_ring_is_bounded_in_bytes() -> None:
 def test_a_ring_that_has_turned_often_is_whole() -> None:
     ring = filled(Ring(3, 1000), *range(100))
     assert (len(ring), ring.behind, since(ring, 96)) == (3, 96, ([97, 98, 99], 99))
+
+
+def test_a_ring_holds_no_more_than_its_bound_and_a_sixteenth() -> None:
+    ring, held = Ring(160, 10_000), []
+    for offset in range(400):
+        read = event(offset)
+        held.append(weakref.ref(read))
+        ring.read(offset, read)
+        del read
+        assert sum(each() is not None for each in held) <= 160 + 160 // 16
 
 
 def test_a_ring_that_is_cleared_knows_nothing() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from pathlib import Path
 
 import pytest
 from kombu import Connection
@@ -9,7 +10,19 @@ from kombu import Connection
 from nowait.testing import FakeBridge
 from nowait.topology import Topology
 from server.names import Names
-from tests.server.topics_site import BOTH, Serve, over, over_broker, over_fake, topics_site
+from tests.server.key_files import Keys
+from tests.server.topics_site import (
+    BOTH,
+    MESSAGES,
+    Serve,
+    closed,
+    consuming,
+    message,
+    over,
+    over_broker,
+    over_fake,
+    topics_site,
+)
 
 
 @pytest.fixture(params=BOTH)
@@ -157,3 +170,32 @@ async def test_a_broker_that_is_away_is_503_for_a_message_and_an_open_stream_for
             await site.fetch("/topics/news", 1)
             assert await follower.events(1) == [1]
     await bridge.stop()
+
+
+@pytest.mark.gen_test
+async def test_whose_key_is_revoked_follows_and_consumes_no_more(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    other = keys.add("other")
+    before = keys.path.read_text()
+    one = keys.add("one", "topics queues")
+    async with over_fake(keys=keys.path) as site:
+        assert site.app.keys is not None
+        async with (
+            site.follow("/topics/news/events", **one) as follower,
+            site.follow("/topics/news/events", **other) as another,
+            consuming(site, headers=one) as socket,
+        ):
+            assert (follower.status, another.status) == (200, 200)
+            assert (await follower.block(), await another.block()) != (None, None)  # where they begin
+            await site.fetch(MESSAGES, 1, headers=other)
+            assert (await message(socket))["data"] == 1
+            keys.path.write_text(before)
+            await site.app.keys.reload()
+            assert await follower.block() is None
+            assert await closed(socket) == 4401
+            async with consuming(site, headers=other) as next_one:
+                assert (await message(next_one))["redelivered"]
+            async with site.follow("/topics/news/events", follower.last_id, **one) as again:
+                assert again.status == 401
+            await site.fetch("/topics/news", 2, headers=other)
+            assert await another.events(1) == [2]

@@ -92,11 +92,12 @@ class TopicsSite:
         return await AsyncHTTPClient().fetch(request, raise_error=False)
 
     @asynccontextmanager
-    async def follow(self, path: str, last_id: str | None = None) -> AsyncIterator[Follower]:
+    async def follow(self, path: str, last_id: str | None = None, **headers: str) -> AsyncIterator[Follower]:
         """Follow events; entered once the head of the answer is there."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        resume = "" if last_id is None else f"Last-Event-ID: {last_id}\r\n"
-        writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n{resume}\r\n".encode())
+        given = headers if last_id is None else {**headers, "Last-Event-ID": last_id}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+        writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n{lines}\r\n".encode())
         head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
         follower = Follower(reader, writer, int(head.split()[1]))
         try:
@@ -149,9 +150,12 @@ def over(request: pytest.FixtureRequest) -> Serve:
 
 
 @asynccontextmanager
-async def consuming(site: TopicsSite, options: str = "") -> AsyncIterator[WebSocketClientConnection]:
+async def consuming(
+    site: TopicsSite, options: str = "", headers: dict[str, str] | None = None
+) -> AsyncIterator[WebSocketClientConnection]:
     """A consumer of the queue `parcels`."""
-    socket = await websocket_connect(f"ws://127.0.0.1:{site.port}/queues/parcels/consumer{options}")
+    url = f"ws://127.0.0.1:{site.port}/queues/parcels/consumer{options}"
+    socket = await websocket_connect(HTTPRequest(url, headers=headers or {}))
     try:
         yield socket
     finally:

@@ -103,10 +103,10 @@ class Stack:
         await self._apart(self._begin_services)
         if proxied:
             self.proxy = await Proxy(self.broker.port).__aenter__()
-        for number in range(self._count):
-            self.workers.append(await self._apart(self._worker, number))
-        for number in range(len(self._ports)):
-            self.servers.append(await self._apart(self._server, number))
+        starting = [self._apart(self._worker, number) for number in range(self._count)]
+        starting += [self._apart(self._server, number) for number in range(len(self._ports))]
+        started = await asyncio.gather(*starting)
+        self.workers, self.servers = started[: self._count], started[self._count :]
 
     async def end(self) -> None:
         """End all of it."""

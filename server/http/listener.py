@@ -1,0 +1,229 @@
+"""The HTTP server, with a bound on its connections.
+
+Tornado's own accepts whatever comes, and where no descriptor is left it tries for ever: all of a core, and megabytes of
+log.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Awaitable, Iterable
+from functools import partial
+from itertools import islice
+from typing import Any
+
+from tornado.http1connection import HTTP1ServerConnection
+from tornado.httpserver import HTTPServer
+from tornado.httputil import (
+    HTTPConnection,
+    HTTPHeaders,
+    HTTPMessageDelegate,
+    RequestStartLine,
+    ResponseStartLine,
+)
+from tornado.iostream import IOStream, SSLIOStream
+from tornado.netutil import ssl_wrap_socket
+
+from server.http.connections import Connections
+from server.http.proxies import Proxies
+from server.http.proxy_protocol import Address, Introduction, ProxyProtocolError
+
+log = logging.getLogger(__name__)
+
+_AT_ONCE = 16  # connections that are accepted, or closed, before others on the loop have their turn
+# Seconds without accepting: after an error, and after some were refused, as those come again at once that flood.
+_PAUSE, _REST = 0.2, 0.05
+_NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+_SWEEP, _NEXT = 1.0, 0.005  # seconds between two looks for connections that are overdue, and while more of them are
+_QUIET = 10.0  # seconds between two log lines of one kind
+
+
+class Listener(HTTPServer):
+    """Tornado's server, which accepts by itself.
+
+    Args:
+        most: connections that may be open at once. For a further one the one is given up that has waited longest for
+            a request; where none has, it is closed itself.
+        introduced_by: the balancers that begin each connection with a PROXY header.
+
+    All others are HTTPServer's.
+    """
+
+    def initialize(
+        self, *args: Any, most: int = 10_000, introduced_by: Proxies = Proxies(), **options: Any
+    ) -> None:
+        super().initialize(*args, **options)
+        self.connections: Connections[IOStream | Introduction] = Connections(most)
+        self._introduced_by = introduced_by
+        self._listening: list[socket.socket] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._full = _Notice("%d connections were given up or refused: " + f"{most} are open")
+        self._failed = _Notice("%d times no connection was accepted: %s")
+        self._unknown = _Notice("%d connections of balancers were closed, the last one of %s: %s")
+
+    def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
+        """Accept connections on these sockets."""
+        self._loop = asyncio.get_running_loop()
+        for sock in sockets:
+            self._listening.append(sock)
+            self._loop.add_reader(sock, self._accept, sock)
+        self._sweep()
+
+    def stop(self) -> None:
+        """Accept no more connections."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for sock in self._listening:
+            self._loop.remove_reader(sock)
+            sock.close()
+        self._listening = []
+
+    def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+        """A connection waits for a request."""
+        assert isinstance(server_conn, HTTP1ServerConnection)
+        self.connections.waits(server_conn.stream, self._loop.time())
+        return _Arrival(super().start_request(server_conn, request_conn), self.connections, server_conn.stream)
+
+    def on_close(self, server_conn: object) -> None:
+        """No more requests come by a connection."""
+        assert isinstance(server_conn, HTTP1ServerConnection)
+        self.connections.ended(server_conn.stream)
+        super().on_close(server_conn)
+
+    def _accept(self, sock: socket.socket) -> None:
+        refused = False
+        for _ in range(_AT_ONCE):
+            try:
+                connection, address = sock.accept()
+            except (BlockingIOError, InterruptedError):
+                break
+            except ConnectionError:
+                continue  # it was closed before it was accepted
+            except OSError as error:
+                if error.errno in _NO_DESCRIPTORS and self._give_up():
+                    continue
+                self._failed.note(error.strerror)
+                self._pause(sock, _PAUSE)
+                return
+            if self.connections.full and not self._give_up():
+                self._full.note()
+                connection.close()
+                refused = True
+            else:
+                self._open(connection, address)
+        if refused:
+            self._pause(sock, _REST)
+
+    def _open(self, connection: socket.socket, address: Any) -> None:
+        if not self._introduced_by.trust(address[0]):
+            self._serve(connection, address)
+            return
+        introduction = Introduction(connection)
+        introduction.end.add_done_callback(partial(self._introduced, introduction, address))
+        self.connections.opened(introduction, self._loop.time())
+
+    def _introduced(self, introduction: Introduction, balancer: Any, end: "asyncio.Task[Address | None]") -> None:
+        """A balancer has said whose connection it is, or the connection was given up, or it has ended."""
+        self.connections.ended(introduction)
+        error = asyncio.CancelledError() if end.cancelled() else end.exception()
+        if error is not None or not self._listening:
+            if isinstance(error, ProxyProtocolError):
+                self._unknown.note(balancer[0], error)
+            introduction.connection.close()
+        else:
+            self._serve(introduction.connection, end.result() or balancer)
+
+    def _serve(self, connection: socket.socket, address: Any) -> None:
+        try:
+            stream = self._stream(connection)
+        except OSError:
+            # It was closed meanwhile.
+            connection.close()
+            return
+        self.connections.opened(stream, self._loop.time())
+        self.handle_stream(stream, address)
+
+    def _stream(self, connection: socket.socket) -> IOStream:
+        context: Any = self.ssl_options
+        if context is None:
+            return IOStream(connection, max_buffer_size=self.max_buffer_size)
+        wrapped = ssl_wrap_socket(connection, context, server_side=True, do_handshake_on_connect=False)
+        assert isinstance(wrapped, ssl.SSLSocket)
+        return SSLIOStream(wrapped, max_buffer_size=self.max_buffer_size)
+
+    def _give_up(self) -> bool:
+        """Close the connection that has waited longest for a request. Returns False where none has."""
+        stream = self.connections.give_up(self._loop.time())
+        if stream is None:
+            return False
+        self._full.note()
+        stream.close()
+        return True
+
+    def _pause(self, sock: socket.socket, seconds: float) -> None:
+        """Accept nothing for a moment: the socket would be ready again at once."""
+        self._loop.remove_reader(sock)
+        self._loop.call_later(seconds, self._resume, sock)
+
+    def _resume(self, sock: socket.socket) -> None:
+        if sock in self._listening:
+            self._loop.add_reader(sock, self._accept, sock)
+
+    def _sweep(self) -> None:
+        overdue = [*islice(self.connections.overdue(self._loop.time()), _AT_ONCE)]
+        for stream in overdue:
+            stream.close()
+        self._timer = self._loop.call_later(_SWEEP if len(overdue) < _AT_ONCE else _NEXT, self._sweep)
+
+
+class _Arrival(HTTPMessageDelegate):
+    """Notes how much of a request has come."""
+
+    __slots__ = ("_delegate", "_connections", "_stream")
+
+    def __init__(self, delegate: HTTPMessageDelegate, connections: Connections[Any], stream: IOStream) -> None:
+        self._delegate = delegate
+        self._connections = connections
+        self._stream = stream
+
+    def headers_received(
+        self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders
+    ) -> Awaitable[None] | None:
+        self._connections.began(self._stream)
+        return self._delegate.headers_received(start_line, headers)
+
+    def data_received(self, chunk: bytes) -> Awaitable[None] | None:
+        return self._delegate.data_received(chunk)
+
+    def finish(self) -> None:
+        self._connections.got(self._stream)
+        self._delegate.finish()
+
+    def on_connection_close(self) -> None:
+        self._delegate.on_connection_close()
+
+
+class _Notice:
+    """A warning about what may happen any number of times: logged at once, and then now and then, with how often."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._count = 0
+        self._values: tuple[object, ...] = ()
+        self._quiet = False
+
+    def note(self, *values: object) -> None:
+        """It has happened."""
+        self._count += 1
+        self._values = values
+        if not self._quiet:
+            self._log()
+
+    def _log(self) -> None:
+        self._quiet = self._count > 0
+        if self._quiet:
+            log.warning(self._text, self._count, *self._values)
+            self._count = 0
+            asyncio.get_running_loop().call_later(_QUIET, self._log)
