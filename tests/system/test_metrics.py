@@ -225,13 +225,17 @@ def test_a_scheduler_says_when_it_has_looked(site: Site) -> None:
 
 def test_no_label_is_a_path_a_key_or_an_id(site: Site) -> None:
     """Of what a client sends, nothing becomes a label: no series is made by it."""
-    for secret in ("secret-1", "secret-2"):
-        for path in (f"/{secret}", f"/queries/{secret}", f"/jobs/{secret}", f"/topics/{secret}/events"):
-            fetch(site.url + path, headers={"X-Request-Id": secret, "Idempotency-Key": secret})
+    secrets = [f"secret_{number}" for number in range(2)]
+    ids = [f"5ec2e700-0000-7000-8000-00000000000{number}" for number in range(2)]
+    for secret, job in zip(secrets, ids):
+        for path in (f"/{secret}", f"/queries/{secret}", f"/jobs/{job}", f"/topics/{secret}/events"):
+            answer = fetch(site.url + path, headers={"X-Request-Id": secret, "Idempotency-Key": secret})
+            assert answer.status == 404, path
     # They have been counted.
     wait_until(lambda: {"none", "/queries/{}", "/jobs/{}", "/topics/{}/events"} <= routes(site))
     for port in (site.server_port, site.worker_port, site.forking_port, site.scheduler_port):
-        assert "secret" not in fetch(f"http://127.0.0.1:{port}/metrics").body.decode()
+        text = fetch(f"http://127.0.0.1:{port}/metrics").body.decode()
+        assert not [each for each in (*secrets, *ids) if each in text]
 
 
 @pytest.mark.parametrize("program", ["server", "worker", "beat"])
