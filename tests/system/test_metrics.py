@@ -302,11 +302,19 @@ def test_the_page_has_each_metric_with_its_type_and_labels_and_no_other(
     assert {name: labels for name, (_, labels) in found.items()} == {n: labels for n, (_, labels) in documented.items()}
 
 
+SELECTOR = re.compile(r"\b(nowait_[a-z_]+)\{([^}]*)\}")
+MATCHER = re.compile(r'(\w+)(=~|!=|!~|=)"([^"]*)"')
+
+
+def panels() -> list[str]:
+    """The expressions of the dashboard."""
+    dashboard = json.loads((ROOT / "deploy/metrics/dashboard.json").read_text())
+    return [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+
+
 def expressions() -> list[str]:
     """All of the dashboard, the alerts and the page."""
-    dashboard = json.loads((ROOT / "deploy/metrics/dashboard.json").read_text())
-    found = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
-    return [*found, (ROOT / "deploy/metrics/alerts.yml").read_text(), *blocks("docs/metrics.md", "promql")]
+    return [*panels(), (ROOT / "deploy/metrics/alerts.yml").read_text(), *blocks("docs/metrics.md", "promql")]
 
 
 def test_each_metric_of_each_expression_is_there(scrapes: dict[str, list[Scrape]]) -> None:
@@ -315,8 +323,22 @@ def test_each_metric_of_each_expression_is_there(scrapes: dict[str, list[Scrape]
     assert named and named <= there, named - there
 
 
+def test_each_label_of_each_expression_is_there_with_its_value(scrapes: dict[str, list[Scrape]]) -> None:
+    """A misspelt one matches nothing, and an alert by it never fires."""
+    found = [SELECTOR.findall(expression) for expression in expressions()]
+    selected = [(name, MATCHER.findall(matchers)) for selectors in found for name, matchers in selectors]
+    assert len(selected) > 10
+    for name, matchers in selected:
+        there = [labels for each in scrapes.values() for scrape_ in each for labels in scrape_.labels(name)]
+        assert matchers
+        for label, operator, value in matchers:
+            values = {labels.get(label) for labels in there} - {None}
+            # Of failures, and what is not to be, there may be none yet.
+            assert value in values if operator == "=" else values, (name, label, operator, value)
+
+
 def test_each_metric_is_in_the_dashboard() -> None:
-    shown = {name for expression in expressions() for name in NAME.findall(expression)}
+    shown = {name for expression in panels() for name in NAME.findall(expression)}
     for metrics in DOCUMENTED.values():
         for name in metrics:
             assert {name, f"{name}_bucket", f"{name}_sum"} & shown, name
