@@ -59,7 +59,7 @@ async def main() -> None:
     web = make_app(bridge, settings, observer=metrics and metrics.events)
     spare_collections()
     await bridge.start()
-    routes = [(r"/echo/(\d+)", EchoHandler, {"bridge": bridge}), (r"/i_want_you_now", NowHandler)]
+    routes = [(r"/echo/(\d+)", EchoHandler, {"bridge": bridge}), (r"/i_want_you_now", NowHandler, {})]
     log = log_and_observe(metrics.events) if metrics else log_request
     Application(rules(routes), log_function=log).listen(int(sys.argv[1]), "127.0.0.1")
     await (metrics.run(bridge, web) if metrics else asyncio.Event().wait())
