@@ -2,7 +2,8 @@
 # Installs one part alone, with its pinned dependencies, or upgrades it: install.sh server|worker|migrate FOLDER
 # FOLDER is a link to a virtual environment in FOLDER.versions/. A new one is built beside the old one, and the link
 # is switched when it is whole; the version before it stays, for the processes that still run from it.
-# OTEL=1 installs the packages for traces as well.
+# OTEL=1 installs the packages for traces as well. SETUPTOOLS_SCM_PRETEND_VERSION is the version, where the tree does not
+# know it, as without git.
 set -eu
 umask 022  # the services' users read it
 
@@ -46,7 +47,8 @@ $pip install --require-hashes "$@"
 # that of the tree's tag.
 export PYTHONPATH="$copy/build"
 $pip install --require-hashes --target "$PYTHONPATH" -r "$root/deploy/requirements/build.txt"
-SETUPTOOLS_SCM_PRETEND_VERSION=$(cd "$root" && "$new/bin/python" -m setuptools_scm)
+[ -n "${SETUPTOOLS_SCM_PRETEND_VERSION:-}" ] ||
+    SETUPTOOLS_SCM_PRETEND_VERSION=$(cd "$root" && "$new/bin/python" -m setuptools_scm)
 export SETUPTOOLS_SCM_PRETEND_VERSION
 mkdir "$copy/source"
 cp -R "$root/setup.cfg" "$root/pyproject.toml" "$root/README.md" "$root/LICENSE" "$root/nowait" "$copy/source"

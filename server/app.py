@@ -63,6 +63,7 @@ class WebApplication(Application):
         watcher: finds out which jobs have changed.
         topics: the topics.
         queues: the queues of messages.
+        gate: stands between clients and routes.
         keys: those that clients need; None where none are configured.
         connections: to the database of jobs.
         instruments: measure the loop and the broker's queues.
@@ -97,6 +98,7 @@ class WebApplication(Application):
         self.topics = context.topics
         self.queues = context.queues
         self.keys = keys
+        self.gate = context.gate
         self.connections = connections
         self.instruments = instruments
         self._stops = stops

@@ -1,5 +1,6 @@
 """The spans of a worker: of its tasks, its queries, and the statements of its jobs."""
 
+import re
 from typing import Any
 
 from celery import signals
@@ -11,6 +12,7 @@ from nowait import tracing
 from nowait.tracing import Span
 from tasks.metrics.task import MeasuredTask
 
+_WORD = re.compile(r"\s*([A-Za-z]{1,16})\b")  # the first one of a statement
 _SERVICE = "nowait-worker"
 _SPAN = "nowait_span"  # the attribute of an execution that has its span
 _NO_FAILURES = (Ignore, Reject, Retry)  # by which a task has Celery do something
@@ -62,6 +64,12 @@ def watch(engine: Engine) -> None:
     event.listen(engine, "handle_error", _statement_failed)
 
 
+def operation_of(statement: str) -> str:
+    """The first word of a statement; "statement" where it begins otherwise, as with a comment that has values."""
+    found = _WORD.match(statement)
+    return found[1].upper() if found else "statement"
+
+
 def _process_begins(**_: Any) -> None:
     tracing.start(_SERVICE)
 
@@ -86,7 +94,7 @@ def _statement_begins(
     connection: Any, cursor: Any, statement: str, parameters: Any, execution: Any, executemany: bool
 ) -> None:
     if tracing.current().trace_id:
-        verb = statement.split(None, 1)[0].upper()
+        verb = operation_of(statement)
         attributes = {"db.system.name": connection.dialect.name, "db.operation.name": verb}
         vars(execution)[_SPAN] = tracing.span(verb, "client", attributes)
 

@@ -207,8 +207,8 @@ ALLOWED: dict[str, set[str]] = {
     "server.answers.kept": {"cachetools", "nowait.budget", "server.answers.answer", "server.answers.key"},
     "server.answers.key": {"server.query"},
     "server.answers.shared": {
-        "nowait.bridge", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.answers.answer",
-        "server.answers.flights", "server.answers.key",
+        "nowait", "nowait.bridge", "nowait.deadline", "nowait.errors", "nowait.messages.encoded",
+        "server.answers.answer", "server.answers.flights", "server.answers.key",
     },
     "server.app": {
         "tornado", "nowait.link.depths", "nowait.topology", "server.answers.kept", "server.answers.shared",
@@ -235,7 +235,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.keys.keyring", "server.keys.quota", "server.keys.scopes",
     },
     "server.http.answers": {
-        "server.answers.answer", "server.answers.key", "server.answers.shared", "server.http.cache_control",
+        "nowait", "server.answers.answer", "server.answers.key", "server.answers.shared", "server.http.cache_control",
         "server.http.tasks",
     },
     "server.http.body": {"tornado", "server"},

@@ -89,11 +89,11 @@ def _run(where: Path, stack: ExitStack) -> None:
         Process(
             name,
             [sys.executable, "-m", "celery", "--quiet", *arguments],
-            env=environment,
+            env={**environment, **metrics_of(environment, number)},
             cwd=ROOT,
             output=_labelled(name),
         )
-        for name, arguments in (("worker", _WORKER), ("beat", _BEAT))
+        for number, (name, arguments) in enumerate((("worker", _WORKER), ("beat", _BEAT)), 1)
     )
     stack.callback(worker.stop, _WORKER_STOP)
     # It leaves nothing that were to be ended.
@@ -112,6 +112,16 @@ def _run(where: Path, stack: ExitStack) -> None:
             if process.returncode is not None:
                 raise LocalError(f"{process.name} ended with status {process.returncode}: stopping the rest")
         time.sleep(0.2)
+
+
+def metrics_of(environment: dict[str, str], number: int) -> dict[str, str]:
+    """The address of a program's metrics: the server, number 0, has that of the environment, others the next ports."""
+    given = environment.get("NOWAIT_METRICS")
+    if not given:
+        return {}
+    host, _, port = given.rpartition(":")
+    # What is no address, each program says by itself.
+    return {"NOWAIT_METRICS": f"{host}:{int(port) + number}"} if port.isdecimal() else {}
 
 
 def _url(environment: dict[str, str]) -> str:

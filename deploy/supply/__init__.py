@@ -8,6 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # What `deploy/install.sh` puts on hosts.
 PARTS = ("server", "worker", "migrate")
+# What it adds to a part where that is wanted: OTEL=1.
+OPTIONS = ("otel",)
 
 
 def requirements(name: str) -> Path:

@@ -4,8 +4,8 @@ pip-audit looks them up, where its own variables name: PIP_AUDIT_VULNERABILITY_S
 with "no known vulnerabilities" when its service knows none of the packages, as mirrors of an index do. So what it has
 looked up is counted here, and one package is tried first: a service out of reach costs seconds.
 
-Status: 0 when nothing is known of any package, 1 when something is, 3 when not all of them could be looked up; with
---if-reachable that is 0, too.
+Status: 0 when nothing is known of any package, 1 when something is, 2 for a file that is of no use, 3 when not all of
+them could be looked up; with --if-reachable that is 0, too.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tempfile import NamedTemporaryFile
 from textwrap import shorten
 from typing import Any
 
-from deploy.supply import PARTS, requirements
+from deploy.supply import OPTIONS, PARTS, requirements
 
 # Findings that cannot be helped yet, by id: why they do no harm here.
 ACCEPTED: dict[str, str] = {}
@@ -104,13 +104,22 @@ def audit(files: Sequence[Path], first_within: float = _FIRST) -> Report:
 
     Raises Unreachable, when nothing is known of the first package within those seconds.
     """
-    (first,) = re.findall(r"\A(?:#.*\n|\s)*([^\s;]+==[^\s;]+)", files[0].read_text())
+    first = _first(files[0])
     with NamedTemporaryFile("w", suffix=".txt") as one:
         one.write(f"{first}\n")
         one.flush()
         if not look_up([Path(one.name)], first_within).known:
             raise Unreachable(f"the service does not know {first}")
     return look_up(files, _ALL)
+
+
+def _first(file: Path) -> str:
+    """The first package of a requirement file. Raises SystemExit, with status 2, where that is not pinned."""
+    found = re.match(r"(?:#.*\n|\s)*([^\s;]+==[^\s;]+)", file.read_text())
+    if found is None:
+        print(f"audit: {file} does not begin with a package that is pinned: name==version", file=sys.stderr)
+        raise SystemExit(2)
+    return found[1]
 
 
 def main() -> int:
@@ -121,7 +130,7 @@ def main() -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="instead of those that hosts install")
     options = parser.parse_args()
     try:
-        files = options.files or [requirements(name) for name in (*PARTS, "otel", "build")]
+        files = options.files or [requirements(name) for name in (*PARTS, *OPTIONS, "build")]
         report = audit(files, options.first_within)
     except Unreachable as reason:
         print(f"audit: NOT DONE, the data of known vulnerabilities cannot be reached: {reason}")

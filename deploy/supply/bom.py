@@ -1,6 +1,7 @@
 """What each part consists of, as CycloneDX: python -m deploy.supply.bom FOLDER
 
-FOLDER/nowait-PART-VERSION.cdx.json has the packages that hosts with the part install, with the hashes that pip accepts.
+FOLDER/nowait-PART-VERSION.cdx.json has the packages that hosts with the part install, with the hashes that pip accepts;
+that of `otel` those that OTEL=1 adds.
 The same revision gives the same bytes: there is no serial number, and the time is that of SOURCE_DATE_EPOCH, or none.
 """
 
@@ -9,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from deploy.supply import PARTS, requirements
+from deploy.supply import OPTIONS, PARTS, requirements
 from deploy.supply.command import run
 
 
@@ -39,7 +40,7 @@ def main() -> int:
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     this = version()
-    for part in PARTS:
+    for part in (*PARTS, *OPTIONS):
         print(write(part, this, folder))
     return 0
 

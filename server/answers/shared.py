@@ -9,6 +9,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import TypeAlias
 
+from nowait import tracing
 from nowait.bridge import Call
 from nowait.deadline import Deadline
 from nowait.errors import DeadlineExceeded
@@ -81,7 +82,7 @@ class SharedCalls:
         awaited: _Awaited = loop.create_future()
         flight, new = self._flights.board(key, awaited, deadline.at, time.monotonic(), alone)
         if new:
-            self._calls[flight] = _SharedCall(key, send, lifetime, kept)
+            self._calls[flight] = _SharedCall(key, send, lifetime, kept, tracing.current().trace_id)
         else:
             self.joined += 1
         call = self._calls[flight]
@@ -155,12 +156,14 @@ class Seat:
         answer: awaits the answer; fails with what the call has failed with, or DeadlineExceeded when there is none in
             time.
         joined: it is that of a call for another one.
+        trace_id: of the trace that the call is a part of; "" for none.
     """
 
     def __init__(self, call: "_SharedCall", answer: _Awaited, joined: bool) -> None:
         self._call = call
         self.answer = answer
         self.joined = joined
+        self.trace_id = call.trace_id
 
     @property
     def sent(self) -> Call | None:
@@ -173,14 +176,16 @@ class _SharedCall:
 
     Attributes:
         send, kept: as in `SharedCalls.join`.
+        trace_id: as that of its seats.
         call: as it was sent last; None before that.
         asked: when that was.
         finishing: has its callers go on, where that takes its time.
     """
 
-    def __init__(self, key: AnswerKey, send: Send, lifetime: float, kept: bool) -> None:
+    def __init__(self, key: AnswerKey, send: Send, lifetime: float, kept: bool, trace_id: str) -> None:
         self.send = send
         self.kept = kept
+        self.trace_id = trace_id
         self.call: Call | None = None
         self.asked = 0.0
         self.finishing: asyncio.Task[None] | None = None

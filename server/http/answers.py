@@ -2,6 +2,7 @@
 
 import time
 
+from nowait import tracing
 from server.answers.answer import Answer
 from server.answers.key import AnswerKey
 from server.answers.shared import Send
@@ -41,6 +42,9 @@ class AnswerHandler(TaskHandler):
         with self.context.shared_calls.join(
             key, self.deadline, send, lifetime=lifetime, alone=anew or not shared, kept=not wanted.no_store
         ) as seat:
+            if seat.joined and seat.trace_id:
+                # What the call did is in the trace of the request that has sent it.
+                tracing.current().set("nowait.joined_trace_id", seat.trace_id)
             answer = await self.wait_timed(seat.answer, started, lambda: seat.sent)
             forwarded = "fwd=request" if anew else "fwd=miss" if lifetime or shared else "fwd=bypass"
             if self._begin(answer, f"{forwarded}; collapsed" if seat.joined else forwarded):

@@ -65,6 +65,11 @@ class Gate:
         return Client(key.name, key.id, key.owner, key.scopes, quota)
 
     @property
+    def held(self) -> int:
+        """Refusals that wait to be answered."""
+        return self._held
+
+    @property
     def needs_keys(self) -> bool:
         """Nobody may do anything without a key, but for what needs none."""
         return self.keyring is not None

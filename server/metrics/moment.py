@@ -48,10 +48,15 @@ class MomentMetrics:
         self._connects = counter("broker_connects", "Connections that were made to the broker")
         self._resent = counter("calls_resent", "Messages that were sent again after a lost connection")
         self._unmatched = counter("replies_unmatched", "Replies that no call waited for, by kind", "kind")
+        self._joined = counter("calls_joined", "Requests that have waited for the call of another one")
+        self._hits = counter("kept_answers_hits", "Answers that were given again")
+        self._kept = gauge("kept_answer_bytes", "Bytes of answers that may be given again")
+        self._held = gauge("refusals_held", "Refusals that wait to be answered")
         self._waiting = same("queue_messages", "Messages in a queue, without those at workers", "queue", "kind")
         self._takers = same("queue_consumers", "Consumers of a queue", "queue", "kind")
         self._message_queues = message_queues
         self._before: Statistics | None = None
+        self._joined_before = self._hits_before = 0
         self._queues: set[str] = set()
         for state in _STATES:
             self._seconds.labels(state)
@@ -82,6 +87,12 @@ class MomentMetrics:
             before = getattr(self._before, kind) if self._before else 0
             self._unmatched.labels(kind).inc(getattr(now, kind) - before)
         self._before = now
+        joined, hits = app.shared_calls.joined, app.kept_answers.hits
+        self._joined.inc(joined - self._joined_before)
+        self._hits.inc(hits - self._hits_before)
+        self._joined_before, self._hits_before = joined, hits
+        self._kept.set(app.kept_answers.bytes)
+        self._held.set(app.gate.held)
 
     def set_depths(self, depths: Mapping[str, Depth | None] | None) -> None:
         """What was read of the queues; None for nothing. Not a number is what is not known."""

@@ -1,7 +1,7 @@
 """A server with the routes /echo/{number}, what a task returns, awaited by the bridge, and /i_want_you_now.
 
 `python -m tests.bench.echo PORT`; NOWAIT_TEST_QUEUE names the queue of the workers. NOWAIT_METRICS is the address of
-what the server's metrics have of it; NOWAIT_TRACES=1 has it make the server's traces.
+all metrics of a server, as if the rest of it were there; NOWAIT_TRACES=1 has it make the server's traces.
 """
 
 import asyncio
@@ -16,9 +16,11 @@ from nowait.bridge import Bridge
 from nowait.settings import host_port
 from nowait.tracing import otel  # noqa: F401 - with and without traces, the collector of garbage sees the same
 from server.__main__ import spare_collections
+from server.app import make_app
 from server.http.access_log import log_and_observe, log_request
-from server.live.lag import LoopLag
+from server.http.route import rules
 from server.metrics.metrics import Metrics
+from server.settings import Settings
 from server.tracing import TracedBridge, end_request, request_span
 
 _QUEUE = os.environ.get("NOWAIT_TEST_QUEUE", "tests")
@@ -45,21 +47,22 @@ class NowHandler(RequestHandler):
 
 
 async def main() -> None:
-    calls, options, measuring = None, {"log_function": log_request}, []
+    settings = Settings(broker_url=os.environ["NOWAIT_BROKER_URL"], database_url=os.environ["NOWAIT_DATABASE_URL"])
+    metrics = None
     if address := os.environ.get("NOWAIT_METRICS"):
-        metrics = Metrics.started(host_port(address), False, ())
-        calls, options["log_function"] = metrics.calls, log_and_observe(metrics.events)
-        measuring.append(asyncio.create_task(LoopLag(observe=metrics.events.lagged).run()))
+        metrics = Metrics.started(host_port(address), False, settings.queues.keys(), settings.database_url)
     traced = os.environ.get("NOWAIT_TRACES") == "1"
     if traced:
         tracing.start("echo")
-    app = Celery("echo", broker=os.environ["NOWAIT_BROKER_URL"], backend="rpc://")
-    bridge = (TracedBridge if traced else Bridge)(app, observer=calls)
+    app = Celery("echo", broker=settings.broker_url, backend="rpc://")
+    bridge = (TracedBridge if traced else Bridge)(app, observer=metrics and metrics.calls)
+    web = make_app(bridge, settings, observer=metrics and metrics.events)
     spare_collections()
     await bridge.start()
-    routes = [(r"/echo/(\d+)", EchoHandler, {"bridge": bridge}), (r"/i_want_you_now", NowHandler)]
-    Application(routes, **options).listen(int(sys.argv[1]), "127.0.0.1")
-    await asyncio.gather(asyncio.Event().wait(), *measuring)
+    routes = [(r"/echo/(\d+)", EchoHandler, {"bridge": bridge}), (r"/i_want_you_now", NowHandler, {})]
+    log = log_and_observe(metrics.events) if metrics else log_request
+    Application(rules(routes), log_function=log).listen(int(sys.argv[1]), "127.0.0.1")
+    await (metrics.run(bridge, web) if metrics else asyncio.Event().wait())
 
 
 if __name__ == "__main__":

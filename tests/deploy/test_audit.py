@@ -108,3 +108,11 @@ def test_a_service_out_of_reach_costs_seconds_and_a_line(pinned: Path) -> None:
     assert printed.startswith("audit: NOT DONE, the data of known vulnerabilities cannot be reached: ")
     status, printed = audit("http://127.0.0.1:9", pinned)
     assert (status, printed.count("\n")) == (3, 1) and printed.startswith("audit: NOT DONE, ")
+
+
+@pytest.mark.parametrize("first", ["-r other.txt", "six>=1.17", ""])
+def test_a_file_that_does_not_begin_with_a_pinned_package_is_refused_with_a_line(tmp_path: Path, first: str) -> None:
+    file = tmp_path / "requirements.txt"
+    file.write_text(f"# what hosts install\n{first}\n")
+    line = f"audit: {file} does not begin with a package that is pinned: name==version\n"
+    assert audit("http://127.0.0.1:9", file) == (2, line)

@@ -102,7 +102,12 @@ def run_python(folder: Path, code: str) -> str:
     return done.stdout.strip()
 
 
-def test_an_upgrade_is_whole_or_changes_nothing(source: Path, tmp_path: Path) -> None:
+VERSION = "from importlib import metadata; print(metadata.version('nowait'))"
+
+
+def test_an_upgrade_is_whole_or_changes_nothing(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, script = tmp_path / "nowait", source / "deploy/install.sh"
     # As earlier versions left it: the folder itself is the environment.
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
@@ -120,7 +125,7 @@ def test_an_upgrade_is_whole_or_changes_nothing(source: Path, tmp_path: Path) ->
     assert (versions / "0/first").exists(), "the environment before this one is kept"
     first = installed(folder)
     assert first == str(versions / "1")
-    assert run_python(folder, "from importlib import metadata; print(metadata.version('nowait'))") == "1.2.3"
+    assert run_python(folder, VERSION) == "1.2.3"
     leftover = run_python(folder, "from importlib.util import find_spec; print(find_spec('setuptools_scm'))")
     assert leftover == "None", "what builds the library does not stay"
     server = subprocess.run([folder / "bin/nowait-server"], cwd="/", capture_output=True, text=True)
@@ -132,8 +137,10 @@ def test_an_upgrade_is_whole_or_changes_nothing(source: Path, tmp_path: Path) ->
     assert installed(folder) == first
 
     requirements.write_text("")
+    monkeypatch.setenv("SETUPTOOLS_SCM_PRETEND_VERSION", "1.3.0")  # as an image has it that is built without git
     done = run(script, "server", folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert installed(folder) == str(versions / "2")
+    assert run_python(folder, VERSION) == "1.3.0"
     assert {path.name for path in versions.iterdir()} == {"1", "2", "lock"}
     assert {path.name for path in tmp_path.iterdir()} == {"nowait", "nowait.versions", "source"}

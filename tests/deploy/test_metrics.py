@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +29,16 @@ def promtool(*arguments: str) -> str:
 )
 def test_promtool_finds_nothing_wrong(command: str) -> None:
     assert "SUCCESS" in promtool(*command.split())
+
+
+def test_promtool_finds_nothing_wrong_with_the_configuration_for_kubernetes(tmp_path: Path) -> None:
+    text = (FOLDER / "prometheus-kubernetes.yml").read_text()
+    # Debian's build knows nothing of Kubernetes.
+    pods = "    kubernetes_sd_configs:\n      - role: pod\n        namespaces: {names: [nowait]}\n"
+    assert pods in text
+    (tmp_path / "prometheus.yml").write_text(text.replace(pods, '    static_configs: [{targets: ["a:9101"]}]\n'))
+    (tmp_path / "alerts.yml").write_text((FOLDER / "alerts.yml").read_text())
+    assert "SUCCESS" in promtool("check", "config", str(tmp_path / "prometheus.yml"))
 
 
 def test_the_page_has_each_alert() -> None:

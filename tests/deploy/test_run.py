@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.__main__ import metrics_of
 from deploy.local.database import Database
 from deploy.local.process import free_port, listens
 from deploy.local.services import Services
@@ -117,6 +118,15 @@ def test_it_starts_serves_stops_and_starts_again_with_its_data(folder: Path, run
     assert "sample data: loaded" not in third.printed()
     assert fetch(f"{third.url}/mysql_query/1").body == answer.body
     assert third.end(signal.SIGTERM) == 0
+
+
+def test_each_program_has_an_address_for_its_metrics() -> None:
+    given = {"NOWAIT_METRICS": "[::1]:9101"}
+    assert [metrics_of(given, number) for number in (1, 2)] == [
+        {"NOWAIT_METRICS": "[::1]:9102"},
+        {"NOWAIT_METRICS": "[::1]:9103"},
+    ]
+    assert metrics_of({}, 1) == {}
 
 
 def test_two_stacks_run_side_by_side(tmp_path: Path, runs: list[Run]) -> None:

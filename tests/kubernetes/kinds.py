@@ -31,6 +31,7 @@ def kind(version: str, name: str, spec: Schema) -> Schema:
 
 
 _POLICY = record("type", "value", "periodSeconds", type={"enum": ["Pods", "Percent"]}, value=COUNT, periodSeconds=COUNT)
+_FALLBACKS = ["static", "currentReplicas", "currentReplicasIfHigher", "currentReplicasIfLower"]
 _RULES = record(stabilizationWindowSeconds=COUNT, selectPolicy=TEXT, policies=several(_POLICY))
 _SCALER = record(name=TEXT, behavior=record(scaleUp=_RULES, scaleDown=_RULES))
 _TRIGGER = record(
@@ -57,7 +58,9 @@ KINDS = {
             "scaleTargetRef", "triggers",
             scaleTargetRef=record("name", name=TEXT, kind=TEXT, apiVersion=TEXT), minReplicaCount=COUNT,
             maxReplicaCount=COUNT, idleReplicaCount=COUNT, pollingInterval=COUNT, cooldownPeriod=COUNT,
-            fallback=record("failureThreshold", "replicas", failureThreshold=COUNT, replicas=COUNT, behavior=TEXT),
+            fallback=record(
+                "failureThreshold", "replicas", failureThreshold=COUNT, replicas=COUNT, behavior={"enum": _FALLBACKS}
+            ),
             advanced=record(restoreToOriginalReplicaCount=FLAG, horizontalPodAutoscalerConfig=_SCALER),
             triggers=several(_TRIGGER),
         ),

@@ -162,11 +162,24 @@ def test_workers_take_all_queues_and_jobs_by_themselves(rendered: Rendered) -> N
 def test_only_servers_are_reached_and_only_what_is_needed_is(rendered: Rendered) -> None:
     policies = rendered.of("NetworkPolicy")
     assert policies["nowait"]["spec"]["policyTypes"] == ["Ingress", "Egress"]
-    assert "ingress" not in policies["nowait"]["spec"]
-    reached = {port["port"] for rule in policies["nowait"]["spec"]["egress"] for port in rule["ports"]}
-    assert reached == {53, 5671, 3306}
+    # All of them by Prometheus alone, at the port of the metrics.
+    monitoring = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+    (metrics,) = policies["nowait"]["spec"]["ingress"]
+    assert (metrics["from"], [port["port"] for port in metrics["ports"]]) == (monitoring, ["metrics"])
+    (clients,) = policies["server"]["spec"]["ingress"]
+    assert [port["port"] for port in clients["ports"]] == ["http"]
+    reached = {port["port"]: rule.get("to") for rule in policies["nowait"]["spec"]["egress"] for port in rule["ports"]}
+    assert reached == {53: None, 5671: None, 3306: None, 4318: monitoring}
     (webhooks,) = policies["server"]["spec"]["egress"]
     assert {"10.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16"} <= set(webhooks["to"][0]["ipBlock"]["except"])
+
+
+def test_every_pod_has_a_port_for_its_metrics_that_prometheus_looks_for(rendered: Rendered) -> None:
+    wanted = (ROOT / "deploy/metrics/prometheus-kubernetes.yml").read_text()
+    assert "[__meta_kubernetes_pod_container_port_name], regex: metrics, action: keep" in wanted
+    for name, container in rendered.containers().items():
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        assert rendered.environment(name)["NOWAIT_METRICS"] == f"0.0.0.0:{ports['metrics']}"
 
 
 def test_no_document_has_a_password(rendered: Rendered) -> None:
@@ -187,8 +200,11 @@ def test_workers_are_scaled_by_the_queues_that_they_take(all_rendered: dict[str,
         assert queues == QUEUES - {"queries.jobs", "queries.catalogue"}
         assert "replicas" not in rendered.of("Deployment")[spec["scaleTargetRef"]["name"]]["spec"]
         assert spec["minReplicaCount"] < spec["fallback"]["replicas"] < spec["maxReplicaCount"]
-        threads = rendered.environment("worker")["NOWAIT_WORKER"].split("-c ")[1].split()[0]
-        assert {trigger["metadata"]["value"] for trigger in spec["triggers"]} == {threads}
+        # A broker that does not answer ends no worker.
+        assert spec["fallback"]["behavior"] == "currentReplicasIfHigher"
+        # What waits, by this, is how many workers there are to be in all: they are busy when so much waits for each.
+        threads = int(rendered.environment("worker")["NOWAIT_WORKER"].split("-c ")[1].split()[0])
+        assert all(int(trigger["metadata"]["value"]) <= threads / 8 for trigger in spec["triggers"])
         names = {trigger["authenticationRef"]["name"] for trigger in spec["triggers"]}
         assert names == rendered.of("TriggerAuthentication").keys()
         fewer = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]["scaleDown"]

@@ -9,19 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import Celery
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import format_trace_id
+from prometheus_client import CollectorRegistry, generate_latest
 from tornado.httpclient import HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
+from nowait import tracing
+from nowait.bridge import Bridge
 from nowait.errors import Overloaded
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
 from server.http.limits import SERVER_OPTIONS
+from server.metrics.moment import MomentMetrics
 from server.settings import Settings
 from tests.bridge.conftest import until
+from tests.metrics import Scrape
 from tests.server.key_files import Keys
 from tests.server.test_routes import Client, problem
+from tests.test_tracing import use
 
 
 def listed(name: str, **values: Any) -> dict[str, Any]:
@@ -336,3 +346,50 @@ async def test_keys_that_may_run_a_query_get_one_answer_and_others_none(tmp_path
         assert problem(await site.get("plain", **other), 403)["title"] == "Scope missing"
         site.go.set()
         assert [run(answer) for answer in await asyncio.gather(*came)] == [1] * 5
+
+
+@pytest.mark.gen_test
+async def test_who_has_joined_a_call_names_the_trace_that_has_it() -> None:
+    exporter = InMemorySpanExporter()
+    use(exporter, ALWAYS_ON)
+    try:
+        async with serving() as site:
+            site.go.clear()
+            came = site.many("plain", 1)
+            await until(lambda: len(site.runs) == 1)
+            came += site.many("plain", 2)
+            await until(lambda: site.app.shared_calls.joined == 2)
+            site.go.set()
+            await asyncio.gather(*came)
+            await until(lambda: len(exporter.get_finished_spans()) == 3)
+    finally:
+        tracing.stop()
+    joined = "nowait.joined_trace_id"
+    leader, *others = sorted(exporter.get_finished_spans(), key=lambda span: joined in span.attributes)
+    assert joined not in leader.attributes
+    trace_id = format_trace_id(leader.context.trace_id)
+    assert [span.attributes[joined] for span in others] == [trace_id] * 2
+
+
+@pytest.mark.gen_test
+async def test_what_several_get_is_among_the_metrics() -> None:
+    registry = CollectorRegistry()
+    metrics = MomentMetrics(registry)
+    bridge = Bridge(Celery("server", broker="amqp://127.0.0.1:1//", set_as_current=False))
+    async with serving() as site:
+        site.go.clear()
+        came = site.many("kept", 3)
+        await until(lambda: site.app.shared_calls.joined == 2)
+        site.go.set()
+        await asyncio.gather(*came)
+        await site.get("kept")
+        for _ in range(2):
+            metrics.set(bridge, site.app, 1.0)
+        found = Scrape(generate_latest(registry).decode())
+        assert (found["nowait_calls_joined_total"], found["nowait_kept_answers_hits_total"]) == (2, 1)
+        assert found["nowait_kept_answer_bytes"] == site.app.kept_answers.bytes > 0
+        assert found["nowait_refusals_held"] == 0
+        with site.app.gate.holding(1.0):
+            metrics.set(bridge, site.app, 1.0)
+        assert Scrape(generate_latest(registry).decode())["nowait_refusals_held"] == 1
+    await bridge.stop()

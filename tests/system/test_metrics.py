@@ -225,11 +225,17 @@ def test_a_scheduler_says_when_it_has_looked(site: Site) -> None:
 
 def test_no_label_is_a_path_a_key_or_an_id(site: Site) -> None:
     """Of what a client sends, nothing becomes a label: no series is made by it."""
-    for secret in ("secret-1", "secret-2"):
-        for path in (f"/{secret}", f"/queries/{secret}", f"/jobs/{secret}", f"/topics/{secret}/events"):
-            fetch(site.url + path, headers={"X-Request-Id": secret, "Idempotency-Key": secret})
+    secrets = [f"secret_{number}" for number in range(2)]
+    ids = [f"5ec2e700-0000-7000-8000-00000000000{number}" for number in range(2)]
+    for secret, job in zip(secrets, ids):
+        for path in (f"/{secret}", f"/queries/{secret}", f"/jobs/{job}", f"/topics/{secret}/events"):
+            answer = fetch(site.url + path, headers={"X-Request-Id": secret, "Idempotency-Key": secret})
+            assert answer.status == 404, path
+    # They have been counted.
+    wait_until(lambda: {"none", "/queries/{}", "/jobs/{}", "/topics/{}/events"} <= routes(site))
     for port in (site.server_port, site.worker_port, site.forking_port, site.scheduler_port):
-        assert "secret" not in fetch(f"http://127.0.0.1:{port}/metrics").body.decode()
+        text = fetch(f"http://127.0.0.1:{port}/metrics").body.decode()
+        assert not [each for each in (*secrets, *ids) if each in text]
 
 
 @pytest.mark.parametrize("program", ["server", "worker", "beat"])
@@ -296,11 +302,19 @@ def test_the_page_has_each_metric_with_its_type_and_labels_and_no_other(
     assert {name: labels for name, (_, labels) in found.items()} == {n: labels for n, (_, labels) in documented.items()}
 
 
+SELECTOR = re.compile(r"\b(nowait_[a-z_]+)\{([^}]*)\}")
+MATCHER = re.compile(r'(\w+)(=~|!=|!~|=)"([^"]*)"')
+
+
+def panels() -> list[str]:
+    """The expressions of the dashboard."""
+    dashboard = json.loads((ROOT / "deploy/metrics/dashboard.json").read_text())
+    return [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
+
+
 def expressions() -> list[str]:
     """All of the dashboard, the alerts and the page."""
-    dashboard = json.loads((ROOT / "deploy/metrics/dashboard.json").read_text())
-    found = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
-    return [*found, (ROOT / "deploy/metrics/alerts.yml").read_text(), *blocks("docs/metrics.md", "promql")]
+    return [*panels(), (ROOT / "deploy/metrics/alerts.yml").read_text(), *blocks("docs/metrics.md", "promql")]
 
 
 def test_each_metric_of_each_expression_is_there(scrapes: dict[str, list[Scrape]]) -> None:
@@ -309,8 +323,22 @@ def test_each_metric_of_each_expression_is_there(scrapes: dict[str, list[Scrape]
     assert named and named <= there, named - there
 
 
+def test_each_label_of_each_expression_is_there_with_its_value(scrapes: dict[str, list[Scrape]]) -> None:
+    """A misspelt one matches nothing, and an alert by it never fires."""
+    found = [SELECTOR.findall(expression) for expression in expressions()]
+    selected = [(name, MATCHER.findall(matchers)) for selectors in found for name, matchers in selectors]
+    assert len(selected) > 10
+    for name, matchers in selected:
+        there = [labels for each in scrapes.values() for scrape_ in each for labels in scrape_.labels(name)]
+        assert matchers
+        for label, operator, value in matchers:
+            values = {labels.get(label) for labels in there} - {None}
+            # Of failures, and what is not to be, there may be none yet.
+            assert value in values if operator == "=" else values, (name, label, operator, value)
+
+
 def test_each_metric_is_in_the_dashboard() -> None:
-    shown = {name for expression in expressions() for name in NAME.findall(expression)}
+    shown = {name for expression in panels() for name in NAME.findall(expression)}
     for metrics in DOCUMENTED.values():
         for name in metrics:
             assert {name, f"{name}_bucket", f"{name}_sum"} & shown, name
