@@ -6,14 +6,14 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from nowait import shared_values
+from nowait.metrics import shared_values
 from tests.metrics import Scrape
 
 # One process, at a place: counts, and has a value of the moment.
 PROCESS = """
 import sys
 from pathlib import Path
-from nowait import shared_values
+from nowait.metrics import shared_values
 shared_values.keep(Path(sys.argv[1]), lambda: sys.argv[2])
 from prometheus_client import Counter, Gauge
 Counter("a", "What has happened").inc()

@@ -2,7 +2,7 @@
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
-from nowait.tally import Tally
+from nowait.metrics.tally import Tally
 from tests.metrics import Scrape
 
 BOUNDS = (0.001, 0.5, 1.0)

@@ -6,7 +6,7 @@ from collections import Counter as Counts
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from nowait.bridge import Stages
-from nowait.tally import Tally
+from nowait.metrics.tally import Tally
 
 # Seconds. A confirm takes less than one millisecond, a query as long as its request may.
 BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from nowait.errors import QueueFull
-from nowait.tally import Tally
+from nowait.metrics.tally import Tally
 from server.metrics.calls import BUCKETS, outcome_of
 from server.webhooks.outcome import OUTCOMES, is_answer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Metric, disable_created_metrics, start_http_server
 
-from nowait import shared_values
+from nowait.metrics import shared_values
 from nowait.settings import HostPort
 from server.lifecycle import ListenError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from billiard.process import current_process
 from prometheus_client import CollectorRegistry
 
-from nowait import shared_values
+from nowait.metrics import shared_values
 
 
 def share(registry: CollectorRegistry) -> None:

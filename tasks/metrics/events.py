@@ -9,7 +9,7 @@ from celery import signals
 from prometheus_client import CollectorRegistry, Counter, Histogram, Metric
 from prometheus_client.registry import Collector
 
-from nowait.tally import Tally
+from nowait.metrics.tally import Tally
 from tasks.metrics.task import MeasuredTask
 
 _OUTCOMES = {"SUCCESS": "succeeded", "FAILURE": "failed", "RETRY": "retried"}

@@ -1,4 +1,4 @@
-"""Metrics of Prometheus of what happens very often; only who has metrics loads it."""
+"""Metrics of Prometheus of what happens very often."""
 
 from bisect import bisect_left
 

@@ -1,6 +1,6 @@
 """Metrics of Prometheus of several processes, each with files for its values in one folder, read by one for all.
 
-Only who has metrics loads it, and has the package `prometheus_client`.
+Who has metrics has the package `prometheus_client`.
 """
 
 import os
