@@ -25,7 +25,8 @@ app.conf.update(
 )
 
 
-@app.task(name="task.query_users", base=TimedTask, bind=True)
+# Of this application alone: others in the process have a task of that name.
+@app.task(name="task.query_users", base=TimedTask, bind=True, shared=False)
 def query_users(self: TimedTask, flag: int, delay: float) -> list[Any]:
     """No rows."""
     deadline = Deadline.of_expires(self.request.expires)
