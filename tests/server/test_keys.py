@@ -1,16 +1,16 @@
 """Keys, without a server: their texts, their file, what they are for, and how much."""
 
 import argparse
+import io
 import json
 import logging
 import os
 import random
 import re
 import stat
-import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -33,7 +33,6 @@ from server.keys.scopes import ALL, Scope, Scopes
 from server.keys.token import Token, without_secrets
 from server.log_filters import Redaction, Sparing
 from tests.bridge.conftest import until
-from tests.conftest import ROOT
 from tests.server.key_files import HOUR, Keys, new_key, now
 
 
@@ -383,12 +382,23 @@ def test_of_ipv6_a_client_has_more_than_one_address() -> None:
 
 
 def run(path: Path, *arguments: str, status: int = 0) -> str:
-    """What `python -m server keys` prints."""
-    environment = {**os.environ, "NOWAIT_KEYS": str(path)}
-    command = [sys.executable, "-m", "server", "keys", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
-    assert done.returncode == status, done.stderr
-    return done.stdout if status == 0 else done.stderr
+    """What `python -m server keys` prints: the tests of docs run it as a process."""
+    output, errors = io.StringIO(), io.StringIO()
+    with redirect_stdout(output), redirect_stderr(errors):
+        try:
+            found = command(path, *arguments)
+        except SystemExit as error:  # of argparse
+            found = error.code
+    assert found == status, errors.getvalue()
+    return output.getvalue() if status == 0 else errors.getvalue()
+
+
+def command(path: Path, *arguments: str) -> Any:
+    """The exit status of `python -m server keys`, in this process."""
+    parser = argparse.ArgumentParser()
+    commands.add_to(parser.add_subparsers())
+    options = parser.parse_args(["keys", "--file", str(path), *arguments])
+    return options.run(options)
 
 
 def find(path: Path, text: str) -> Key:
@@ -415,14 +425,6 @@ def test_keys_are_made_listed_rotated_and_revoked(tmp_path: Path) -> None:
     assert "no key of that name" in run(path, "rotate", "other", status=1)
     assert "no key of that id or name" in run(path, "revoke", "other", status=1)
     assert "expected queries" in run(path, "make", "other", "--scope", "job", status=2)
-
-
-def command(path: Path, *arguments: str) -> int:
-    """The exit status of `python -m server keys`, in this process."""
-    parser = argparse.ArgumentParser()
-    commands.add_to(parser.add_subparsers())
-    options = parser.parse_args(["keys", "--file", str(path), *arguments])
-    return int(options.run(options))
 
 
 @pytest.mark.parametrize("verb", ["make", "rotate"])
