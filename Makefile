@@ -12,8 +12,8 @@ APART := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requireme
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If make is killed, what it runs gets SIGTERM (see prctl(2), PR_SET_PDEATHSIG).
 EXEC := @exec setpriv --pdeathsig TERM
-# Two processes of tests; one where a broker or a database is given, of which each would need a part of its own.
-PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 2 --max-worker-restart 0)
+# Three processes of tests, which wait more than they do; one where a broker or a database is given, of which each would need a part of its own.
+PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 3 --max-worker-restart 0)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test faults soak bench bench-compare platforms check lint types audit sbom dist sample migrate server \
@@ -43,11 +43,10 @@ bench-compare: $(VENV)/test ## This revision against another one, measured in tu
 platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; as root; ONLY=mysql,unstable picks
 	$(EXEC) $(BIN)/python -m tests.platforms $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
 
-# The tests of a file share what they stand on; they wait more than they do. The last part measures times: nothing runs
-# beside it.
+# The tests of a file of the long part share what they stand on. The last part measures times: nothing runs beside it.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened; and the audit, where that is possible
 	@setpriv --pdeathsig TERM $(VENV)/supply/bin/python -m deploy.supply.audit --if-reachable
-	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(subst -n 2,-n 3,$(PARALLEL)) $(if $(PARALLEL),--dist loadfile --no-loadscope-reorder) --part long
+	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) $(if $(PARALLEL),--dist loadfile --no-loadscope-reorder) --part long
 	$(EXEC) $(BIN)/python -m pytest --part alone
 
 lint: $(VENV)/test ## Style and import order

@@ -64,7 +64,8 @@ async def test_each_call_is_seen_once_whatever_becomes_of_it(broker_url: str) ->
     ]  # fmt: skip
     # A stock worker says nothing of its time.
     assert all(stages.run is stages.queue is stages.reply is None for stages in seen.stages)
-    assert [stages.confirm is not None for stages in seen.stages[:3]] == [True] * 3
+    # Answers may come before confirms.
+    assert all(stages.confirm is not None for stages in seen.stages[1:3])
     assert seen.stages[5] == Stages()
 
 
