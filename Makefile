@@ -12,7 +12,8 @@ APART := $(patsubst %/requirements.in,%,$(wildcard tests/bench/peers/*/requireme
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # If make is killed, what it runs gets SIGTERM (see prctl(2), PR_SET_PDEATHSIG).
 EXEC := @exec setpriv --pdeathsig TERM
-# Three processes of tests, which wait more than they do; one where a broker or a database is given, of which each would need a part of its own.
+# Three processes of tests, which wait for a third of their time; one where a broker or a database is given, of which each
+# would need a part of its own.
 PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 3 --max-worker-restart 0)
 
 .DEFAULT_GOAL := help
