@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.bridge": {"nowait.bridge.bridge", "nowait.bridge.call", "nowait.bridge.consumer", "nowait.bridge.observer"},
     "nowait.bridge.backlog": set(),
     "nowait.bridge.bridge": {
-        "celery", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
+        "celery", "nowait", "nowait.amqp", "nowait.amqp.methods", "nowait.bridge.call", "nowait.bridge.calls",
         "nowait.bridge.consumer", "nowait.bridge.consumers", "nowait.bridge.observer", "nowait.bridge.publisher",
         "nowait.bridge.reply_queue", "nowait.bridge.streams", "nowait.bridge.subscription", "nowait.broker",
         "nowait.budget", "nowait.errors", "nowait.link.link", "nowait.link.opener", "nowait.link.supervisor",
@@ -44,8 +44,8 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.bridge.parts": {"nowait.amqp.methods", "nowait.errors", "nowait.messages.part"},
     "nowait.bridge.probe": set(),
     "nowait.bridge.publisher": {
-        "nowait.amqp", "nowait.bridge.call", "nowait.bridge.channels", "nowait.bridge.confirms", "nowait.bridge.shared",
-        "nowait.errors", "nowait.link.connection", "nowait.messages.outbound",
+        "nowait", "nowait.amqp", "nowait.bridge.call", "nowait.bridge.channels", "nowait.bridge.confirms",
+        "nowait.bridge.shared", "nowait.errors", "nowait.link.connection", "nowait.messages.outbound",
     },
     "nowait.bridge.reply_queue": {"amqp"},
     "nowait.bridge.shared": {

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from celery import Celery
 
+from nowait import background
 from nowait.amqp import properties
 from nowait.amqp.methods import (
     Cancelled,
@@ -531,7 +532,7 @@ class Bridge:
             self._timer = None
         wakeup = self._calls.wakeup
         if wakeup is not None and self._supervisor is not None and not self._supervisor.done():
-            self._timer = self._loop.call_at(wakeup, self._tick)
+            self._timer = background.at(wakeup, self._tick)
 
     def _carry_out(self, effects: Iterable[Effect[Call]]) -> None:
         for effect in effects:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from copy import copy
 
+from nowait import background
 from nowait.amqp import methods
 from nowait.bridge.call import Call
 from nowait.bridge.channels import error_of
@@ -132,7 +133,7 @@ class Publisher:
         if self._timer is None or deadline < self._timer.when():
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_at(deadline, self._expire)
+            self._timer = background.at(deadline, self._expire)
 
     def _expire(self) -> None:
         self._timer, now = None, asyncio.get_running_loop().time()

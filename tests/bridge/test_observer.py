@@ -1,11 +1,13 @@
 """What an observer of a bridge gets to know of its calls."""
 
+from contextvars import ContextVar
+
 import pytest
 from celery import Celery
 
 from nowait.bridge import Bridge
 from nowait.bridge.observer import Stages
-from nowait.errors import BridgeError, Stopped
+from nowait.errors import BridgeError, DeadlineExceeded, Stopped
 from tests.bridge.conftest import QUEUE, running, until
 
 
@@ -67,6 +69,23 @@ async def test_each_call_is_seen_once_whatever_becomes_of_it(broker_url: str) ->
     # Answers may come before confirms.
     assert all(stages.confirm is not None for stages in seen.stages[1:3])
     assert seen.stages[5] == Stages()
+
+
+@pytest.mark.gen_test
+async def test_the_end_of_its_time_is_in_no_callers_context(broker_url: str) -> None:
+    caller, contexts = ContextVar("caller", default="nobody"), []
+
+    class Looking:
+        def ended(self, name: str | None, error: BaseException | None, stages: Stages) -> None:
+            contexts.append((name, type(error).__name__, caller.get()))
+
+    async with running(broker_url, observer=Looking()) as bridge:
+        caller.set("the first")
+        # Before the next probe is due, which has a timer already.
+        call = bridge.send_task("test.sleep", [5], queue=QUEUE, timeout=0.05)
+        with pytest.raises(DeadlineExceeded):
+            await call
+    assert contexts == [("test.sleep", "DeadlineExceeded", "nobody")]
 
 
 @pytest.mark.gen_test
