@@ -18,9 +18,11 @@ from urllib.parse import quote
 
 import pytest
 
+from deploy.local import sample
 from deploy.local.broker import Broker
 from deploy.local.database import Database
 from deploy.local.process import Process, free_port, listens
+from nowait.jobs.migrations import migrate
 from tests import programs
 from tests.conftest import ROOT, Start, celery_worker, connect, ready
 from tests.faults.figures import Figures
@@ -269,8 +271,22 @@ SHORT = ("NowaitNoWorkers", "NowaitQueueFull")
 
 
 @pytest.fixture
-def stack(private_broker: Broker, private_database: Database, start: Start) -> Iterator[Stack]:
-    stack = Stack(private_broker, private_database, start)
+def database(tmp_path: Path) -> Iterator[Database]:
+    """One without the jobs of others, which would be late."""
+    database = Database(tmp_path / "database")
+    try:
+        database.start()
+        database.wait_ready()
+        sample.load(database.url)
+        migrate(database.url)
+        yield database
+    finally:
+        database.stop()
+
+
+@pytest.fixture
+def stack(private_broker: Broker, database: Database, start: Start) -> Iterator[Stack]:
+    stack = Stack(private_broker, database, start)
     yield stack
     stack.stop()
 

@@ -23,6 +23,7 @@ from tests.http import fetch
 from tests.metrics import Scrape, scrape
 from tests.system.conftest import wait_until
 
+REQUESTS = "nowait_http_requests_total"
 SLOW = """\
 [slow]
 queue = "queries.slow"
@@ -70,15 +71,30 @@ def site(
         process.kill()
 
 
+def settled(port: int) -> Scrape:
+    """What there is once all that was asked before is counted: each process does so once a second."""
+    last = scrape(port)
+    while True:
+        time.sleep(2.5)
+        found = scrape(port)
+        if requests(found) == requests(last):
+            return found
+        last = found
+
+
+def requests(found: Scrape) -> float:
+    return sum(found.of(REQUESTS, **labels) for labels in found.labels(REQUESTS))
+
+
 def test_requests_are_counted_by_route_and_status(site: Site) -> None:
-    before = scrape(site.server_port)
-    for path, times in {"/mysql_query/1": 3, "/mysql_query/2": 2, "/mysql_query/99999999999": 1, "/a/b": 4}.items():
-        for _ in range(times):
-            fetch(site.url + path)
+    before = settled(site.server_port)
+    for path, times, status in (
+        ("/mysql_query/1", 3, 200), ("/mysql_query/2", 2, 200), ("/mysql_query/99999999999", 1, 400), ("/a/b", 4, 404)
+    ):  # fmt: skip
+        assert [fetch(site.url + path).status for _ in range(times)] == [status] * times
 
     def more(**labels: str) -> float:
-        name = "nowait_http_requests_total"
-        return scrape(site.server_port).get(name, **labels) - before.get(name, **labels)
+        return scrape(site.server_port).get(REQUESTS, **labels) - before.get(REQUESTS, **labels)
 
     wait_until(lambda: more(route="none", method="GET", status="404") == 4)
     wait_until(lambda: more(route="/mysql_query/{}", method="GET", status="200") == 5)
@@ -93,7 +109,7 @@ def test_a_method_that_no_route_has_is_none_that_a_client_chooses(site: Site) ->
             pass
 
     def methods() -> set[str]:
-        return {labels["method"] for labels in scrape(site.server_port).labels("nowait_http_requests_total")}
+        return {labels["method"] for labels in scrape(site.server_port).labels(REQUESTS)}
 
     wait_until(lambda: "other" in methods())
     assert "BREW" not in methods()
@@ -116,7 +132,7 @@ def test_calls_have_their_stages(site: Site) -> None:
 def test_both_processes_are_seen_through_one_address_and_one_that_is_gone_is_not(site: Site) -> None:
     wait_until(lambda: scrape(site.server_port)["nowait_server_processes"] == 2)
     fetch(f"{site.url}/healthz")
-    name, labels = "nowait_http_requests_total", {"route": "/healthz", "method": "GET", "status": "200"}
+    name, labels = REQUESTS, {"route": "/healthz", "method": "GET", "status": "200"}
     wait_until(lambda: scrape(site.server_port).get(name, **labels) >= 1)
     victim = psutil.Process(site.server.pid).children()[0]
     files = Path(victim.environ()["PROMETHEUS_MULTIPROC_DIR"])
@@ -134,7 +150,7 @@ def test_both_processes_are_seen_through_one_address_and_one_that_is_gone_is_not
 
 def routes(site: Site) -> set[str]:
     """Those that have been counted."""
-    return {labels["route"] for labels in scrape(site.server_port).labels("nowait_http_requests_total")}
+    return {labels["route"] for labels in scrape(site.server_port).labels(REQUESTS)}
 
 
 def test_queues_the_database_and_the_loop_are_read_once_a_while(site: Site) -> None:
