@@ -44,7 +44,8 @@ bench-compare: $(VENV)/test ## This revision against another one, measured in tu
 platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; as root; ONLY=mysql,unstable picks
 	$(EXEC) $(BIN)/python -m tests.platforms $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
 
-# The tests of a file of the long part share what they stand on. The last part measures times: nothing runs beside it.
+# Tests of the long part that share what they stand on are run by one process. The last part measures times: nothing runs
+# beside it.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened; and the audit, where that is possible
 	@setpriv --pdeathsig TERM $(VENV)/supply/bin/python -m deploy.supply.audit --if-reachable
 	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) $(if $(PARALLEL),--dist loadfile --no-loadscope-reorder) --part long

@@ -91,8 +91,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=left_out)
     yield
     if hasattr(config, "workerinput"):
-        # Last come those that take no time: all processes are done at once.
-        items.sort(key=lambda item: not {"services", "tmp_path"} & set(getattr(item, "fixturenames", ())))
+        # First come those that take longest, last those that take no time: all processes are done at once.
+        items.sort(key=_moment)
+
+
+def _moment(item: pytest.Item) -> int:
+    needs = set(getattr(item, "fixturenames", ()))
+    return 0 if "deployment" in needs else 1 if {"services", "tmp_path"} & needs else 2
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    return parallel.ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_collection_finish() -> None:

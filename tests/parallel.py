@@ -1,4 +1,4 @@
-"""A parallel run, `pytest -n 2`: one broker and one database for all of its processes, with a part of its own for each.
+"""A parallel run, `pytest -n 3`: one broker and one database for all of its processes, with a part of its own for each.
 
 The process that starts the others owns both services: they are there before the first test runs, and end with that
 process, however it ends (see deploy.local.process). A part is a virtual host, a database and an account that sees
@@ -13,12 +13,24 @@ from urllib.parse import urlsplit
 
 import pymysql
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from deploy.local import sample
 from deploy.local.errors import LocalError
 from deploy.local.services import Services
 from nowait.jobs.migrations import migrate
 from tests import vhosts
+
+# These share the hosts of a page, which take minutes to set up.
+_HOSTS = ("tests/faults/test_accounts.py", "tests/faults/test_hosts.py")
+
+
+class ByFile(LoadFileScheduling):
+    """One process runs a file, or those that share what takes minutes, one after the other."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "hosts" if file in _HOSTS else file
 
 
 def owns(config: pytest.Config) -> bool:
