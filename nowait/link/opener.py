@@ -149,10 +149,18 @@ def _open(source: kombu.Connection, set_up: Callable[[amqp.Channel], None], time
         sock = stream.sock
         # py-amqp closes its socket when it is garbage collected: this one is ours now.
         stream.sock = None
-        return OpenSocket(sock, connection.frame_max, connection.heartbeat or 0, connection.channel_max or 0)
+        found = OpenSocket(sock, connection.frame_max, connection.heartbeat or 0, connection.channel_max or 0)
+        _forget(connection)
+        return found
     except Exception as error:
         # kombu and py-amqp raise a dozen unrelated types here, from OSError to their own trees.
         if connection is not None:
             with contextlib.suppress(Exception):
-                connection.collect()
+                _forget(connection)
         raise ConnectionLost(f"{source.as_uri()}: {type(error).__name__}: {error}") from error
+
+
+def _forget(connection: Any) -> None:
+    """Close what is left of it, and have nothing of it wait for the garbage collector: it has a buffer of a frame."""
+    connection.collect()
+    connection.frame_writer = connection.on_inbound_frame = None
