@@ -4,6 +4,7 @@ Of a trace that the sampler leaves out no span is made, and no other program lea
 much as those that are exported.
 """
 
+import os
 import threading
 from collections.abc import Mapping
 from contextvars import Token
@@ -16,7 +17,7 @@ from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Decision
+from opentelemetry.sdk.trace.sampling import Decision, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from nowait.tracing import NO_SPAN, Kind, Span, Value
@@ -26,6 +27,8 @@ _UNNAMED = "unknown_service"  # what the SDK has where nobody gives a name
 _KINDS = {kind.name.lower(): kind for kind in trace.SpanKind}
 _FAILED = trace.Status(trace.StatusCode.ERROR)
 _NOTHING = context.Context()
+_NOWHERE = trace.INVALID_SPAN_CONTEXT
+_BY_RATIO = {"traceidratio", "parentbased_traceidratio"}
 _propagator = TraceContextTextMapPropagator()
 
 
@@ -121,6 +124,7 @@ class OpenTelemetry:
         self._tracer = provider.get_tracer("nowait")
         self._ids = ids
         self._sampler = provider.sampler
+        self._bound = _bound(os.environ)
 
     @classmethod
     def started(cls, service: str) -> "OpenTelemetry":
@@ -140,11 +144,13 @@ class OpenTelemetry:
     ) -> Span:
         """As `nowait.tracing.span`."""
         within = context.get_current() if parent is None else _NOTHING
-        if parent is not None and isinstance(traceparent := parent.get("traceparent"), str):
+        traceparent = None if parent is None else parent.get("traceparent")
+        if parent is not None and isinstance(traceparent, str):
             state = parent.get("tracestate")
             given = {"traceparent": traceparent, **({"tracestate": state} if isinstance(state, str) else {})}
             within = _propagator.extract(given, _NOTHING)
-        above = trace.get_current_span(within).get_span_context()
+        # Of most requests, neither is there.
+        above = trace.get_current_span(within).get_span_context() if within else _NOWHERE
         if not (above.trace_flags.sampled if above.is_valid else kind == "server" and self._drawn(name)):
             return NO_SPAN
         return OpenTelemetrySpan(self._tracer.start_span(name, within, _KINDS[kind], attributes))
@@ -152,6 +158,9 @@ class OpenTelemetry:
     def _drawn(self, name: str) -> bool:
         """Is the next trace to be exported?"""
         trace_id = getrandbits(128)
+        # The sampler itself would make a dozen objects to say the same.
+        if self._bound is not None and trace_id & TraceIdRatioBased.TRACE_ID_LIMIT >= self._bound:
+            return False
         if self._sampler.should_sample(_NOTHING, trace_id, name).decision is Decision.DROP:
             return False
         self._ids.use(trace_id)
@@ -167,3 +176,16 @@ class OpenTelemetry:
         stopping = threading.Thread(target=self._provider.shutdown, daemon=True)
         stopping.start()
         stopping.join(_STOP_TIMEOUT)
+
+
+def _bound(environment: Mapping[str, str]) -> int | None:
+    """Which ids of traces, from that one on, the sampler that the variables name leaves out; None where it is another.
+
+    https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+    """
+    if environment.get("OTEL_TRACES_SAMPLER") not in _BY_RATIO:
+        return None
+    try:
+        return TraceIdRatioBased.get_bound_for_rate(float(environment.get("OTEL_TRACES_SAMPLER_ARG", "")))
+    except ValueError:  # what the SDK makes of it, it knows alone
+        return None

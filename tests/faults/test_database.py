@@ -161,7 +161,8 @@ async def test_a_database_that_is_stopped_holds_no_thread_beyond_the_deadline(
         "database stopped, 2 s deadlines", answers=stopped, slowest=clients.slowest, thread_free_after=freed,
         service_after=recovered,
     )  # fmt: skip
-    assert set(stopped) == {504}
+    # Once it is known that they would wait in vain, calls are refused at once.
+    assert stopped[504] and stopped.keys() <= {503, 504}
     # A short run goes on beside anything else that the machine has to do.
     assert clients.slowest < (2.5 if scale else 5)
     assert recovered < (2 if scale else 10)
