@@ -28,7 +28,7 @@ Measure = Callable[[], float]  # confirmed messages per second
 
 def messages(site: Site, quick: bool) -> list[Ratio | Table]:
     """Confirmed messages by POST, against Celery's send_task, with and without confirms, and kombu's Producer."""
-    seconds = 1 if quick else 3
+    seconds = 1 if quick else 2
     _, url = site.server("server-messages", "/readyz", "server", queues=f"{_QUEUE}:{_BOUND}", log_level="warning")
     ours = {name: partial(_post, url + path, seconds) for name, path in _ROUTES.items()}
     with _clients(site.services.broker_url, seconds) as theirs:
