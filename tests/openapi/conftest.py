@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,15 +24,17 @@ def keys(tmp_path: Path) -> Keys:
 
 
 @pytest.fixture
-def stack(vhost: str, database_url: str, start: Start) -> dict[str, str]:
+def stack(vhost: str, database_url: str, start: Start) -> Iterator[dict[str, str]]:
     """The settings of a server with workers, jobs and queries of each type, apart from those of other tests."""
     settings = {"broker_url": vhost, "database_url": database_url, "queries": str(HERE / "sql")}
     queues = "queries,queries.fast,queries.catalogue,queries.streams"
-    celery_worker(start, "tasks", "-P", "threads", "-c", "20", "-Q", queues, **settings)
+    workers = [celery_worker(start, "tasks", "-P", "threads", "-c", "20", "-Q", queues, **settings)]
     # Apart: jobs may take as long as somebody asks for.
-    celery_worker(start, "tasks", "-P", "threads", "-c", "20", "-Q", "queries.jobs", **settings)
+    workers.append(celery_worker(start, "tasks", "-P", "threads", "-c", "20", "-Q", "queries.jobs", **settings))
     # Nobody consumes the queue.
-    return {**settings, "queues": "parcels:1000000"}
+    yield {**settings, "queues": "parcels:1000000"}
+    for worker in workers:
+        worker.kill()
 
 
 @pytest.fixture
@@ -48,7 +50,8 @@ def fuzz(stack: dict[str, str], start: Start, tmp_path: Path) -> Fuzz:
 
     def run(examples: int, seed: int, timeout: float, *options: str, **settings: object) -> int:
         port = free_port()
-        url = ready(start("server", "server", port=port, **stack, **settings), port)
+        server = start("server", "server", port=port, **stack, **settings)
+        url = ready(server, port)
         config = (HERE / "schemathesis.toml").read_text()
         if "keys" in settings:
             # Whatever is sent may be refused to a key.
@@ -61,6 +64,10 @@ def fuzz(stack: dict[str, str], start: Start, tmp_path: Path) -> Fuzz:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
         environment["PYTHONPATH"] = str(ROOT)
         # What it has found is kept where it runs, and tried again the next time.
-        return subprocess.run(command, env=environment, cwd=tmp_path, timeout=timeout).returncode
+        try:
+            return subprocess.run(command, env=environment, cwd=tmp_path, timeout=timeout).returncode
+        finally:
+            # Others' jobs are in the same database: it would look after them.
+            server.kill()
 
     return run
