@@ -89,6 +89,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: not {"services", "tmp_path"} & set(getattr(item, "fixturenames", ())))
 
 
+def pytest_collection_finish() -> None:
+    # Behind each test on a loop comes a collection: it has nothing to find in what is there for all of them.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def scale(pytestconfig: pytest.Config) -> float:
     """How long the tests are: 0 for each fault once and short, 1 for the full table."""
