@@ -36,8 +36,8 @@ bench-compare: $(VENV)/test ## This revision against another one, measured in tu
 platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; as root; ONLY=mysql,unstable picks
 	$(EXEC) $(BIN)/python -m tests.platforms $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
 
-# The tests of a file share what they stand on; they wait more than they do. The last part measures times: nothing runs
-# beside it.
+# The tests of a file share what they stand on; they wait more than they do, and files keep their random order. The last
+# part measures times: nothing runs beside it.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened
 	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(subst -n 2,-n 3,$(PARALLEL)) $(if $(PARALLEL),--dist loadfile --no-loadscope-reorder) --part long
 	$(EXEC) $(BIN)/python -m pytest --part alone
