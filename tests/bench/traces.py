@@ -42,7 +42,8 @@ def traces(site: Site, quick: bool) -> list[Ratio]:
             measure(name)
         found = alternate(2 if quick else 9, lambda: measure(_NAMES[0]), lambda: measure(_NAMES[1]))
         # They are exported.
-        received.of(None, lambda spans: {span.name for span in spans} == {"GET /echo/{}", "send test.echo", "test.echo"})
+        names = {"GET /echo/{}", "send test.echo", "test.echo"}
+        received.of(None, lambda spans: {span.name for span in spans} == names)
     costs, rates = ([(one[which], other[which]) for one, other in found] for which in (0, 1))
     return [
         Ratio("CPU of server and worker per answer", _NAMES, "µs", costs, ("at most", 1.05)),
