@@ -1,20 +1,30 @@
 """How fast refusals are answered. No I/O: the clock is an argument."""
 
 from collections import OrderedDict
+from collections.abc import Callable
+from random import random
 
 _RATE, _BURST = 10.0, 10  # refusals a second; those at once, before that
 _LONGEST = 2.0  # seconds that one waits
+_SPREAD = 0.25  # the part of a wait that is left to chance
 _REMEMBERED = 10_000
 
 
 class Pace:
     """To each who is refused again and again, refusals come slowly: who guesses, or floods, waits, and nobody else.
 
-    What is remembered is bounded: who was refused longest ago is forgotten first.
+    Waits differ: those of a flood that came at once would be over at once, again and again, and an answer for anybody
+    else would have to wait for all of them. What is remembered is bounded: who was refused longest ago is forgotten
+    first.
+
+    Args:
+        remembered: clients, at most.
+        chance: gives numbers from 0 to 1.
     """
 
-    def __init__(self, remembered: int = _REMEMBERED) -> None:
+    def __init__(self, remembered: int = _REMEMBERED, chance: Callable[[], float] = random) -> None:
         self._remembered = remembered
+        self._chance = chance
         self._until: OrderedDict[str, float] = OrderedDict()  # by who it is, when all refusals are due
 
     def __len__(self) -> int:
@@ -28,4 +38,5 @@ class Pace:
         self._until[who] = min(due + 1 / _RATE, now + _LONGEST + _BURST / _RATE)
         if len(self._until) > self._remembered:
             self._until.popitem(last=False)
-        return min(_LONGEST, max(0.0, due - now - (_BURST - 1) / _RATE))
+        delay = min(_LONGEST, max(0.0, due - now - (_BURST - 1) / _RATE))
+        return delay * (1 - _SPREAD * self._chance())

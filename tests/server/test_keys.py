@@ -280,13 +280,19 @@ def test_several_processes_share_the_limits_of_a_key() -> None:
 
 
 def test_refusals_come_at_once_and_then_slowly_to_who_gets_them() -> None:
-    pace = Pace()
+    pace = Pace(chance=lambda: 0.0)
     assert [pace.delay("a", 0) for _ in range(10)] == [0.0] * 10
     assert [pace.delay("a", 0) for _ in range(3)] == pytest.approx([0.1, 0.2, 0.3])
     assert pace.delay("b", 0) == 0
     assert max(pace.delay("a", 0) for _ in range(1000)) == 2.0
     # The wait does not add up.
     assert pace.delay("a", 3.0) == 0
+
+
+def test_refusals_of_what_came_at_once_are_not_due_at_once() -> None:
+    chances = iter([0.0] * 40 + [0.25, 0.5, 1.0])
+    pace = Pace(chance=lambda: next(chances))
+    assert [pace.delay("a", 0) for _ in range(43)][-4:] == [2.0, 1.875, 1.75, 1.5]
 
 
 def test_who_was_refused_longest_ago_is_forgotten_first() -> None:
