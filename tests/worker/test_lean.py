@@ -91,12 +91,14 @@ async def test_tasks_that_wait_are_known_and_run_when_celerys_own_connection_was
     vhost: str, start: Start, cut: Callable[[Process], Any]
 ) -> None:
     worker = lean_worker(start, vhost, "--prefetch-multiplier", "4")
-    inspect = Celery(broker=vhost, set_as_current=False).control.inspect(timeout=5)
+    inspect = Celery(broker=vhost, set_as_current=False).control.inspect(timeout=1)
     async with running(vhost) as bridge:
         long, *others = [bridge.send_task("test.sleep", [s], queue=QUEUE, timeout=60) for s in (8.0, 0.0, 0.0)]
         await until(lambda: all(call.id in printed(worker) for call in others))
         await cut(worker)
-        found = await asyncio.to_thread(inspect.query_task, long.id, others[0].id)
+        # Until the worker has its connection for commands again, nobody gets them.
+        while (found := await asyncio.to_thread(inspect.query_task, long.id, others[0].id)) is None:
+            pass
         [states] = found.values()
         found = {task_id: state for task_id, (state, _) in states.items()}
         assert found == {long.id: "active", others[0].id: "reserved"}
