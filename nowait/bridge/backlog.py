@@ -3,6 +3,9 @@
 How fast a queue is served is measured by those who have waited in it: how long, and how many were answered meanwhile.
 Where none has ever had to wait nothing is known, and nothing is refused. All of it is about the calls of one bridge:
 others who send to the queue are felt in how long its own calls wait.
+
+Calls that take long look like a queue that is slow to who waits for nothing else. So where calls are refused, one is
+sent all the same from time to time, of a client that has none there: when it is answered at once, it was no queue.
 """
 
 from collections import Counter, deque
@@ -12,6 +15,7 @@ _NONE = 0.05  # seconds that go to the way through the broker: who waits no long
 _SAMPLES = 8  # the lowest of the last ones counts: one call that was held up is no queue
 _STEP = 4  # by so much at most a queue is taken to be slower, for a call that has waited in vain
 _OPEN = 7 / 8  # of the room; the rest is kept for clients that have less than their share
+_PAUSE = 1.0  # seconds from one call that is sent without room to the next
 _QUEUES = 1000  # above, those in which nothing waits are forgotten
 
 
@@ -24,6 +28,10 @@ class Shares:
 
     def __len__(self) -> int:
         return self._total
+
+    def __contains__(self, client: str) -> bool:
+        """The client has some; nobody in particular never has."""
+        return client in self._of
 
     def allow(self, client: str, room: float) -> bool:
         """True when a client may have one more, where there is room for so many; "" is nobody in particular.
@@ -81,6 +89,7 @@ class Backlog:
         self._newest = -1.0  # when the newest call was sent that has been answered
         self._samples: deque[float] = deque(maxlen=_SAMPLES)
         self._each = 0.0  # seconds from one answer to the next, when all that can run do; 0 while nothing is known
+        self._tried = 0.0  # when a call was sent without room
 
     def __len__(self) -> int:
         return len(self.shares)
@@ -93,6 +102,15 @@ class Backlog:
     def room(self, seconds: float) -> float:
         """How many calls the queue may have, so that one is answered that is given so many seconds."""
         return _PART * seconds / self._each if self._each else float("inf")
+
+    def allow(self, client: str, seconds: float, now: float) -> bool:
+        """True when a call of a client may be sent that is given so many seconds."""
+        if self.shares.allow(client, self.room(seconds)):
+            return True
+        if client in self.shares or now - self._tried < _PAUSE:
+            return False
+        self._tried = now
+        return True
 
     def enter(self, client: str, now: float) -> Place:
         """A call is sent; leave() follows, in the end."""

@@ -285,7 +285,7 @@ class Bridge:
             Stopped or MessageTooLarge when no worker runs the task, OutcomeUnknown when nobody can say,
             DeadlineExceeded when there is no answer in time, TaskFailed when the task fails.
             It is Overloaded, too, when so many calls wait in its queue that there would be no answer in time, as far as
-            that is known: see `nowait.bridge.backlog`.
+            that is known, unless a lifetime is given: see `nowait.bridge.backlog`.
             With `ignore_result=True` its result is None as soon as the broker has the message.
 
         Raises:
@@ -302,7 +302,9 @@ class Bridge:
         call.expects_reply = not options.get("ignore_result")
         call.encoded = encoded
         call.name = name
-        call.queue, call.client = options.get("queue") or name, client
+        call.client = client
+        if call.expects_reply and lifetime is None:
+            call.queue = options.get("queue") or name
         if headers:
             options["headers"] = dict(headers)
         if on_progress is not None:

@@ -48,9 +48,11 @@ class PendingCall(Protocol):
     idempotent: bool  # the task may run twice
     expects_reply: bool  # False when the broker's confirm is the answer
     encoded: bool  # the result is to be an Encoded
-    queue: str  # the queue that its caller has named, or its task: calls of one wait for each other
+    # The queue that its caller has named, or its task: calls of one wait for each other. "" for what is not answered, or
+    # may be begun after its deadline: it is never too late, and shows nothing of how fast others are answered.
+    queue: str
     client: str  # whose it is; "" for nobody in particular
-    place: Place | None  # in the queue, once it has left; None where no reply is expected
+    place: Place | None  # in the queue, once it has left; None without one
     destination: str  # the routing key of the message that was published last
     confirmed: bool  # the broker has the message that was published last
     link: int  # the number of the link that it was published on, or found to be safe on since
@@ -200,7 +202,7 @@ class Calls(Generic[C]):
         Args:
             deadline: its deadline.
             now: the time.
-            queue: where to; "" for a message that no other waits for.
+            queue: as `PendingCall.queue`.
             client: whose it is; "" for nobody in particular.
         """
         if not self._shares.allow(client, self._limit):
@@ -209,8 +211,10 @@ class Calls(Generic[C]):
             raise Overloaded(f"{self._budget.used} bytes of replies are held")
         if deadline <= now:
             raise DeadlineExceeded("the deadline passed before the message was sent")
+        if not queue:
+            return
         backlog = self._backlogs.of(queue)
-        if not backlog.shares.allow(client, backlog.room(deadline - now)):
+        if not backlog.allow(client, deadline - now, now):
             wait = backlog.wait
             raise Overloaded(f"{len(backlog)} calls wait for about {wait:.1f} s", retry_after=max(1.0, wait / 2))
 
@@ -234,7 +238,7 @@ class Calls(Generic[C]):
         if call is not None:
             call.link, call.confirmed = self._link, False
             call.sent_at, call.confirmed_at = now, None
-            if call.place is None and call.expects_reply:
+            if call.place is None and call.queue:
                 call.place = self._backlogs.of(call.queue).enter(call.client, now)
         self._confirms.published(call, now)
 

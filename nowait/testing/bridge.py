@@ -122,10 +122,12 @@ class FakeBridge:
         deadline = loop.time() + (self._timeout if timeout is None else timeout)
         call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)
         call.encoded = encoded
-        call.queue, call.client = queue, client
+        call.client = client
+        if lifetime is None and not ignore_result:
+            call.queue = queue
         try:
             self._check_state()
-            self._calls.admit(deadline, loop.time(), queue, client)
+            self._calls.admit(deadline, loop.time(), call.queue, client)
             if queue not in self._queues:
                 raise Unroutable("no queue takes the task")
         except BridgeError as error:

@@ -79,6 +79,25 @@ def test_calls_that_wait_in_vain_while_no_later_one_is_answered_are_one() -> Non
     assert backlog.room(2.0) == pytest.approx(0.75 * 2.0 / (2.0 / (19 / 4)))
 
 
+def test_a_client_whose_calls_take_long_keeps_the_others_out_for_a_moment() -> None:
+    backlog = Backlog()
+    for _ in range(4):
+        for place in [backlog.enter("slow", 0.0) for _ in range(4)]:
+            backlog.expired(place, 5.0)
+            backlog.leave(place)
+    for _ in range(4):
+        backlog.enter("slow", 5.0)
+    assert backlog.room(5.0) < 4
+    assert not backlog.allow("slow", 5.0, 10.0)
+    # One is tried, no others meanwhile; it is answered at once.
+    assert backlog.allow("fast", 5.0, 10.0)
+    assert not backlog.allow("other", 5.0, 10.5)
+    place = backlog.enter("fast", 10.0)
+    backlog.answered(place, 10.0 + RUN, RUN)
+    backlog.leave(place)
+    assert backlog.room(5.0) > 100 and backlog.allow("other", 5.0, 10.5)
+
+
 def simulate(rate: float, wait: float, threads: Callable[[float], int], until: float) -> tuple[Counter[int], int]:
     """Calls at a constant rate for a queue whose messages expire with them.
 
@@ -103,7 +122,7 @@ def simulate(rate: float, wait: float, threads: Callable[[float], int], until: f
     while events:
         now, number, kind = heappop(events)
         if kind == "sent":
-            if not backlog.shares.allow("", backlog.room(wait)):
+            if not backlog.allow("", wait, now):
                 continue
             sent += 1
             places[number] = backlog.enter("", now)

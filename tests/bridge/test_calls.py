@@ -128,17 +128,20 @@ def test_a_call_that_would_wait_too_long_is_refused_and_one_with_more_time_or_fo
     table = connected(*[SomeCall(str(number)) for number in range(20)], limit=100)
     for number in range(10):
         table.received(timed(str(number), 0.1), 1.0 + number)  # one a second
+    table.admit(15.0, 10.0, "tasks")  # is tried
     with pytest.raises(Overloaded, match="10 calls wait for about") as caught:
         table.admit(15.0, 10.0, "tasks")
     assert caught.value.retry_after == pytest.approx(5.0, rel=0.1)
     table.admit(30.0, 10.0, "tasks")
     table.admit(15.0, 10.0, "others")
+    table.admit(15.0, 10.0)  # is never too late
 
 
 def test_a_queue_that_answers_nothing_any_more_is_left_alone() -> None:
     table = connected(*[SomeCall(str(number), deadline=10.0) for number in range(20)], SomeCall("later"), limit=100)
     table.tick(10.0, last_received=10.0, unblocked_at=None)
     assert [call.id for call in table] == ["later"]
+    table.admit(11.0, 10.0, "tasks")  # is tried
     with pytest.raises(Overloaded):
         table.admit(11.0, 10.0, "tasks")
 

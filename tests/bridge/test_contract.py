@@ -64,6 +64,17 @@ async def test_a_call_whose_result_is_ignored_ends_with_the_brokers_confirm(make
 
 
 @pytest.mark.gen_test
+async def test_only_calls_that_are_answered_before_it_is_too_late_wait_for_each_other(make: Make) -> None:
+    async with make() as bridge:
+        calls = [
+            bridge.send_task("test.echo", [1], queue=QUEUE, **options)
+            for options in ({}, {"lifetime": 60.0}, {"ignore_result": True})
+        ]
+        assert [call.queue for call in calls] == [QUEUE, "", ""]
+        await asyncio.gather(*calls)
+
+
+@pytest.mark.gen_test
 async def test_each_caller_gets_its_own_answer(make: Make) -> None:
     async with make() as bridge:
         calls = [bridge.send_task("test.echo", [number], queue=QUEUE) for number in range(300)]
