@@ -48,8 +48,8 @@ class PendingCall(Protocol):
     idempotent: bool  # the task may run twice
     expects_reply: bool  # False when the broker's confirm is the answer
     encoded: bool  # the result is to be an Encoded
-    # The queue that its caller has named, or its task: calls of one wait for each other. "" for what is not answered, or
-    # may be begun after its deadline: it is never too late, and shows nothing of how fast others are answered.
+    # The queue that its caller has named, or its task: calls of one wait for each other. "" for what is not answered,
+    # or may be begun after its deadline: it is never too late, and shows nothing of how fast others are answered.
     queue: str
     client: str  # whose it is; "" for nobody in particular
     place: Place | None  # in the queue, once it has left; None without one

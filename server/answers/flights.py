@@ -5,7 +5,8 @@
 
 A call is given the time of the caller that it was sent for. Others join it that have as much time, or up to a tenth
 more: of requests that came at once, each has a little more or less left. Nobody's time ends with a call that was given
-less: where its callers have time left, it is sent again.
+less: where its callers have time left, it is sent again. One that is too late before its time, by the clock of a
+worker, is not: it would be again, at once.
 """
 
 from collections.abc import Hashable
@@ -24,14 +25,16 @@ class Flight(Generic[K, C]):
     Attributes:
         key: of what is called.
         given: seconds that the call was given when it was sent.
+        due: when these are over.
         deadlines: of those who wait for it, by caller.
     """
 
-    __slots__ = ("key", "given", "deadlines")
+    __slots__ = ("key", "given", "due", "deadlines")
 
-    def __init__(self, key: K, given: float) -> None:
+    def __init__(self, key: K, given: float, due: float) -> None:
         self.key = key
         self.given = given
+        self.due = due
         self.deadlines: dict[C, float] = {}
 
     def __repr__(self) -> str:
@@ -64,7 +67,7 @@ class Flights(Generic[K, C]):
         flight = None if alone else self._last.get(key)
         new = flight is None or flight.given < _ENOUGH * left
         if flight is None or new:
-            flight = self._last[key] = Flight(key, left)
+            flight = self._last[key] = Flight(key, left, deadline)
         flight.deadlines[caller] = deadline
         return flight, new
 
@@ -76,13 +79,13 @@ class Flights(Generic[K, C]):
         return not flight.deadlines
 
     def timed_out(self, flight: Flight[K, C], now: float) -> float | None:
-        """The call's time is over. Returns the seconds with which it is to be sent again; None when nobody has any."""
-        left = max(flight.deadlines.values(), default=now) - now
-        if left <= 0:
+        """The call is too late. Returns the seconds with which it is to be sent again; None when it is not to be."""
+        until = max(flight.deadlines.values(), default=now)
+        if until <= now or now < flight.due:
             self.land(flight)
             return None
-        flight.given = left
-        return left
+        flight.given, flight.due = until - now, until
+        return flight.given
 
     def land(self, flight: Flight[K, C]) -> None:
         """The call has an outcome: nobody joins it any more."""

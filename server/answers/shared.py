@@ -37,7 +37,7 @@ class SharedCalls:
 
     Args:
         keep: takes the answers that may be given again.
-        clock: seconds, never going back: when answers were asked for, and came.
+        clock: seconds, that of deadlines.
 
     Attributes:
         joined: how many callers have waited for the call of another one.
@@ -80,7 +80,7 @@ class SharedCalls:
         """
         loop = asyncio.get_running_loop()
         awaited: _Awaited = loop.create_future()
-        flight, new = self._flights.board(key, awaited, deadline.at, time.monotonic(), alone)
+        flight, new = self._flights.board(key, awaited, deadline.at, self._clock(), alone)
         if new:
             self._calls[flight] = _SharedCall(key, send, lifetime, kept, tracing.current().trace_id)
         else:
@@ -108,7 +108,7 @@ class SharedCalls:
         if not flight.deadlines:
             return
         if isinstance(error, DeadlineExceeded):
-            left = self._flights.timed_out(flight, time.monotonic())
+            left = self._flights.timed_out(flight, self._clock())
             if left is not None:
                 self._send(flight, shared, left)
                 return

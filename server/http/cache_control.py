@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 # directive = token [ "=" ( token / quoted-string ) ], separated by commas.
-_DIRECTIVE = re.compile(r'(?:^|,)\s*([A-Za-z-]{1,40})\s*(?:=\s*"?([0-9]{1,10})"?)?\s*(?=,|$)')
+_DIRECTIVE = re.compile(r'([A-Za-z-]{1,40})(?:\s{0,8}=\s{0,8}"?([0-9]{1,10})"?)?')
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class CacheControl:
     @classmethod
     def of_header(cls, header: str) -> "CacheControl":
         """Of all values of the header, joined by commas; what cannot be read, or is of no use here, is passed over."""
-        found = {name.lower(): value for name, value in _DIRECTIVE.findall(header)}
+        directives = (_DIRECTIVE.fullmatch(part.strip()) for part in header.split(","))
+        found = {match[1].lower(): match[2] for match in directives if match}
         max_age = found.get("max-age")
         return cls("no-cache" in found, "no-store" in found, int(max_age) if max_age else None)

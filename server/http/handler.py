@@ -176,6 +176,7 @@ class BaseHandler(OriginHandler):
         """Raise what is refused with, when that is due; Finish when the client leaves."""
         with self.context.gate.holding(self._admission.delay()) as delay:
             if delay is None:
+                self.set_status(refused.problem.status)  # for the log
                 self.break_off()
                 raise Finish
             if delay:

@@ -344,6 +344,7 @@ async def test_who_guesses_waits_and_who_has_a_key_does_not(keys: Keys) -> None:
 async def test_of_more_that_wait_than_may_the_connections_end(
     keys: Keys, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG, logger="server.http.access_log")
     monkeypatch.setattr(gate, "_MOST_HELD", 2)
     async with site_of(keys) as site:
         answers = await asyncio.gather(*(site.fetch("/queries") for _ in range(40)), return_exceptions=True)
@@ -351,6 +352,8 @@ async def test_of_more_that_wait_than_may_the_connections_end(
         assert ended and {answer.code for answer in answers if isinstance(answer, HTTPResponse)} == {401}
         await until(lambda: len(site.app.in_flight) == 0)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    noted = [record.fields["status"] for record in caplog.records if hasattr(record, "fields")]
+    assert noted == [401] * 40
 
 
 ORIGIN = "https://app.example"

@@ -169,3 +169,10 @@ def test_a_call_whose_time_is_over_is_sent_again_once_for_all_who_have_time_left
         flights.leave(flight, number)
     assert flights.timed_out(flight, 159.0) is None
     assert flights.board("a", "last", deadline=189.0, now=159.0)[1]
+
+
+def test_a_call_that_is_too_late_before_its_time_is_not_sent_again() -> None:
+    flights: Flights[str, Any] = Flights()
+    flight, _ = flights.board("a", "first", deadline=130.0, now=100.0)
+    assert flights.timed_out(flight, 129.9) is None
+    assert flights.board("a", "second", deadline=130.0, now=129.9)[1]

@@ -1,6 +1,8 @@
 """Calls that several callers wait for: the same tests over a bridge with real workers and over its fake."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -42,11 +44,11 @@ class Callers:
         shared: what is tested.
     """
 
-    def __init__(self, bridge: Any, task: str, *args: Any) -> None:
+    def __init__(self, bridge: Any, task: str, *args: Any, clock: Callable[[], float] = time.monotonic) -> None:
         self.given: list[float] = []
         self.calls: list[Call] = []
         self.kept: list[Answer] = []
-        self.shared = SharedCalls(self.kept.append)
+        self.shared = SharedCalls(self.kept.append, clock)
         self._send = partial(bridge.send_task, task, args, idempotent=True, encoded=True, queue=QUEUE)
 
     def send(self, seconds: float) -> Call:
@@ -119,15 +121,32 @@ async def test_each_caller_waits_until_its_own_deadline(make: Make) -> None:
 @pytest.mark.gen_test
 async def test_callers_with_time_left_outlive_the_call_that_they_wait_for(make: Make) -> None:
     async with make() as bridge:
-        callers = Callers(bridge, "test.echo", "here")
+        passed = 0.0
+        callers = Callers(bridge, "test.echo", "here", clock=lambda: time.monotonic() + passed)
         send = callers.send
 
-        def send_the_first_with_no_time(seconds: float) -> Call:
-            return send(seconds if callers.calls else 0.0)
+        def send_the_first_for_whose_time_nothing_comes(seconds: float) -> Call:
+            nonlocal passed
+            if callers.calls:
+                return send(seconds)
+            passed = 300.5
+            return send(0.0)
 
-        callers.send = send_the_first_with_no_time  # type: ignore[method-assign]
-        assert await asyncio.gather(callers.answer(20.0), callers.answer(21.0)) == ["here", "here"]
-        assert callers.given[0] == 0.0 and 20.0 < callers.given[1] <= 21.0
+        callers.send = send_the_first_for_whose_time_nothing_comes  # type: ignore[method-assign]
+        assert await asyncio.gather(callers.answer(300.0), callers.answer(330.0)) == ["here", "here"]
+        assert callers.given[0] == 0.0 and 20.0 < callers.given[1] <= 29.5
+
+
+@pytest.mark.gen_test
+async def test_a_call_that_is_too_late_before_its_time_is_not_sent_again(make: Make) -> None:
+    async with make() as bridge:
+        callers = Callers(bridge, "test.echo", "here")
+        send = callers.send
+        # As by a worker whose clock is ahead.
+        callers.send = lambda seconds: send(0.0)  # type: ignore[method-assign]
+        errors = await asyncio.gather(callers.answer(20.0), callers.answer(21.0), return_exceptions=True)
+        assert [type(error) for error in errors] == [DeadlineExceeded] * 2
+        assert len(callers.calls) == 1
 
 
 @pytest.mark.gen_test
