@@ -108,7 +108,9 @@ class Checks:
 
     def __init__(self, engine: Engine, queries: Mapping[str, Query]) -> None:
         self._engine = engine
-        self._open = dict(queries)  # not known to be well
+        self._queries = queries
+        self._open = set(queries)  # not known to be well
+        self._undescribed = set(queries)
         self._broken: dict[str, str] = {}
         self._rows: dict[str, dict[str, Any]] = {}
         self._running = threading.Lock()
@@ -122,38 +124,45 @@ class Checks:
         return name in self._broken
 
     def row(self, name: str) -> dict[str, Any] | None:
-        """JSON Schema of a row of the query of that name; None when it is not known, or gives no rows."""
+        """JSON Schema of a row of the query of that name; None when it is not known, or gives no rows.
+
+        It is as it was when the database first described it.
+        """
         return self._rows.get(name)
 
     def run(self) -> None:
-        """Check all that are not known to be well, and log each that is found broken, or well again."""
+        """Check all that are not known to be well, or not described, and log each found broken, or well again."""
         if not self._running.acquire(blocking=False):
             return
         try:
             self._last = time.monotonic()
-            self._note(check(self._engine, list(self._open.values())))
+            names = self._open | self._undescribed
+            self._note(names, check(self._engine, [self._queries[name] for name in names]))
         finally:
             self._running.release()
 
     def renew(self) -> None:
-        """The same in the background, at most once a minute, while one is not known to be well."""
-        if self._open and time.monotonic() - self._last >= _PAUSE:
+        """The same in the background, at most once a minute, while there are such."""
+        if (self._open or self._undescribed) and time.monotonic() - self._last >= _PAUSE:
             threading.Thread(target=self.run, name="checks", daemon=True).start()
 
     def succeeded(self, name: str) -> None:
         """The query of that name has given its rows."""
-        self._open.pop(name, None)
+        self._open.discard(name)
         if self._broken.pop(name, None) is not None:
             log.info("query %s works again", name)
 
-    def _note(self, findings: Findings) -> None:
+    def _note(self, names: set[str], findings: Findings) -> None:
         self._rows.update(findings.rows)
-        for name in self._open.keys() - findings.broken.keys() - findings.unchecked.keys():
+        # What has given its rows meanwhile is well, whatever was found, and only cannot be described.
+        broken = {name: reason for name, reason in findings.broken.items() if name in self._open}
+        for name in names - broken.keys() - findings.unchecked.keys():
+            self._undescribed.discard(name)
             self.succeeded(name)
-        for name, reason in findings.broken.items():
+        for name, reason in broken.items():
             if self._broken.get(name) != reason:
                 log.error("query %s cannot work: %s", name, reason)
             self._broken[name] = reason
         if findings.unchecked:
-            names, reasons = ", ".join(findings.unchecked), "; ".join(dict.fromkeys(findings.unchecked.values()))
-            log.warning("not checked, %s: %s", reasons, names)
+            reasons = "; ".join(dict.fromkeys(findings.unchecked.values()))
+            log.warning("not checked, %s: %s", reasons, ", ".join(findings.unchecked))

@@ -193,6 +193,22 @@ def test_a_query_that_has_given_its_rows_is_well(engine: Engine, queries: dict[s
     assert not checks.is_broken("no_table")
 
 
+def test_what_has_given_its_rows_is_described_as_soon_as_the_database_can(
+    engine: Engine, queries: dict[str, Query], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = make_engine(f"mysql://u:p@127.0.0.1:{free_port()}/d")
+    found = iter([check(away, queries.values()), check(engine, queries.values())])
+    monkeypatch.setattr("tasks.checks.check", lambda *_: next(found))
+    checks = Checks(engine, queries)
+    checks.run()
+    checks.succeeded("good")
+    checks.succeeded("no_table")
+    assert checks.row("good") is None
+    checks.run()
+    assert checks.row("good") is not None
+    assert not checks.is_broken("no_table")
+
+
 def test_checks_are_renewed_in_the_background_and_not_at_every_turn(
     engine: Engine, queries: dict[str, Query], films: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
