@@ -9,7 +9,7 @@ from server.keys.token import without_secrets
 # Those that strangers can have written: Tornado's about what it cannot read, and about handshakes of TLS; and those
 # about what is refused, or closed, in a flood.
 SPARED = (
-    "tornado.general", "server.http.admission", "server.http.access_log.refused", "server.http.handler.readers",
+    "tornado.general", "server.http.admission", "server.http.access_log.refused", "server.http.waits",
     "server.http.listener",
 )  # fmt: skip
 _MOST = 5  # lines of each that a second has

@@ -257,9 +257,9 @@ ALLOWED: dict[str, set[str]] = {
         "tornado", "server.assets", "server.http.accept", "server.http.context", "server.http.handler",
     },
     "server.http.handler": {
-        "tornado", "nowait.deadline", "nowait.errors", "nowait.messages.encoded", "server.http", "server.http.access",
-        "server.http.admission", "server.http.context", "server.http.limits", "server.http.page_origins",
-        "server.http.proxies", "server.keys.client", "server.tracing",
+        "tornado", "nowait.deadline", "nowait.errors", "server.http", "server.http.access", "server.http.admission",
+        "server.http.context", "server.http.limits", "server.http.proxies", "server.http.waits", "server.keys.client",
+        "server.tracing",
     },
     "server.http.hosts": set(),
     "server.http.in_flight": {"nowait.errors"},
@@ -294,6 +294,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.topics": {
         "tornado", "server.http.event_stream", "server.http.problem", "server.topics.event", "server.topics.log",
     },
+    "server.http.waits": {"tornado", "nowait.messages.encoded", "server.http.context", "server.http.page_origins"},
     "server.jobs": set(),
     "server.jobs.batches": {"nowait", "server.jobs.model"},
     "server.jobs.connections": {

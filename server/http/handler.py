@@ -1,4 +1,4 @@
-"""What all handlers share: admission, request ids, deadlines, limits, problem documents, an end for their waits."""
+"""What all handlers share: admission, request ids, deadlines, limits, problem documents."""
 
 import asyncio
 import inspect
@@ -6,43 +6,35 @@ import json
 import logging
 import os
 import re
-import socket
-import struct
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import ExitStack, asynccontextmanager
-from copy import copy
 from random import random
 from secrets import token_hex
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any
 
 from tornado.httputil import HTTPHeaders
 from tornado.web import Finish, HTTPError, RequestHandler
 
 from nowait.deadline import Deadline
 from nowait.errors import BridgeError, TaskFailed
-from nowait.messages.encoded import Encoded
 from server.http import prefer, problem
 from server.http.access import OPEN, Access
 from server.http.admission import Admission, Refused
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
-from server.http.page_origins import OriginHandler
 from server.http.proxies import site
+from server.http.waits import WaitingHandler
 from server.keys.client import Client
 from server.tracing import end_request, request_span
 
 log = logging.getLogger(__name__)
-readers = log.getChild("readers")  # apart: in a flood they are many
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # Of a client's; none that may be a key: it is in logs and traces.
 _REQUEST_ID = re.compile(r"(?!.*nwt_)[A-Za-z0-9._-]{1,64}")
 _CLIENT_LEFT = 499  # no client sees it; the log does
 _MAX_LOGGED = 1000  # characters of a worker's text
-_PART = 256 * 1024  # bytes of a body that are written at a time
-_COPIED = 16 * 1024  # bytes of one that several clients get that are copied for each, as that is less work
-_READ_TIMEOUT = 10.0  # seconds in which a client has to take a part, or the end, of an answer
 
 # Of each answer, unless a handler has another value: a browser makes nothing of it but what it is.
 _DEFAULTS = (
@@ -54,10 +46,8 @@ _DEFAULTS = (
 )
 _HTTPS_ALONE = "max-age=31536000"  # seconds, a year
 
-T = TypeVar("T")
 
-
-class BaseHandler(OriginHandler):
+class BaseHandler(WaitingHandler):
     """Every route's base.
 
     Attributes:
@@ -65,13 +55,10 @@ class BaseHandler(OriginHandler):
     """
 
     access: Access | None = None
-    request_id: str
     deadline: Deadline
 
     def initialize(self, context: Context) -> None:
         super().initialize(context)
-        self._ended_by: Exception | None = None
-        self._awaited: asyncio.Future[Any] | None = None
         # Here, not in prepare(): Tornado refuses an unknown method before that.
         given = self.request.headers.get("X-Request-Id", "")
         self.request_id = given if given and _REQUEST_ID.fullmatch(given) else token_hex(16)
@@ -190,41 +177,6 @@ class BaseHandler(OriginHandler):
             self.deadline = Deadline.after(wanted)
             self.set_sticky_header("Preference-Applied", f"wait={wanted:g}")
 
-    async def wait_for(self, awaitable: Awaitable[T]) -> T:
-        """Await something of the request; every wait of a handler goes through this.
-
-        Raises Finish when the client leaves meanwhile, and the error of abandon(); what was awaited
-        is cancelled then.
-        """
-        awaited = asyncio.ensure_future(awaitable)
-        if self._ended_by is not None:
-            awaited.cancel()
-        self.check_wanted()
-        self._awaited = awaited
-        try:
-            return await awaited
-        except asyncio.CancelledError:
-            self.check_wanted()
-            raise
-        finally:
-            self._awaited = None
-
-    def check_wanted(self) -> None:
-        """Raise Finish when the client has left, and the error of abandon() after that."""
-        if self._ended_by is not None:
-            # Another one, as what has been raised knows all frames that it went through, and the handler would know it.
-            raise copy(self._ended_by) from None
-
-    def abandon(self, error: Exception) -> None:
-        """End what the handler waits for; it raises `error` there. An answer that is being written goes on."""
-        if not self._headers_written:
-            self._end(error)
-
-    def _end(self, error: Exception) -> None:
-        self._ended_by = self._ended_by or error
-        if self._awaited is not None:
-            self._awaited.cancel()
-
     async def head(self, *args: str) -> None:
         """What GET answers, without its body."""
         answer: Any = self.get(*args)
@@ -232,13 +184,11 @@ class BaseHandler(OriginHandler):
             await answer
 
     def finish(self, chunk: Any = None) -> "asyncio.Future[None]":
-        """End the answer; the request is in flight until its last byte is written, for which its client has a time."""
+        """End the answer; the request is in flight until its last byte is written."""
         written = super().finish(chunk)
         if written.done():
             self.leave()
         else:
-            timer = asyncio.get_running_loop().call_later(_READ_TIMEOUT, self._close)
-            written.add_done_callback(lambda _: timer.cancel())
             written.add_done_callback(lambda _: self.leave())
         return written
 
@@ -250,77 +200,10 @@ class BaseHandler(OriginHandler):
     def on_finish(self) -> None:
         end_request(self.span, self.get_status())
 
-    async def finish_encoded(self, start: bytes, value: Encoded, end: bytes) -> None:
-        """Finish with a JSON document, `value` between its other parts, and release that.
-
-        What is large is written in parts, each when the one before it has left: a slow reader holds up nobody, and
-        nothing is there twice. Raises Finish when the client leaves, or takes too long.
-        """
-        try:
-            await self._finish_json(start, value.parts, end, _PART)
-        finally:
-            value.release()
-
-    async def finish_shared(self, start: bytes, parts: tuple[bytes, ...], end: bytes) -> None:
-        """The same with parts that other clients get as well: all but small ones are there once for all of them."""
-        await self._finish_json(start, parts, end, _COPIED)
-
-    async def _finish_json(self, start: bytes, parts: tuple[bytes | memoryview, ...], end: bytes, copied: int) -> None:
-        self.set_header("Content-Type", "application/json")
-        size = sum(map(len, parts))
-        if size <= copied:
-            await self._taken(self.finish(b"".join((start, *parts, end))))
-            return
-        self.set_header("Content-Length", str(len(start) + size + len(end)))
-        # By itself: what is written together is copied.
-        for part in (start, *parts):
-            await self.write_taken(part)
-        await self._taken(self.finish(end))
-
-    async def write_taken(self, data: bytes | memoryview) -> None:
-        """Write a part of the answer; what is large in smaller ones, each when the one before it has left.
-
-        Raises Finish when the client leaves, or takes too long.
-        """
-        for at in range(0, len(data), _PART):
-            self.write(bytes(data if len(data) <= _PART else memoryview(data)[at : at + _PART]))
-            await self._taken(self.flush())
-
-    async def _taken(self, written: "asyncio.Future[None]") -> None:
-        """Return once the client has taken what was written, and others on the loop had their turn."""
-        if written.done():
-            await asyncio.sleep(0)
-            self.check_wanted()
-            return
-        try:
-            await self.wait_for(asyncio.wait_for(written, _READ_TIMEOUT))
-        except (TimeoutError, asyncio.TimeoutError):
-            self._close()
-            raise Finish from None
-
-    def _close(self) -> None:
-        """Close the connection: its client does not read."""
-        readers.warning("request %s: its client does not read the answer", self.request_id)
-        # Otherwise the system would keep megabytes of it, and wait for minutes.
-        self.break_off(reset=True)
-
-    def break_off(self, reset: bool = False) -> None:
-        """End the connection in the middle of the answer, so that no client takes a part of it for the whole.
-
-        Args:
-            reset: nothing more is sent of what was written.
-        """
-        connection: Any = self.request.connection
-        # Where its end is that of the connection, only a reset shows that there was to be more.
-        if (reset or self.request.version == "HTTP/1.0") and not connection.stream.closed():
-            connection.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        connection.stream.close()
-
     def on_connection_close(self) -> None:
         super().on_connection_close()
         self.set_status(_CLIENT_LEFT, "Client left")
         self.leave()
-        self._end(Finish())
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Write the problem document of what was raised."""

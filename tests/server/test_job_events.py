@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
-from server.http import events, handler
+from server.http import events, waits
 from server.jobs.model import Store, StoreUnavailable
 from server.lifecycle import shut_down
 from tests.bridge.conftest import until
@@ -169,7 +169,7 @@ async def test_streams_are_bounded(serve: Serve) -> None:
 async def test_a_reader_that_does_not_read_is_disconnected(
     serve: Serve, fake: FakeStore, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handler, "_READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(waits, "_READ_TIMEOUT", 0.2)
     async with serve() as site:
         job_id = await site.posted()
         stream = await site.events(job_id)

@@ -13,7 +13,7 @@ from tornado.testing import bind_unused_port
 from nowait.messages.encoded import Encoded
 from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
-from server.http import handler
+from server.http import waits
 from server.http.limits import SERVER_OPTIONS
 from server.settings import Settings
 from tests.bridge.conftest import until
@@ -80,7 +80,7 @@ async def test_an_answer_of_any_size_arrives_whole(flag: int, method: str) -> No
 async def test_a_client_that_does_not_read_is_disconnected(
     flag: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(handler, "_READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(waits, "_READ_TIMEOUT", 0.2)
     async with serving() as site:
         with caplog.at_level(logging.WARNING, logger="server"):
             reader, writer = await site.ask(flag)

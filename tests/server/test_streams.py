@@ -14,7 +14,7 @@ from tornado.testing import bind_unused_port
 from nowait.testing import FakeBridge
 from server import lifecycle
 from server.app import WebApplication, make_app
-from server.http import handler
+from server.http import waits
 from server.http.limits import SERVER_OPTIONS
 from server.lifecycle import shut_down
 from server.settings import Settings
@@ -127,7 +127,7 @@ VERSIONS = ["1.0", "1.1"]
 async def test_a_client_that_does_not_read_finds_a_part_of_the_answer(
     version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handler, "_READ_TIMEOUT", 0.2)
+    monkeypatch.setattr(waits, "_READ_TIMEOUT", 0.2)
     async with serving(endless) as site:
         reader, writer = await site.ask(version)
         await until(lambda: site.bridge.streams == 1)
