@@ -13,6 +13,8 @@ from server.answers.kept import KeptAnswers
 from server.answers.shared import SharedCalls
 from server.bridge import Broker
 from server.catalogue import Catalogue
+from server.figures.instruments import Instruments
+from server.figures.lag import LoopLag
 from server.http.access_log import log_and_observe
 from server.http.context import Context
 from server.http.handler import NotFoundHandler, TooLargeHandler
@@ -29,8 +31,6 @@ from server.jobs.watcher import Watcher
 from server.keys.file import KeyFile
 from server.keys.gate import Gate
 from server.keys.loader import KeyLoader
-from server.live.instruments import Instruments
-from server.live.lag import LoopLag
 from server.observer import Nobody, Observer
 from server.query import Query
 from server.queues.queues import Queues

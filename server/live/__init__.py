@@ -1,1 +1,1 @@
-"""What the live page shows of the server, while somebody looks."""
+"""What the live page shows of all server processes."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from server.live.lag import LoopLag
+from server.figures.lag import LoopLag
 from server.live.merged import merged
 from server.live.pulse import Pulse, TooManyLooks
 from tests.bridge.conftest import until

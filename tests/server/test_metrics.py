@@ -19,9 +19,9 @@ from nowait.bridge import Stages
 from nowait.errors import DeadlineExceeded
 from nowait.jobs.table import State
 from nowait.link.depths import Depth
+from server.figures.shared import Shared
 from server.http.route import Route
 from server.jobs.connections import Connections
-from server.live.shared import Shared
 from server.metrics.calls import CallMetrics
 from server.metrics.events import EventMetrics
 from server.metrics.metrics import Metrics

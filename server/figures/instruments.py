@@ -7,8 +7,8 @@ from typing import Any
 
 from nowait.link.depths import Depth, Depths
 from server.bridge import Tasks
-from server.live.lag import LoopLag
-from server.live.shared import Shared
+from server.figures.lag import LoopLag
+from server.figures.shared import Shared
 
 
 class Instruments:
