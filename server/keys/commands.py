@@ -20,6 +20,8 @@ from server.keys.token import Token
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LIMITS = tuple(field.name for field in fields(Limits))
+_AT_ONCE = {"in_flight": "requests", "streams": "streams of rows", "subscribers": "subscribers and consumers"}
+_KEY = "the id of one key, as list shows it, or a name for all of its keys"
 _SCOPES = f"AREA[.read|.write][:NAME|:PREFIX*]; areas are {', '.join(AREAS)}. May be given more than once"
 
 
@@ -63,20 +65,23 @@ def add_to(commands: Any) -> None:
 
     revoke = verbs.add_parser("revoke", help="end a key, or all of a name, now")
     revoke.set_defaults(run=_running(_revoke))
-    revoke.add_argument("key", metavar="ID|NAME")
+    revoke.add_argument("key", metavar="ID|NAME", help=_KEY)
 
     remove = verbs.add_parser("remove", help="forget a key, or all of a name, that ended before")
     remove.set_defaults(run=_running(_remove))
-    remove.add_argument("key", metavar="ID|NAME")
+    remove.add_argument("key", metavar="ID|NAME", help=_KEY)
 
 
 def _add_limits(command: argparse.ArgumentParser, default: str | None = None) -> None:
     """The options of limits; with argparse.SUPPRESS, those that are not given are none of the options."""
+    otherwise = "no limit otherwise" if default is None else "as before otherwise; none for no limit"
     rate = _argument(_or_none(Rate.parse))
-    command.add_argument("--rate", type=rate, default=default, help="requests in so many seconds, and at once; 100/60")
+    what = f"REQUESTS/SECONDS, such as 100/60; {otherwise}"
+    command.add_argument("--rate", type=rate, default=default, metavar="RATE", help=what)
     for limit in _LIMITS[1:]:
         option, parse = f"--{limit.replace('_', '-')}", _argument(_or_none(_positive))
-        command.add_argument(option, type=parse, default=default, metavar="N", help="of them at once; none for any")
+        what = f"{_AT_ONCE[limit]} at once; {otherwise}"
+        command.add_argument(option, type=parse, default=default, metavar="N", help=what)
 
 
 def _make(options: argparse.Namespace) -> None:

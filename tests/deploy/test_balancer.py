@@ -1,12 +1,15 @@
 """HAProxy with deploy/haproxy.cfg: what a server has seen is not sent a second time."""
 
 import re
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
+import trustme
 
 from deploy.local.process import Process, free_port, listens
 from tests import programs
@@ -116,3 +119,23 @@ def test_a_server_that_refuses_connections_is_passed_over(
     assert seen == ["GET /one", "POST /one"] * 2
     # The number of retries, with a + where another server was taken: see `option httplog`.
     assert re.search(r"/\+\d+ ", (tmp_path / "log").read_text())
+
+
+def test_its_lines_for_https_serve_clients_and_servers(servers: list[Server], seen: list[str], tmp_path: Path) -> None:
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("server.example").configure_cert(context)
+    for server in servers:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "api.pem"))
+    configuration = re.sub(r"^( +)# (bind|default-server) ", r"\1\2 ", CONFIGURATION, flags=re.MULTILINE)
+    configuration = configuration.replace("    bind :80\n", "").replace("bind :443", "bind :80")
+    configuration = re.sub("/etc/(haproxy|nowait)/", f"{tmp_path}/", configuration)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    for url in balance(tmp_path, [server.server_port for server in servers], configuration):
+        for server in servers:
+            assert server.asked.wait(30)
+        with urlopen(f"{url.replace('http', 'https')}/one", context=trusting, timeout=30) as answer:
+            assert answer.status == 200
+    assert seen == ["GET /one"]

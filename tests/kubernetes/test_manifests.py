@@ -13,6 +13,7 @@ from nowait.settings import PREFIX
 from nowait.testing import FakeBridge
 from server.app import make_app
 from server.settings import Settings as ServerSettings
+from server.webhooks.addresses import PORTS
 from tasks.app import app
 from tasks.settings import Settings as TasksSettings
 from tests.conftest import ROOT
@@ -171,6 +172,7 @@ def test_only_servers_are_reached_and_only_what_is_needed_is(rendered: Rendered)
     reached = {port["port"]: rule.get("to") for rule in policies["nowait"]["spec"]["egress"] for port in rule["ports"]}
     assert reached == {53: None, 5671: None, 3306: None, 4318: monitoring}
     (webhooks,) = policies["server"]["spec"]["egress"]
+    assert {port["port"] for port in webhooks["ports"]} == PORTS
     assert {"10.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16"} <= set(webhooks["to"][0]["ipBlock"]["except"])
 
 
