@@ -3,6 +3,7 @@ and of a scheduler.
 """
 
 import json
+import math
 import re
 import shutil
 import socket
@@ -15,6 +16,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
+import nowait
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
 from tests.conftest import ROOT, Start, celery_worker, printed, ready, services_settings
@@ -71,35 +73,21 @@ def site(
         process.kill()
 
 
-def settled(port: int) -> Scrape:
-    """What there is once all that was asked before is counted: each process does so once a second."""
-    last = scrape(port)
-    while True:
-        time.sleep(2.5)
-        found = scrape(port)
-        if requests(found) == requests(last):
-            return found
-        last = found
-
-
-def requests(found: Scrape) -> float:
-    return sum(found.of(REQUESTS, **labels) for labels in found.labels(REQUESTS))
-
-
-def test_requests_are_counted_by_route_and_status(site: Site) -> None:
-    before = settled(site.server_port)
-    for path, times, status in (
-        ("/mysql_query/1", 3, 200), ("/mysql_query/2", 2, 200), ("/mysql_query/99999999999", 1, 400), ("/a/b", 4, 404)
+def test_requests_are_counted_by_route_method_and_status(site: Site) -> None:
+    # No other test makes any of these.
+    for method, path, times, status in (
+        ("GET", "/jobs?limit=1", 3, 200), ("GET", "/jobs?limit=2", 2, 200), ("GET", "/jobs?limit=none", 1, 400),
+        ("DELETE", "/a/b", 4, 404),
     ):  # fmt: skip
-        assert [fetch(site.url + path).status for _ in range(times)] == [status] * times
+        assert [fetch(site.url + path, method).status for _ in range(times)] == [status] * times
 
-    def more(**labels: str) -> float:
-        return scrape(site.server_port).get(REQUESTS, **labels) - before.get(REQUESTS, **labels)
+    def counted(**labels: str) -> float:
+        return scrape(site.server_port).get(REQUESTS, **labels)
 
-    wait_until(lambda: more(route="none", method="GET", status="404") == 4)
-    wait_until(lambda: more(route="/mysql_query/{}", method="GET", status="200") == 5)
-    wait_until(lambda: more(route="/mysql_query/{}", method="GET", status="400") == 1)
-    assert scrape(site.server_port).of("nowait_http_request_seconds_count", route="/mysql_query/{}") >= 6
+    wait_until(lambda: counted(route="/jobs", method="GET", status="200") == 5)
+    wait_until(lambda: counted(route="/jobs", method="GET", status="400") == 1)
+    wait_until(lambda: counted(route="none", method="DELETE", status="404") == 4)
+    assert scrape(site.server_port).of("nowait_http_request_seconds_count", route="/jobs") >= 6
 
 
 def test_a_method_that_no_route_has_is_none_that_a_client_chooses(site: Site) -> None:
@@ -142,6 +130,10 @@ def test_both_processes_are_seen_through_one_address_and_one_that_is_gone_is_not
     wait_until(lambda: scrape(site.server_port).of("nowait_broker_processes", state="connected") == 2)
     found = scrape(site.server_port)
     assert found["nowait_server_processes"] == 2
+    assert 0 < found["nowait_http_connections_limit"] <= 2 * 10_000
+    # What is the same in both is no sum.
+    assert found.of("nowait_build_info", version=nowait.__version__) == 1
+    assert math.isnan(found["nowait_tls_certificate_expires_timestamp_seconds"])
     # What it has counted stays.
     assert found.of(name, **labels) >= before.of(name, **labels) >= 1
     # What is read does not grow with each process that has ended.
