@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
@@ -24,22 +25,43 @@ from nowait.errors import Stopped
 from nowait.systemd import Notifier
 from server import descriptors
 from server.app import WebApplication
+from server.http.connections import Connections
 from server.http.limits import SERVER_OPTIONS
 from server.http.listener import Listener
 from server.http.proxies import Proxies
-from server.reloader import Reloader
+from server.reloader import Reloader, Source
 from server.settings import Settings
 from server.tls import Certificate
 
 log = logging.getLogger(__name__)
-
-Measure = Callable[[Bridge, WebApplication], Coroutine[Any, Any, None]]
 
 _WRITE_TIMEOUT = 5.0  # seconds that the last answers get to be written
 
 
 class ListenError(Exception):
     """The address cannot be listened on; the text has address and reason."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One that serves, for who measures it.
+
+    Attributes:
+        bridge: to the workers.
+        app: what answers.
+        connections: of its clients.
+        reloader: reads keys and certificate again.
+        certificate: of HTTPS; None for HTTP.
+    """
+
+    bridge: Bridge
+    app: WebApplication
+    connections: Connections[Any]
+    reloader: Reloader
+    certificate: Certificate | None
+
+
+Measure = Callable[[Server], Coroutine[Any, Any, None]]
 
 
 def listen(settings: Settings, reuse_port: bool) -> list[socket.socket]:
@@ -97,14 +119,16 @@ async def serve(
         warn_if_open(sockets, settings)
     if certificate is not None:
         certificate.used = partial(setattr, http, "ssl_options")
-    reloader = Reloader(source for source in (app.keys, certificate) if source is not None)
+    sources: dict[str, Source | None] = {"keys": app.keys, "certificate": certificate}
+    reloader = Reloader({name: source for name, source in sources.items() if source is not None})
     loop.add_signal_handler(signal.SIGHUP, reloader.poke)
     await bridge.start()
     looking = {asyncio.create_task(app.relay.run(), name="relay")}
     looking.add(asyncio.create_task(reloader.run(), name="reloader"))
     if app.deliverer is not None:
         looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
-    measuring = set() if measure is None else {asyncio.create_task(measure(bridge, app), name="metrics")}
+    server = Server(bridge, app, http.connections, reloader, certificate)
+    measuring = set() if measure is None else {asyncio.create_task(measure(server), name="metrics")}
     http.add_sockets(sockets)
     notifier = Notifier()
     notifier.ready()

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Protocol
 
 log = logging.getLogger(__name__)
@@ -18,19 +18,23 @@ class Source(Protocol):
     def changed(self) -> bool:
         """They are others than those that it was read of."""
 
-    async def reload(self) -> None:
-        """Read them again; what cannot be used is logged, and changes nothing."""
+    async def reload(self) -> bool:
+        """Read them again. Returns False where they cannot be used, which is logged, and changes nothing."""
 
 
 class Reloader:
     """Has sources read again.
 
     Args:
-        sources: those that were read before.
+        sources: those that were read before, by what they are.
+
+    Attributes:
+        failing: which of them are what they were, as their files could not be read the last time.
     """
 
-    def __init__(self, sources: Iterable[Source]) -> None:
-        self._sources = list(sources)
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = dict(sources)
+        self.failing: set[str] = set()
         self._poked = asyncio.Event()
 
     def poke(self) -> None:
@@ -48,9 +52,14 @@ class Reloader:
             self._poked.clear()
             if anyhow:
                 day = loop.time() + _DAY
-            for source in self._sources:
+            for name, source in self._sources.items():
                 if anyhow or source.changed():
-                    try:
-                        await source.reload()
-                    except Exception:  # what comes later is to be read all the same
-                        log.exception("%s was not read again", source)
+                    await self._reload(name, source)
+
+    async def _reload(self, name: str, source: Source) -> None:
+        try:
+            done = await source.reload()
+        except Exception:  # the other one is to be read all the same
+            log.exception("%s: not read again", name)
+            done = False
+        (self.failing.discard if done else self.failing.add)(name)

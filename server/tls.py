@@ -43,15 +43,16 @@ class Certificate:
         """The files are others than those that were read."""
         return stamp_of(self._files) != self._stamp
 
-    async def reload(self) -> None:
-        """Use what is in the files now, for new connections; what cannot be used is logged, and changes nothing."""
+    async def reload(self) -> bool:
+        """Use what is in the files now, for new connections. Returns False where that cannot be used: it is logged."""
         try:
             self._load()
         except CertificateError as error:
             log.error("the certificate is not replaced: %s", error)
-        else:
-            log.info("the certificate was read again: %s", self._files[0])
-            self.used(self.context)
+            return False
+        log.info("the certificate was read again: %s", self._files[0])
+        self.used(self.context)
+        return True
 
     def _load(self) -> None:
         self._stamp = stamp_of(self._files)

@@ -9,9 +9,8 @@ from tornado.httputil import HTTPServerRequest
 from nowait import tracing
 from nowait.bridge import Bridge, Call
 from nowait.tracing import Span
-from server.http.route import route_of
+from server.http.route import method_of, route_of
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _OTHER = "_OTHER"  # https://opentelemetry.io/docs/specs/semconv/registry/attributes/http/
 
 
@@ -25,7 +24,7 @@ def request_span(request: HTTPServerRequest, request_id: str, trusted: bool) -> 
     """
     if not tracing.on():
         return tracing.NO_SPAN
-    method = request.method if request.method in _METHODS else _OTHER
+    method = method_of(request.method, _OTHER)
     route = route_of(request)
     span = tracing.span(f"{method} {route}", "server", None, request.headers if trusted else {})
     if span.recorded:

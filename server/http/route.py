@@ -1,4 +1,4 @@
-"""The routes of requests by their patterns: what may be counted by, as paths have names and ids in them."""
+"""The routes of requests by their patterns, and their methods: what may be counted by, as clients make up none."""
 
 import re
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from tornado.httputil import HTTPServerRequest
 from tornado.routing import PathMatches, Rule
 
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 NONE = "none"  # the route of a request that no pattern matches
 _GROUP = re.compile(r"\((?:[^()]|\([^()]*\))*\)")
 
@@ -38,3 +39,8 @@ def route_of(request: HTTPServerRequest) -> str:
     """The name of the route by which a request came."""
     route: str = getattr(request, "route", NONE)
     return route
+
+
+def method_of(request_method: str | None, other: str) -> str:
+    """The method of a request; `other` for one that no route has, of which a client may make up any number."""
+    return request_method if request_method in _METHODS else other

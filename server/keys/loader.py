@@ -30,8 +30,8 @@ class KeyLoader:
         """The file is another one than the one that was read."""
         return self._file.stamp() != self._stamp
 
-    async def reload(self) -> None:
-        """Read the file again. While it cannot be read, or is empty, the keys remain what they were."""
+    async def reload(self) -> bool:
+        """Read the file again. While it cannot be read, or is empty, the keys remain what they were: returns False."""
         self._stamp = self._file.stamp()
         try:
             # To end all keys, they are revoked; a file that was cut off, or never copied, is to lock nobody out.
@@ -39,5 +39,6 @@ class KeyLoader:
             self._gate.replace(Keyring(keys))
         except KeyFileError as error:
             log.error("the keys are not read again: %s", error)
-        else:
-            log.info("the keys were read again: %s", self._gate.keyring)
+            return False
+        log.info("the keys were read again: %s", self._gate.keyring)
+        return True

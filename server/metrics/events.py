@@ -6,10 +6,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from nowait.errors import QueueFull
 from nowait.metrics.tally import Tally
+from server.http.route import method_of
 from server.metrics.calls import BUCKETS, outcome_of
 from server.webhooks.outcome import OUTCOMES, is_answer
 
-_METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"}
 _PUT = "put"  # what has become of a message that is in its queue
 _OTHER = "other"  # stands for a method that no route has
 _LAGS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)  # seconds
@@ -65,7 +65,7 @@ class EventMetrics:
 
     def answered(self, route: str, method: str, status: int, seconds: float) -> None:
         """A request was answered."""
-        key = route, method if method in _METHODS else _OTHER, status
+        key = route, method_of(method, _OTHER), status
         tally = self._answers.get(key)
         if tally is None:
             tally = self._answers[key] = Tally(self._seconds.labels(route), self._requests.labels(*key))

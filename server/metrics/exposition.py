@@ -1,4 +1,4 @@
-"""The address of the metrics: https://prometheus.io/docs/instrumenting/exposition_formats/."""
+"""Who answers for the metrics: a process for itself, or for those that it has started."""
 
 import os
 import shutil
@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Metric, disable_created_metrics, start_http_server
+from prometheus_client import CollectorRegistry, Metric
 
-from nowait.metrics import shared_values
+from nowait.metrics import exposition, shared_values
 from nowait.settings import HostPort
 from server.lifecycle import ListenError
 
@@ -69,10 +69,8 @@ def keep_in_folder() -> Path:
 
 
 def listen(at: HostPort, registry: CollectorRegistry) -> None:
-    """Answer at an address from now on, by a thread, which also answers while a loop is held up. Raises ListenError."""
-    # A series beside each, for nobody: with the values in files there is none.
-    disable_created_metrics()  # type: ignore[no-untyped-call]
+    """Answer at an address from now on. Raises ListenError."""
     try:
-        start_http_server(at.port, at.host, registry)
+        exposition.listen(at, registry)
     except OSError as error:
         raise ListenError(f"cannot listen on {at}: {error.strerror}") from error

@@ -7,16 +7,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
-from nowait.bridge import Bridge
 from nowait.settings import HostPort
-from server.app import WebApplication
+from server.figures.instruments import Instruments
 from server.jobs.connections import Connections
+from server.lifecycle import Server
 from server.metrics.calls import CallMetrics
 from server.metrics.events import EventMetrics
 from server.metrics.exposition import PatientRegistry, keep_in_folder, listen
 from server.metrics.moment import MomentMetrics
+from server.metrics.statements import figures
 from server.metrics.stored import StoredMetrics
 from server.metrics.turn import Turn
 
@@ -31,27 +30,30 @@ class Metrics:
     """Keeps them.
 
     Args:
-        registry: has them; None where they are in a folder.
+        calls: the bridge's observer.
+        events: the server's observer.
+        moment: reads this process.
+        stored: reads the database.
         folder: where values are kept for all of several processes; None for one process.
-        message_queues: see MomentMetrics.
         database_url: of the database of jobs.
 
     Attributes:
-        calls: the bridge's observer.
-        events: the server's observer.
+        calls, events: as above.
     """
 
     def __init__(
         self,
-        registry: CollectorRegistry | None,
+        calls: CallMetrics,
+        events: EventMetrics,
+        moment: MomentMetrics,
+        stored: StoredMetrics,
         folder: Path | None,
-        message_queues: Collection[str],
         database_url: str,
     ) -> None:
-        self.calls = CallMetrics(registry)
-        self.events = EventMetrics(registry, message_queues)
-        self._moment = MomentMetrics(registry, message_queues)
-        self._stored = StoredMetrics(registry)
+        self.calls = calls
+        self.events = events
+        self._moment = moment
+        self._stored = stored
         self._folder = folder
         self._database_url = database_url
 
@@ -63,29 +65,36 @@ class Metrics:
 
         Raises ListenError.
         """
-        if one_of_several:
-            folder = keep_in_folder()
-            return cls(None, folder, message_queues, database_url)
-        registry = PatientRegistry()
-        listen(at, registry)
-        return cls(registry, None, message_queues, database_url)
+        folder = keep_in_folder() if one_of_several else None
+        registry = None if one_of_several else PatientRegistry()
+        if registry is not None:
+            listen(at, registry)
+        return cls(
+            CallMetrics(registry),
+            EventMetrics(registry, message_queues),
+            MomentMetrics(registry, message_queues),
+            StoredMetrics(registry, figures()),
+            folder,
+            database_url,
+        )
 
-    async def run(self, bridge: Bridge, app: WebApplication) -> None:
+    async def run(self, server: Server) -> None:
         """Read what is to be read, until cancelled."""
+        instruments = server.app.instruments
         while True:
             try:
-                await _together(self._keep_setting(bridge, app), app.instruments.lag.run(), self._keep_reading(app))
+                await _together(self._keep_setting(server), instruments.lag.run(), self._keep_reading(instruments))
             except Exception:  # the server must not depend on it, and its log should know
                 log.exception("what there is at a moment could not be measured, trying again")
             await asyncio.sleep(_PAUSE)
 
-    async def _keep_setting(self, bridge: Bridge, app: WebApplication) -> None:
+    async def _keep_setting(self, server: Server) -> None:
         loop = asyncio.get_running_loop()
         last = loop.time()
         try:
             while True:
                 now = loop.time()
-                self._moment.set(bridge, app, now - last)
+                self._moment.set(server, now - last)
                 self._flush()
                 last = now
                 await asyncio.sleep(_INTERVAL)
@@ -96,16 +105,16 @@ class Metrics:
         self.calls.flush()
         self.events.flush()
 
-    async def _keep_reading(self, app: WebApplication) -> None:
+    async def _keep_reading(self, instruments: Instruments) -> None:
         """Read what is the same for all processes, if it is this one's turn."""
         with closing(Turn(self._folder)) as turn:
             while not turn.take():
                 await asyncio.sleep(_INTERVAL)
-            await _together(app.instruments.depths.run(), self._keep_depths(app), self._keep_stored())
+            await _together(instruments.depths.run(), self._keep_depths(instruments), self._keep_stored())
 
-    async def _keep_depths(self, app: WebApplication) -> None:
+    async def _keep_depths(self, instruments: Instruments) -> None:
         while True:
-            self._moment.set_depths(app.instruments.latest_depths)
+            self._moment.set_depths(instruments.latest_depths)
             await asyncio.sleep(_INTERVAL)
 
     async def _keep_stored(self) -> None:

@@ -5,16 +5,17 @@ from collections.abc import Collection, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from nowait.bridge import Bridge, Statistics
+from nowait.bridge import Statistics
 from nowait.link.depths import Depth
-from server.app import WebApplication
+from server.lifecycle import Server
 
+_FILES = ("keys", "certificate")
 _STATES = ("connected", "blocked", "connecting", "stopped")
 _UNMATCHED = ("late", "duplicate", "unknown", "malformed")
 
 
 class MomentMetrics:
-    """Reads a bridge and a server. Of several processes, the sum is given.
+    """Reads a server. Of several processes, the sum is given.
 
     Args:
         registry: has the metrics; None where they are in files.
@@ -26,7 +27,7 @@ class MomentMetrics:
             return Gauge(f"nowait_{name}", text, labels, registry=registry, multiprocess_mode="livesum")
 
         def same(name: str, text: str, *labels: str) -> Gauge:
-            # Read by one process for all.
+            # Read by one process for all, or the same in each.
             return Gauge(f"nowait_{name}", text, labels, registry=registry, multiprocess_mode="livemostrecent")
 
         def counter(name: str, text: str, *labels: str) -> Counter:
@@ -34,6 +35,10 @@ class MomentMetrics:
 
         self._processes = gauge("server_processes", "Server processes that are running")
         self._requests = gauge("http_requests_in_flight", "Requests whose answers have not left")
+        self._connections = gauge("http_connections", "Connections of clients that are open")
+        self._connections_most = gauge("http_connections_limit", "Connections of clients that there may be")
+        self._failing = gauge("reloads_failing", "Server processes that could not read files again, by what of", "of")
+        self._certificate = same("tls_certificate_expires_timestamp_seconds", "When the certificate of HTTPS ends")
         self._calls = gauge("calls_in_flight", "Calls without an answer")
         self._unconfirmed = gauge("confirms_outstanding", "Messages that the broker has not confirmed")
         self._bytes = gauge("reply_bytes", "Bytes of large replies that are held")
@@ -63,11 +68,17 @@ class MomentMetrics:
         for kind in _UNMATCHED:
             self._unmatched.labels(kind)
 
-    def set(self, bridge: Bridge, app: WebApplication, elapsed: float) -> None:
+    def set(self, server: Server, elapsed: float) -> None:
         """Read all of it, `elapsed` seconds after the last time."""
-        now = bridge.statistics()
+        app, certificate = server.app, server.certificate
+        now = server.bridge.statistics()
         self._processes.set(1)
         self._requests.set(len(app.in_flight))
+        self._connections.set(len(server.connections))
+        self._connections_most.set(server.connections.most)
+        for source in _FILES:
+            self._failing.labels(source).set(source in server.reloader.failing)
+        self._certificate.set(math.nan if certificate is None else certificate.expires.timestamp())
         self._calls.set(now.in_flight)
         self._unconfirmed.set(now.unconfirmed)
         self._bytes.set(now.reply_bytes)

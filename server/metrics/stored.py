@@ -5,13 +5,12 @@ from contextlib import suppress
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge
-from sqlalchemy import Row, literal, select
+from sqlalchemy import Row, Select, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from nowait.jobs.table import State
 from server.jobs.connections import Connections
 from server.jobs.model import SchemaMissing, StoreUnavailable
-from server.metrics.statements import figures
 
 _TIMEOUT = 5.0  # seconds that the database gets
 
@@ -20,9 +19,13 @@ class StoredMetrics:
     """Reads the database. What is not known is not a number.
 
     Nor is it whether the database answers, until it has done so once: there may be none, where nobody uses jobs.
+
+    Args:
+        registry: has the metrics; None where they are in files.
+        statement: reads the figures, as one row.
     """
 
-    def __init__(self, registry: CollectorRegistry | None) -> None:
+    def __init__(self, registry: CollectorRegistry | None, statement: Select[Any]) -> None:
         def gauge(name: str, text: str, *labels: str) -> Gauge:
             # Of several processes, one reads it for all.
             return Gauge(f"nowait_{name}", text, labels, registry=registry, multiprocess_mode="livemostrecent")
@@ -41,7 +44,7 @@ class StoredMetrics:
             # In files, there is no value before the first.
             self._up.set(math.nan)
         self._answered = False
-        self._statement = figures()
+        self._statement = statement
 
     async def read(self, connections: Connections) -> None:
         """Read all of it. Never raises because of the database.

@@ -1,6 +1,7 @@
 """Alerts and dashboard: what can be seen of them without a stack. tests/system/test_metrics.py has the rest."""
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +47,16 @@ def test_the_page_has_each_alert() -> None:
     assert [cells[0].strip("`") for cells in rows("docs/metrics.md", "Alerts")] == alerts
     tests = (FOLDER / "alerts_test.yml").read_text()
     assert all(f'"{alert}"' in tests for alert in alerts)
+
+
+def test_each_alert_has_what_to_do_as_the_page_has_it() -> None:
+    rules = (FOLDER / "alerts.yml").read_text()
+    found = re.findall(r"- alert: (\w+)\n(?:(?!      - ).+\n)*?          action: >-\n((?: {12}.+\n)+)", rules)
+    documented = {
+        alert.strip("`"): re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", action).replace("`", "")
+        for alert, _, action in rows("docs/metrics.md", "Alerts")
+    }
+    assert {alert: " ".join(action.split()) for alert, action in found} == documented
 
 
 @pytest.mark.parametrize("panel", PANELS, ids=lambda panel: panel["title"])

@@ -17,6 +17,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import trustme
+from amqp import Message
+from kombu import Connection
 
 from deploy.local import sample
 from deploy.local.broker import Broker
@@ -24,7 +27,7 @@ from deploy.local.database import Database
 from deploy.local.process import Process, free_port, listens
 from nowait.jobs.migrations import migrate
 from tests import programs
-from tests.conftest import ROOT, Start, celery_worker, connect, ready
+from tests.conftest import ROOT, Start, celery_worker, connect, printed, ready
 from tests.faults.figures import Figures
 from tests.http import fetch
 from tests.system.conftest import wait_until
@@ -42,6 +45,7 @@ scrape_configs:
 FASTER = {
     "for: 1m": "for: 4s",
     "for: 2m": "for: 8s",
+    "for: 5m": "for: 4s",
     "for: 30s": "for: 4s",
     "[1m]": "[5s]",
     "[5m]": "[15s]",
@@ -53,6 +57,7 @@ ALERTS = ROOT / "deploy/metrics/alerts.yml"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BOUND = 3
 MANY = 8
+IN_FLIGHT = 32
 JSON = {"Content-Type": "application/json"}
 
 
@@ -93,10 +98,12 @@ class Prometheus:
 class Stack:
     """What is broken."""
 
-    def __init__(self, broker: Broker, database: Database, start: Start) -> None:
+    def __init__(self, broker: Broker, database: Database, start: Start, folder: Path) -> None:
         self.broker, self.database, self._start = broker, database, start
         self.port, self.nowhere = free_port(), free_port()
-        self.metrics = [free_port() for _ in range(3)]
+        self.folder = folder
+        # The last one is for servers that a fault starts.
+        self.metrics = [free_port() for _ in range(4)]
         self._settings = {"broker_url": broker.url, "database_url": database.url}
         programs.require("mariadb")
         self.administer("CREATE USER reader@'127.0.0.1' IDENTIFIED BY 'reader'")
@@ -114,8 +121,15 @@ class Stack:
     def start_server(self) -> Process:
         return self._start(
             "server", "server", port=self.port, demo=1, queues=f"parcels:{BOUND}", metrics=self._address(0),
-            webhook_secrets=SECRET, webhook_allow=f"http://127.0.0.1:{self.nowhere}", **self._settings,
+            max_in_flight=IN_FLIGHT, webhook_secrets=SECRET,
+            webhook_allow=f"http://127.0.0.1:{self.nowhere}", **self._settings,
         )  # fmt: skip
+
+    def start_other_server(self, cert: Path, key: Path) -> Process:
+        settings = {"tls_cert": cert, "tls_key": key, "metrics": self._address(3), **self._settings}
+        server = self._start("other", "server", port=free_port(), **settings)
+        wait_until(lambda: "listening on" in printed(server))
+        return server
 
     def start_worker(self) -> Process:
         account = re.sub("//nowait:[^@]*@", "//reader:reader@", self.database.url)
@@ -173,6 +187,60 @@ def a_revoked_account(stack: Stack) -> Iterator[None]:
         time.sleep(0.25)
     yield
     stack.administer("GRANT SELECT ON nowait.* TO reader@'127.0.0.1'; KILL USER reader")
+
+
+@contextmanager
+def more_calls_than_may_wait(stack: Stack) -> Iterator[None]:
+    with ThreadPoolExecutor(2 * IN_FLIGHT) as clients:
+        for _ in range(2):
+            urls = [f"{stack.url}/mysql_query/{number}?delay=1" for number in range(2 * IN_FLIGHT)]
+            assert 503 in {answer.status for answer in clients.map(fetch, urls)}
+    yield
+
+
+@contextmanager
+def a_policy_that_lets_nothing_in(stack: Stack) -> Iterator[None]:
+    definition = {"max-length": 0, "overflow": "reject-publish"}
+    stack.broker.control("set_policy", "closed", "^queries$", json.dumps(definition), "--apply-to", "queues")
+    wait_until(lambda: fetch(f"{stack.url}/mysql_query/1").status == 503)
+    for _ in range(MANY):
+        assert fetch(f"{stack.url}/mysql_query/1").status == 503
+        time.sleep(0.25)
+    stack.broker.control("clear_policy", "closed")
+    wait_until(lambda: fetch(f"{stack.url}/mysql_query/1").status == 200)
+    yield
+
+
+@contextmanager
+def no_task(stack: Stack) -> Iterator[None]:
+    with Connection(stack.broker.url) as connection:
+        connection.default_channel.basic_publish(Message(b"none"), routing_key="queries")
+    yield
+
+
+@contextmanager
+def a_certificate(stack: Stack, days: int) -> Iterator[Path]:
+    """The file of that of a further server."""
+    cert, key = stack.folder / "cert.pem", stack.folder / "key.pem"
+    issued = trustme.CA().issue_cert("127.0.0.1", not_after=datetime.now(timezone.utc) + timedelta(days))
+    issued.private_key_pem.write_to_path(str(key))
+    issued.cert_chain_pems[0].write_to_path(str(cert))
+    server = stack.start_other_server(cert, key)
+    yield cert
+    server.kill()
+
+
+@contextmanager
+def a_certificate_that_ends(stack: Stack) -> Iterator[None]:
+    with a_certificate(stack, days=13):
+        yield
+
+
+@contextmanager
+def a_certificate_that_cannot_be_read(stack: Stack) -> Iterator[None]:
+    with a_certificate(stack, days=365) as cert:
+        cert.write_text("none")
+        yield
 
 
 @contextmanager
@@ -252,6 +320,9 @@ FAULTS: dict[str, Fault] = {
     "NowaitBrokerBlocked": an_alarm,
     "NowaitNoWorkers": no_worker,
     "NowaitQueriesFailing": a_revoked_account,
+    "NowaitOverloaded": more_calls_than_may_wait,
+    "NowaitCallsNotTaken": a_policy_that_lets_nothing_in,
+    "NowaitMessagesRejected": no_task,
     "NowaitQueueFull": a_full_queue,
     "NowaitLoopBlocked": a_blocked_loop,
     "NowaitLoopStuck": a_stuck_loop,
@@ -259,6 +330,8 @@ FAULTS: dict[str, Fault] = {
     "NowaitSchedulesLate": no_scheduler,
     "NowaitJobsLate": jobs_that_nobody_looks_after,
     "NowaitWebhooksFailing": failing_receivers,
+    "NowaitCertificateEnds": a_certificate_that_ends,
+    "NowaitFilesNotRead": a_certificate_that_cannot_be_read,
 }
 
 
@@ -285,8 +358,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 @pytest.fixture
-def stack(private_broker: Broker, database: Database, start: Start) -> Iterator[Stack]:
-    stack = Stack(private_broker, database, start)
+def stack(private_broker: Broker, database: Database, start: Start, tmp_path: Path) -> Iterator[Stack]:
+    stack = Stack(private_broker, database, start, tmp_path)
     yield stack
     stack.stop()
 

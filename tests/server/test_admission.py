@@ -264,7 +264,7 @@ async def test_keys_that_are_added_and_revoked_are_read_while_the_server_runs(
 ) -> None:
     async with site_of(keys) as site:
         assert site.app.keys is not None
-        reloader = Reloader([site.app.keys])
+        reloader = Reloader({"keys": site.app.keys})
         looking = asyncio.ensure_future(reloader.run())
         one = keys.add("one")
 

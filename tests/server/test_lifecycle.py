@@ -17,7 +17,7 @@ from nowait.testing import FakeBridge
 from server import lifecycle
 from server.app import WebApplication, make_app
 from server.http.limits import SERVER_OPTIONS
-from server.lifecycle import shut_down
+from server.lifecycle import Server, shut_down
 from server.settings import Settings
 from tests.bridge.conftest import until
 
@@ -115,11 +115,11 @@ async def test_what_is_answered_while_a_server_stops_is_measured(monkeypatch: py
     async def forever() -> None:
         await asyncio.Event().wait()
 
-    async def measure(bridge: Any, app: WebApplication) -> None:
+    async def measure(server: Server) -> None:
         try:
             await forever()
         finally:
-            ends.append(len(app.in_flight))
+            ends.append(len(server.app.in_flight))
 
     site = Site(shutdown_timeout=60, port=free_port())
     site.http.stop()

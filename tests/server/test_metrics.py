@@ -6,22 +6,29 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from celery import Celery
 from prometheus_client import CollectorRegistry, generate_latest
 from pymysql.cursors import DictCursor
 from sqlalchemy import func, select
 from sqlalchemy.dialects import mysql
 
-from nowait.bridge import Stages
+from nowait.bridge import Bridge, Stages
 from nowait.errors import DeadlineExceeded
 from nowait.jobs.table import State
 from nowait.link.depths import Depth
+from server.app import make_app
 from server.figures.shared import Shared
+from server.http.connections import Connections as ClientConnections
 from server.http.route import Route
 from server.jobs.connections import Connections
+from server.lifecycle import Server
 from server.metrics.calls import CallMetrics
 from server.metrics.events import EventMetrics
 from server.metrics.metrics import Metrics
@@ -29,9 +36,13 @@ from server.metrics.moment import MomentMetrics
 from server.metrics.statements import figures
 from server.metrics.stored import StoredMetrics
 from server.metrics.turn import Turn
+from server.reloader import Reloader
+from server.settings import Settings
 from tests.bridge.conftest import until
 from tests.conftest import connect
 from tests.metrics import Scrape
+
+NOWHERE = "mysql://a:b@127.0.0.1:1/c"
 
 
 def read(registry: CollectorRegistry) -> Scrape:
@@ -105,6 +116,50 @@ def test_the_depth_of_a_queue_that_cannot_be_read_is_no_number(registry: Collect
     assert math.isnan(read(registry).of("nowait_queue_messages", queue="a", kind="messages"))
 
 
+class Open:
+    """A connection."""
+
+    def closed(self) -> bool:
+        return False
+
+
+class Broken:
+    """Files that cannot be read again."""
+
+    def changed(self) -> bool:
+        return True
+
+    async def reload(self) -> bool:
+        return False
+
+
+@pytest.mark.gen_test
+async def test_connections_are_counted_and_files_that_cannot_be_read_again_are_seen(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.reloader._INTERVAL", 0.01)
+    ends = datetime.now(timezone.utc)
+    bridge = Bridge(Celery("measured", broker="amqp://127.0.0.1:1", set_as_current=False))
+    certificate: Any = SimpleNamespace(expires=ends)
+    clients: ClientConnections[Open] = ClientConnections(7)
+    clients.opened(Open(), 0.0)
+    server = Server(bridge, make_app(bridge, Settings()), clients, Reloader({"keys": Broken()}), certificate)
+    metrics = MomentMetrics(registry)
+    metrics.set(server, 1.0)
+    assert read(registry).of("nowait_reloads_failing", of="keys") == 0
+    reloading = asyncio.create_task(server.reloader.run())
+    await until(lambda: bool(server.reloader.failing))
+    reloading.cancel()
+    metrics.set(server, 1.0)
+    found = read(registry)
+    assert (found["nowait_http_connections"], found["nowait_http_connections_limit"]) == (1, 7)
+    assert found.of("nowait_reloads_failing", of="keys") == 1
+    assert found.of("nowait_reloads_failing", of="certificate") == 0
+    assert found["nowait_tls_certificate_expires_timestamp_seconds"] == ends.timestamp()
+    metrics.set(replace(server, certificate=None), 1.0)
+    assert math.isnan(read(registry)["nowait_tls_certificate_expires_timestamp_seconds"])
+
+
 @pytest.mark.parametrize(
     ("pattern", "name"),
     [(r"/jobs", "/jobs"), (r"/jobs/([0-9a-f-]{36})/events", "/jobs/{}/events"), (r"/a/((?:b|c)+)", "/a/{}"),
@@ -116,7 +171,7 @@ def test_a_route_has_the_name_of_its_pattern(pattern: str, name: str) -> None:
 
 @pytest.mark.gen_test
 async def test_after_an_error_all_of_it_is_measured_again(
-    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("server.metrics.metrics._PAUSE", 0.01)
     running: Counter[str] = Counter()
@@ -140,21 +195,25 @@ async def test_after_an_error_all_of_it_is_measured_again(
     class App:
         instruments = Instruments()
 
-    metrics = Metrics(registry, None, (), "mysql://a:b@127.0.0.1:1/c")
+    class Serving:
+        app = App()
+
     failures = [RuntimeError("no figures")]
 
-    def set_all(*_: Any) -> None:
-        if failures and running["lag"] and running["depths"]:
-            raise failures.pop()
+    class Moment(MomentMetrics):
+        def set(self, *_: Any) -> None:
+            if failures and running["lag"] and running["depths"]:
+                raise failures.pop()
 
-    async def read(_: Any) -> None: ...
+    class Stored(StoredMetrics):
+        async def read(self, _: Any) -> None: ...
 
-    monkeypatch.setattr(metrics._moment, "set", set_all)
-    monkeypatch.setattr(metrics._stored, "read", read)
+    metrics = Metrics(
+        CallMetrics(None), EventMetrics(None), Moment(None), Stored(None, figures()), None, NOWHERE
+    )
     monkeypatch.setattr("server.metrics.metrics._INTERVAL", 0.01)
-    app: Any = App()
-    bridge: Any = None
-    measuring = asyncio.create_task(metrics.run(bridge, app))
+    server: Any = Serving()
+    measuring = asyncio.create_task(metrics.run(server))
     await until(lambda: begun["lag"] == begun["depths"] == 2)
     assert (running["lag"], running["depths"]) == (1, 1)
     assert "no figures" in caplog.text
@@ -234,7 +293,7 @@ async def test_jobs_are_counted_by_state_and_the_longest_wait_is_known(
     add(3, "running", created=-70.0, started=-60.0, due=-20.0)
     add(4, "succeeded", due=3600.0)
     async with connections(database_url) as made:
-        metrics = StoredMetrics(registry)
+        metrics = StoredMetrics(registry, figures())
         await metrics.read(made)
     found = read(registry)
     counts = {state.value: found.of("nowait_jobs", state=state.value) for state in State}
@@ -246,13 +305,10 @@ async def test_jobs_are_counted_by_state_and_the_longest_wait_is_known(
     assert found["nowait_schedules"] == found["nowait_schedules_late_seconds"] == found["nowait_webhooks_pending"] == 0
 
 
-NOWHERE = "mysql://a:b@127.0.0.1:1/c"
-
-
 @pytest.mark.gen_test
 async def test_of_a_database_that_has_never_answered_nothing_is_known(registry: CollectorRegistry) -> None:
     """There may be none, where nobody uses jobs."""
-    metrics = StoredMetrics(registry)
+    metrics = StoredMetrics(registry, figures())
     assert math.isnan(read(registry)["nowait_database_up"])
     async with connections(NOWHERE) as made:
         await metrics.read(made)
@@ -263,8 +319,7 @@ async def test_of_a_database_that_has_never_answered_nothing_is_known(registry: 
 async def test_a_database_that_is_too_slow_for_the_figures_is_up(
     database_url: str, registry: CollectorRegistry
 ) -> None:
-    metrics = StoredMetrics(registry)
-    metrics._statement = select(func.sleep(60))
+    metrics = StoredMetrics(registry, select(func.sleep(60)))
     async with connections(database_url) as made:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("server.metrics.stored._TIMEOUT", 1.0)
@@ -278,7 +333,7 @@ async def test_a_database_that_is_too_slow_for_the_figures_is_up(
 async def test_of_a_database_that_is_away_nothing_is_known_but_that(
     database_url: str, registry: CollectorRegistry
 ) -> None:
-    metrics = StoredMetrics(registry)
+    metrics = StoredMetrics(registry, figures())
     for url in (database_url, NOWHERE):
         async with connections(url) as made:
             await metrics.read(made)

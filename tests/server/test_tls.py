@@ -75,7 +75,7 @@ async def serving(certificate: Certificate) -> AsyncIterator[int]:
     certificate.used = partial(setattr, http, "ssl_options")
     sock, port = bind_unused_port()
     http.add_socket(sock)
-    reloading = asyncio.ensure_future(Reloader([certificate]).run())
+    reloading = asyncio.ensure_future(Reloader({"certificate": certificate}).run())
     yield port
     reloading.cancel()
     http.stop()
@@ -131,18 +131,20 @@ async def test_all_files_are_read_again_when_that_is_wanted(caplog: pytest.LogCa
         def changed(self) -> bool:
             return False
 
-        async def reload(self) -> None:
+        async def reload(self) -> bool:
             self.read += 1
             if self.read == 1:
                 raise LookupError("whatever it is")
+            return True
 
     sources = [Never(), Never()]
-    reloader = Reloader(sources)
+    reloader = Reloader(dict(zip("ab", sources)))
     running = asyncio.ensure_future(reloader.run())
     for count in (1, 2):
         reloader.poke()
         await until(lambda: [source.read for source in sources] == [count, count])
-    assert caplog.text.count("was not read again") == 2
+        assert reloader.failing == (set("ab") if count == 1 else set())
+    assert caplog.text.count("not read again") == 2
     running.cancel()
 
 
