@@ -27,8 +27,7 @@ from tests.bridge.conftest import until
 from tests.server.fake_jobs import FakePublisher, FakeStore
 from tests.server.fake_schedules import FakeScheduleStore
 from tests.server.jobs_site import COUNT, Site, problem, serving
-from tests.server.key_files import HOUR, Keys, bearer, new_key, now
-from tests.server.test_keys import _resigned
+from tests.server.key_files import HOUR, Keys, bearer, new_key, now, resigned
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 # What the parts of paths are.
@@ -103,7 +102,7 @@ async def test_a_route_needs_a_key_that_is_valid_and_for_it(
     area = "queues" if "topics" in path or "events" == path.strip("/") else "topics"
     refused = {
         "unknown": bearer(new_key()[0].text),
-        "wrong": bearer(_resigned(new_key()[0].parse(good_token) or new_key()[0], new_key()[0])),
+        "wrong": bearer(resigned(good_token, new_key()[0].text)),
         "expired": keys.add("expired", expires=now() - HOUR),
         "not valid yet": keys.add("early", not_before=now() + HOUR),
         "revoked": keys.add("revoked", revoked=now()),
