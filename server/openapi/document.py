@@ -5,6 +5,7 @@ from http import HTTPStatus
 from http.client import responses
 from typing import Any
 
+from server.http.access import READING
 from server.http.problem import CONTENT_TYPE
 from server.openapi.offer import Offer
 from server.openapi.operation import JSON, Answer, Component, Operation, Parameter
@@ -14,7 +15,6 @@ _VERSION = "3.1.1"
 # What any request may be answered with: too large a body, a name that is another server's, too large headers.
 _ANY = (413, 421, 431)
 _ANOTHER_SITE = 403  # a page of one has sent it: a demo takes none of these, others none that would change something
-_READING = ("GET", "HEAD")
 _WITHOUT_KEY = (401, 403, 429)  # no key, none for that, or one that has used up what it may
 _WRONG_KEY = (401, 429)  # none that is valid, where it needs none, or one that has used up what it may
 _WRONG_TYPE = 415  # of a body
@@ -64,7 +64,7 @@ def document(operations: Iterable[Operation], offer: Offer) -> dict[str, Any]:
 def _of_any(operation: Operation, offer: Offer) -> set[int]:
     """The statuses of problems that any such operation has."""
     found = {*_ANY}
-    if offer.demo or operation.method not in _READING:
+    if offer.demo or operation.method not in READING:
         found.add(_ANOTHER_SITE)
     if offer.keys and not operation.open:
         found.update(_WITHOUT_KEY)
