@@ -101,7 +101,11 @@ QUERY_BROKEN = _own(
 )
 JOBS_UNAVAILABLE = _own(503, "jobs-unavailable", "Jobs unavailable", "The database of the jobs does not answer.", 1)
 JOBS_SCHEMA = _own(
-    503, "jobs-schema", "Table of jobs missing", "The table of jobs is missing or too old: run `make migrate`.", 60
+    503,
+    "jobs-schema",
+    "Table of jobs missing",
+    "The tables of jobs are missing or too old; the server's log has what to do.",
+    60,
 )
 TOO_MANY_JOBS = _own(429, "too-many-jobs", "Too many jobs", "Too many jobs are unfinished.", 5)
 TOO_MANY_WATCHERS = _own(503, "overloaded", "Too many streams of events", "Too many clients wait for news of jobs.", 1)
