@@ -251,8 +251,9 @@ def test_what_is_in_flight_is_bounded_and_a_refusal_uses_up_nothing() -> None:
         quota.enter(0)
     quota.release(IN_FLIGHT)
     quota.take(SUBSCRIBERS)
-    with pytest.raises(QuotaExceeded, match="subscribers"):
+    with pytest.raises(QuotaExceeded, match="subscribers") as caught:
         quota.take(SUBSCRIBERS)
+    assert caught.value.limit == "1 subscribers at once"
     assert quota.fields(0)["RateLimit"] == '"default";r=1;t=30, "in-flight";r=1, "subscribers";r=0'
     quota.enter(0)
     assert not quota.idle
