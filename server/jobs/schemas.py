@@ -101,6 +101,20 @@ def of_kind(kind: JobKind, further: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def of_any_kind(further: dict[str, Any]) -> dict[str, Any]:
+    """The same, where no kind is listed: its parameters are open.
+
+    Args:
+        further: the schemas of its other members.
+    """
+    return {
+        "type": "object",
+        "properties": {"name": TEXT, "parameters": nullable({"type": "object"}), **further},
+        "required": ["name"],
+        "additionalProperties": False,
+    }
+
+
 def webhook(configured: bool) -> dict[str, Any]:
     """The schema of the URL that gets a job's end."""
     return {"type": ["string", "null"], "format": "uri", "maxLength": 2000} if configured else {"type": "null"}
@@ -125,4 +139,4 @@ def new_job(kinds: Iterable[JobKind], webhooks: bool) -> Schema:
     }
     either = [{"properties": {name: {"type": "null"}}} for name in ("countdown", "eta")]
     listed = [{**of_kind(kind, further), "anyOf": either} for kind in kinds]
-    return Component("NewJob", {"oneOf": listed} if listed else {"type": "object", "required": ["name"]})
+    return Component("NewJob", {"oneOf": listed} if listed else {**of_any_kind(further), "anyOf": either})

@@ -228,6 +228,10 @@ async def test_without_workers_the_document_has_what_holds_for_any() -> None:
     made = await document(make_app(FakeBridge({}, queues=()), Settings()))
     OpenAPIV31SpecValidator(made).validate()
     assert [path for path in made["paths"] if path.startswith("/queries/")] == ["/queries/{name}"]
+    schemas = made["components"]["schemas"]
+    job, scheduled = schemas["NewJob"]["properties"], schemas["NewSchedule"]["properties"]["job"]["properties"]
+    assert job.keys() == {"name", "parameters", "countdown", "eta", "expires", "retry", "webhook"}
+    assert scheduled.keys() == {"name", "parameters", "queue", "retry", "webhook"}
 
 
 @pytest.mark.gen_test
