@@ -1,6 +1,7 @@
 """JSON Schemas of what clients send and get of jobs. No I/O."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from nowait.jobs.retry import MAX_BACKOFF, MAX_RETRIES
@@ -8,7 +9,7 @@ from nowait.jobs.table import Delivery, State
 from server.jobs.kind import JobKind
 from server.jobs.request import MAX_SECONDS
 from server.openapi.operation import Component, Schema, json, members, nullable
-from server.openapi.shared import MOMENT, TEXT
+from server.openapi.shared import MOMENT, REPLAYED, RETRY_AFTER, TEXT
 
 ID = {"type": "string", "pattern": "^[0-9a-f-]{36}$"}
 STATE = {"type": "string", "enum": [state.value for state in State]}
@@ -74,8 +75,14 @@ ACCEPTED = json(
     "the job, whose result is still to come",
     JOB,
     202,
-    headers={"Location": "of the job", "Retry-After": "seconds"},
+    headers={"Location": "of the job", **RETRY_AFTER},
     links={each: (each, _ID) for each in ("job", "cancel_job", "retry_job")},
+)
+
+# What the request for a new one is answered with.
+ADDED = (
+    json("the job, as it has ended meanwhile", JOB, headers={"Content-Location": "of the job", **REPLAYED}),
+    replace(ACCEPTED, headers={**ACCEPTED.headers, **REPLAYED}),
 )
 
 

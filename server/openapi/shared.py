@@ -38,6 +38,9 @@ PROBLEM = Component(
 
 OFFSET = {"type": "string", "pattern": "^[0-9]{1,18}$"}  # of a message of a topic
 
+REPLAYED = {"Idempotent-Replayed": "`true`: the answer to the first request with the key"}
+RETRY_AFTER = {"Retry-After": "seconds, until another look makes sense"}  # of a job that has not ended
+
 # The statuses of problems, by what a route needs.
 TASK = (422, 500, 502, 503, 504)  # an answer of a worker
 LIST = (500, 503, 504)  # a list of the workers
