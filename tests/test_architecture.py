@@ -392,7 +392,9 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.openapi.offer": {"server.jobs.kind", "server.query"},
     "server.openapi.operation": set(),
-    "server.openapi.shared": {"server.http.pages", "server.http.preconditions", "server.openapi.operation"},
+    "server.openapi.shared": {
+        "server.http.pages", "server.http.preconditions", "server.http.problem", "server.openapi.operation",
+    },
     "server.parameters": {"jsonschema", "nowait.formats"},
     "server.processes": set(),
     "server.query": {"server.parameters"},

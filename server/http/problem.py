@@ -15,6 +15,7 @@ from tornado.web import HTTPError
 from nowait import errors
 
 CONTENT_TYPE = "application/problem+json"
+_PREFIX = "urn:problem-type:nowait:"
 
 _STREAM = "A named query streams any number of rows, with the header Accept: application/x-ndjson."
 
@@ -95,7 +96,7 @@ class ProblemError(HTTPError):
 def _own(status: int, kind: str, title: str, detail: str, retry_after: int | None = None) -> Problem:
     """A problem of a type of its own; `retry_after` in seconds, None when that would not help."""
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    return Problem(status, title, detail, f"urn:problem-type:nowait:{kind}", headers)
+    return Problem(status, title, detail, _PREFIX + kind, headers)
 
 
 QUERY_BROKEN = _own(
@@ -153,6 +154,8 @@ OWN = (
     TOO_MANY_CONSUMERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED, JOB_NOT_ENDED, KEY_MISSING, KEY_INVALID, NOT_BEARER,
     SCOPE_MISSING, QUOTA_EXCEEDED,
 )  # fmt: skip
+TYPES = sorted({each.type for each in OWN} | {_PREFIX + kind for kind, _, _ in _OF_BRIDGE.values()})
+"""Those of problems that are more than their status, which are about:blank."""
 
 
 def of_scope(scope: str) -> Problem:
@@ -194,4 +197,4 @@ def of_bridge_error(error: errors.BridgeError) -> Problem:
     after = None if error.retry_after is None else max(1, math.ceil(error.retry_after))
     headers = {} if after is None else {"Retry-After": str(after)}
     spread = 2 * after if after and isinstance(error, errors.Overloaded) else 0
-    return Problem(error.status, title, detail, f"urn:problem-type:nowait:{kind}", headers, spread=spread)
+    return Problem(error.status, title, detail, _PREFIX + kind, headers, spread=spread)
