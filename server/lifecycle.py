@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import ip_address
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -26,6 +25,7 @@ from nowait.systemd import Notifier
 from server import descriptors
 from server.app import WebApplication
 from server.http.connections import Connections
+from server.http.hosts import is_loopback
 from server.http.limits import SERVER_OPTIONS
 from server.http.listener import Listener
 from server.http.proxies import Proxies
@@ -74,12 +74,8 @@ def listen(settings: Settings, reuse_port: bool) -> list[socket.socket]:
 
 def warn_if_open(sockets: list[socket.socket], settings: Settings) -> None:
     """Log that others than this host's programs reach a server without keys."""
-    if settings.keys is None and not all(_is_loopback(sock) for sock in sockets):
+    if settings.keys is None and not all(is_loopback(sock.getsockname()[0]) for sock in sockets):
         log.warning("NO KEYS: all who reach %s:%d may do everything, see NOWAIT_KEYS", settings.address, settings.port)
-
-
-def _is_loopback(sock: socket.socket) -> bool:
-    return ip_address(sock.getsockname()[0].partition("%")[0]).is_loopback
 
 
 async def serve(

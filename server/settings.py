@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from nowait.jobs.table import State
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.settings import PREFIX, SettingsError, setting
 from server.http import hosts
-from server.http.hosts import Hosts
+from server.http.hosts import Hosts, is_loopback
 from server.http.origins import Origins
 from server.http.proxies import Proxies
 from server.jobs.decisions import Retention
@@ -34,13 +33,6 @@ def _seconds_or_none(text: str) -> float:
         return fields.seconds(3600, FOREVER)(text)
     except ValueError as error:
         raise ValueError(f"{error}, or none") from None
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 @dataclass(frozen=True)
@@ -182,7 +174,7 @@ class Settings(fields.ServiceSettings):
         """
         if self.hosts is not None:
             return self.hosts
-        is_open = self.keys is None and self.tls_cert is None and _is_loopback(self.address)
+        is_open = self.keys is None and self.tls_cert is None and is_loopback(self.address)
         return Hosts() if is_open else hosts.ANY
 
     @property

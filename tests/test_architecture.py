@@ -278,7 +278,9 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.limits": {"tornado"},
     "server.http.listener": {"tornado", "server.http.connections", "server.http.proxies", "server.http.proxy_protocol"},
     "server.http.origins": set(),
-    "server.http.page_origins": {"tornado", "server.http", "server.http.context", "server.http.sites"},
+    "server.http.page_origins": {
+        "tornado", "server.http", "server.http.access", "server.http.context", "server.http.sites",
+    },
     "server.http.pages": {"tornado"},
     "server.http.preconditions": set(),
     "server.http.prefer": set(),
@@ -357,8 +359,8 @@ ALLOWED: dict[str, set[str]] = {
     "server.keys.token": set(),
     "server.lifecycle": {
         "tornado", "nowait.bridge", "nowait.errors", "nowait.systemd", "server", "server.app",
-        "server.http.connections", "server.http.limits", "server.http.listener", "server.http.proxies",
-        "server.reloader", "server.settings", "server.tls",
+        "server.http.connections", "server.http.hosts", "server.http.limits", "server.http.listener",
+        "server.http.proxies", "server.reloader", "server.settings", "server.tls",
     },
     "server.live": set(),
     "server.live.merged": set(),
@@ -390,11 +392,14 @@ ALLOWED: dict[str, set[str]] = {
         "server.assets", "server.openapi.document", "server.openapi.offer", "server.openapi.operation",
     },
     "server.openapi.document": {
-        "server.http.problem", "server.openapi.offer", "server.openapi.operation", "server.openapi.shared",
+        "server.http.access", "server.http.problem", "server.openapi.offer", "server.openapi.operation",
+        "server.openapi.shared",
     },
     "server.openapi.offer": {"server.jobs.kind", "server.query"},
     "server.openapi.operation": set(),
-    "server.openapi.shared": {"server.http.pages", "server.http.preconditions", "server.openapi.operation"},
+    "server.openapi.shared": {
+        "server.http.pages", "server.http.preconditions", "server.http.problem", "server.openapi.operation",
+    },
     "server.parameters": {"jsonschema", "nowait.formats"},
     "server.processes": set(),
     "server.query": {"server.parameters"},

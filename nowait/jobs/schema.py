@@ -14,7 +14,10 @@ VERSIONS = "nowait_migrations"
 _NO_SUCH_TABLE = 1146
 _DENIED = (1142, 1044)  # a table, a database; also of a table that is not there, for an account without rights to it
 
-_MISSING = "the table of jobs is missing: run `make migrate`"
+MIGRATE = "run `python -m nowait.jobs` with an account that may create tables (`make migrate` in a checkout)"
+"""What helps, for people."""
+
+_MISSING = f"the table of jobs is missing: {MIGRATE}"
 
 
 def installed() -> Select[Any]:
@@ -33,7 +36,7 @@ def shortcoming(revision: str | None) -> str | None:
     if revision is None:
         return _MISSING
     if revision < REVISION:
-        return f"the schema of jobs is {revision}, {REVISION} is needed: run `make migrate`"
+        return f"the schema of jobs is {revision}, {REVISION} is needed: {MIGRATE}"
     return None
 
 
@@ -45,5 +48,5 @@ def refusal(error: int | None) -> str | None:
     if error == _NO_SUCH_TABLE:
         return _MISSING
     if error in _DENIED:
-        return f"the account may not read {VERSIONS}: run `make migrate`, then deploy/database/setup.sh"
+        return f"the account may not read {VERSIONS}: {MIGRATE}, then deploy/database/setup.sh"
     return None

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from server.keys.scopes import ADMIN, AREAS, READ, WRITE
 
-_READING = ("GET", "HEAD")
+READING = ("GET", "HEAD")
+"""The methods that change nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,4 +34,4 @@ KNOWN = Access(None, known=True)
 
 def action_in(area: str, method: str) -> str:
     """READ or WRITE; "" in an area that has no such difference."""
-    return "" if not AREAS[area] else READ if method in _READING else WRITE
+    return "" if not AREAS[area] else READ if method in READING else WRITE

@@ -9,7 +9,7 @@ from server.http import problem
 from server.http.access import Access, action_in
 from server.http.problem import ProblemError
 from server.http.proxies import site
-from server.keys.gate import Gate, NoKey
+from server.keys.gate import Gate, NoKey, NotBearer
 from server.keys.keyring import BadKey
 from server.keys.quota import IN_FLIGHT, QuotaExceeded
 from server.keys.scopes import ADMIN, NAME
@@ -62,6 +62,8 @@ class Admission:
             self.client = self._gate.client(authorization)
         except NoKey as error:
             raise Refused(problem.KEY_MISSING) from error
+        except NotBearer as error:
+            raise Refused(problem.NOT_BEARER) from error
         except BadKey as error:
             if error.id is not None:
                 log.info("request %s: key %s is refused: %s", self._request_id, error.id, error.reason)
@@ -134,4 +136,4 @@ def _refusing() -> Iterator[None]:
     try:
         yield
     except QuotaExceeded as error:
-        raise Refused(problem.of_quota(error.policy, error.retry_after)) from error
+        raise Refused(problem.of_quota(error.policy, error.limit, error.retry_after)) from error

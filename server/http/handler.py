@@ -218,7 +218,10 @@ class BaseHandler(WaitingHandler):
         else:
             answer = problem.of_status(status_code)
         if status_code == 405:
-            self.set_header("Allow", ", ".join(self.allowed_methods()))
+            allowed = ", ".join(self.allowed_methods())
+            self.set_header("Allow", allowed)
+            if isinstance(error, HTTPError) and not error.log_message:
+                answer = problem.of_status(status_code, f"Allowed are: {allowed}.")
         self.set_status(answer.status)
         for name, value in {**self.sticky, **answer.headers, **answer.later(random())}.items():
             self.set_header(name, value)

@@ -43,6 +43,14 @@ class Hosts(frozenset[str]):
 ANY = Hosts({_ANY})
 
 
+def is_loopback(address: str) -> bool:
+    """True for an address, or `localhost`, at which only this host's programs reach a server."""
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
 def _is_address(text: str) -> bool:
     try:
         ip_address(text)

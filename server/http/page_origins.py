@@ -6,10 +6,9 @@ from tornado.httputil import HTTPHeaders
 from tornado.web import HTTPError, RequestHandler
 
 from server.http import origins
+from server.http.access import READING
 from server.http.context import Context
 from server.http.sites import is_of_another_site
-
-_READING = ("GET", "HEAD", "OPTIONS")
 
 
 class OriginHandler(RequestHandler):
@@ -59,7 +58,7 @@ class OriginHandler(RequestHandler):
         elif self.is_of_another_site:
             if self.context.demo and not self.open_to_all_sites:
                 raise HTTPError(403, "A demo takes no requests that pages of other sites send.")
-            if self.request.method not in _READING:
+            if self.request.method not in (*READING, "OPTIONS"):
                 raise HTTPError(403, "A page of another site changes nothing here.")
 
     def answer_preflight(self, methods: Iterable[str]) -> bool:

@@ -15,24 +15,31 @@ from tornado.web import HTTPError
 from nowait import errors
 
 CONTENT_TYPE = "application/problem+json"
+_PREFIX = "urn:problem-type:nowait:"
 
 _STREAM = "A named query streams any number of rows, with the header Accept: application/x-ndjson."
 
-_UNKNOWN = "Nobody can say whether the task ran, or the broker has the message."
+_UNKNOWN = (
+    "Nobody can say whether the task ran, or the broker has the message."
+    " Look whether it has had its effect before you send it again."
+)
+_OVERLOADED = "More is wanted than can be answered in time; try again after Retry-After."
+_FULL = "The queue has as many messages as it may have. Try again, or wait for room with Prefer: wait=SECONDS."
+_LATE = "There was no answer in time; the task may have run, or the broker may have the message."
 
 # By error: kind, title, detail.
 _OF_BRIDGE: dict[type[errors.BridgeError], tuple[str, str, str]] = {
     errors.Disconnected: ("broker-unavailable", "Broker unavailable", "There is no connection to the broker."),
     errors.Blocked: ("broker-blocked", "Broker blocked", "The broker takes no messages at the moment."),
-    errors.Overloaded: ("overloaded", "Too many in flight", "Too many tasks or messages are in flight, or wait."),
+    errors.Overloaded: ("overloaded", "Overloaded", _OVERLOADED),
     errors.Unroutable: ("no-queue", "No queue", "There is no queue for the message."),
     errors.UnknownTask: ("no-task", "No task", "The workers have no task of that name."),
-    errors.QueueFull: ("queue-full", "Queue full", "The queue has as many messages as it may have."),
+    errors.QueueFull: ("queue-full", "Queue full", _FULL),
     errors.Refused: ("refused", "Message refused", "The broker refused the message."),
     errors.Stopped: ("stopping", "Server stopping", "The server is stopping."),
     errors.MessageTooLarge: ("message-too-large", "Message too large", "The message is too large."),
     errors.OutcomeUnknown: ("outcome-unknown", "Outcome unknown", _UNKNOWN),
-    errors.DeadlineExceeded: ("deadline-exceeded", "Deadline exceeded", "There was no answer in time."),
+    errors.DeadlineExceeded: ("deadline-exceeded", "Deadline exceeded", _LATE),
     errors.ResultTooLarge: ("answer-too-large", "Answer too large", f"The answer is larger than it may be. {_STREAM}"),
     errors.TaskFailed: ("task-failed", "Task failed", "The task failed; the log has the reason under the request id."),
 }
@@ -89,7 +96,7 @@ class ProblemError(HTTPError):
 def _own(status: int, kind: str, title: str, detail: str, retry_after: int | None = None) -> Problem:
     """A problem of a type of its own; `retry_after` in seconds, None when that would not help."""
     headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
-    return Problem(status, title, detail, f"urn:problem-type:nowait:{kind}", headers)
+    return Problem(status, title, detail, _PREFIX + kind, headers)
 
 
 QUERY_BROKEN = _own(
@@ -101,14 +108,21 @@ QUERY_BROKEN = _own(
 )
 JOBS_UNAVAILABLE = _own(503, "jobs-unavailable", "Jobs unavailable", "The database of the jobs does not answer.", 1)
 JOBS_SCHEMA = _own(
-    503, "jobs-schema", "Table of jobs missing", "The table of jobs is missing or too old: run `make migrate`.", 60
+    503,
+    "jobs-schema",
+    "Table of jobs missing",
+    "The tables of jobs are missing or too old; the server's log has what to do.",
+    60,
 )
 TOO_MANY_JOBS = _own(429, "too-many-jobs", "Too many jobs", "Too many jobs are unfinished.", 5)
 TOO_MANY_WATCHERS = _own(503, "overloaded", "Too many streams of events", "Too many clients wait for news of jobs.", 1)
 TOO_MANY_SUBSCRIBERS = _own(503, "overloaded", "Too many subscribers", "Too many clients follow topics.", 1)
 TOO_MANY_CONSUMERS = _own(503, "overloaded", "Too many consumers", "Too many clients consume queues.", 1)
 KEY_REUSED = _own(
-    422, "idempotency-key-reused", "Idempotency key reused", "The Idempotency-Key was used with another request."
+    422,
+    "idempotency-key-reused",
+    "Idempotency key reused",
+    "The Idempotency-Key was used with another request; each request takes a key of its own.",
 )
 KEY_IN_USE = _own(
     409, "idempotency-key-in-use", "Idempotency key in use", "The first request with the key has not ended.", 1
@@ -125,6 +139,7 @@ KEY_INVALID = replace(
     _own(401, "key-invalid", "Key invalid", "There is no such key, or it is not valid at present."),
     headers={"WWW-Authenticate": f'{_REALM}, error="invalid_token"'},
 )
+NOT_BEARER = replace(KEY_INVALID, detail=KEY_MISSING.detail)
 SCOPE_MISSING = _own(403, "scope-missing", "Scope missing", "The key is not for this.")
 QUOTA_EXCEEDED = Problem(
     429,
@@ -136,9 +151,11 @@ QUOTA_EXCEEDED = Problem(
 # Those above.
 OWN = (
     QUERY_BROKEN, JOBS_UNAVAILABLE, JOBS_SCHEMA, TOO_MANY_JOBS, TOO_MANY_WATCHERS, TOO_MANY_SUBSCRIBERS,
-    TOO_MANY_CONSUMERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED, JOB_NOT_ENDED, KEY_MISSING, KEY_INVALID, SCOPE_MISSING,
-    QUOTA_EXCEEDED,
+    TOO_MANY_CONSUMERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED, JOB_NOT_ENDED, KEY_MISSING, KEY_INVALID, NOT_BEARER,
+    SCOPE_MISSING, QUOTA_EXCEEDED,
 )  # fmt: skip
+TYPES = sorted({each.type for each in OWN} | {_PREFIX + kind for kind, _, _ in _OF_BRIDGE.values()})
+"""Those of problems that are more than their status, which are about:blank."""
 
 
 def of_scope(scope: str) -> Problem:
@@ -150,10 +167,17 @@ def of_scope(scope: str) -> Problem:
     )
 
 
-def of_quota(policy: str, retry_after: float) -> Problem:
-    """The problem of a client that has used up its quota; `retry_after` in seconds."""
+def of_quota(policy: str, limit: str, retry_after: float) -> Problem:
+    """The problem of a client that has used up its quota.
+
+    Args:
+        policy: the name of the limit.
+        limit: the same in words, with its value.
+        retry_after: seconds.
+    """
     headers = {"Retry-After": str(max(1, math.ceil(retry_after)))}
-    return replace(QUOTA_EXCEEDED, headers=headers, members={"violated-policies": [policy]})
+    detail = f"The key has used up what it may: {limit}."
+    return replace(QUOTA_EXCEEDED, detail=detail, headers=headers, members={"violated-policies": [policy]})
 
 
 def of_status(status: int, detail: str | None = None) -> Problem:
@@ -173,4 +197,4 @@ def of_bridge_error(error: errors.BridgeError) -> Problem:
     after = None if error.retry_after is None else max(1, math.ceil(error.retry_after))
     headers = {} if after is None else {"Retry-After": str(after)}
     spread = 2 * after if after and isinstance(error, errors.Overloaded) else 0
-    return Problem(error.status, title, detail, f"urn:problem-type:nowait:{kind}", headers, spread=spread)
+    return Problem(error.status, title, detail, _PREFIX + kind, headers, spread=spread)

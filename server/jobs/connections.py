@@ -152,7 +152,7 @@ def _translated(error: DBAPIError) -> Exception:
     """The error for those who know nothing of databases, its text without names and statements."""
     number = error_number(error)
     if number in (_NO_TABLE, _NO_COLUMN, *_NO_RIGHTS):
-        return SchemaMissing("the table of jobs is missing or too old: run `make migrate`")
+        return SchemaMissing(f"the table of jobs is missing or too old: {schema.MIGRATE}")
     if number == _NO_CONNECTION:
         return StoreUnavailable("the database cannot be reached")
     if error.connection_invalidated:

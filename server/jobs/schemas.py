@@ -1,6 +1,7 @@
 """JSON Schemas of what clients send and get of jobs. No I/O."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from nowait.jobs.retry import MAX_BACKOFF, MAX_RETRIES
@@ -8,7 +9,7 @@ from nowait.jobs.table import Delivery, State
 from server.jobs.kind import JobKind
 from server.jobs.request import MAX_SECONDS
 from server.openapi.operation import Component, Schema, json, members, nullable
-from server.openapi.shared import MOMENT, TEXT
+from server.openapi.shared import MOMENT, REPLAYED, RETRY_AFTER, TEXT
 
 ID = {"type": "string", "pattern": "^[0-9a-f-]{36}$"}
 STATE = {"type": "string", "enum": [state.value for state in State]}
@@ -74,8 +75,14 @@ ACCEPTED = json(
     "the job, whose result is still to come",
     JOB,
     202,
-    headers={"Location": "of the job", "Retry-After": "seconds"},
+    headers={"Location": "of the job", **RETRY_AFTER},
     links={each: (each, _ID) for each in ("job", "cancel_job", "retry_job")},
+)
+
+# What the request for a new one is answered with.
+ADDED = (
+    json("the job, as it has ended meanwhile", JOB, headers={"Content-Location": "of the job", **REPLAYED}),
+    replace(ACCEPTED, headers={**ACCEPTED.headers, **REPLAYED}),
 )
 
 
@@ -97,6 +104,20 @@ def of_kind(kind: JobKind, further: dict[str, Any]) -> dict[str, Any]:
         "description": kind.description,
         "properties": properties,
         "required": ["name", "parameters"] if needed else ["name"],
+        "additionalProperties": False,
+    }
+
+
+def of_any_kind(further: dict[str, Any]) -> dict[str, Any]:
+    """The same, where no kind is listed: its parameters are open.
+
+    Args:
+        further: the schemas of its other members.
+    """
+    return {
+        "type": "object",
+        "properties": {"name": TEXT, "parameters": nullable({"type": "object"}), **further},
+        "required": ["name"],
         "additionalProperties": False,
     }
 
@@ -125,4 +146,4 @@ def new_job(kinds: Iterable[JobKind], webhooks: bool) -> Schema:
     }
     either = [{"properties": {name: {"type": "null"}}} for name in ("countdown", "eta")]
     listed = [{**of_kind(kind, further), "anyOf": either} for kind in kinds]
-    return Component("NewJob", {"oneOf": listed} if listed else {"type": "object", "required": ["name"]})
+    return Component("NewJob", {"oneOf": listed} if listed else {**of_any_kind(further), "anyOf": either})

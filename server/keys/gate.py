@@ -21,6 +21,13 @@ class NoKey(Exception):
     """A key is expected."""
 
 
+class NotBearer(BadKey):
+    """The header has another scheme, or there are several of it."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "not one bearer token")
+
+
 class Gate:
     """The gate of one server process.
 
@@ -50,14 +57,15 @@ class Gate:
         self._held = 0
 
     def client(self, authorization: Sequence[str]) -> Client:
-        """Who sends these values of the header `Authorization`. Raises NoKey and BadKey."""
+        """Who sends these values of the header `Authorization`. Raises NoKey and BadKey,
+        of which NotBearer is one."""
         if self.keyring is None:
             return self._anybody
         if not authorization:
             raise NoKey
         match = _BEARER.fullmatch(authorization[0])
         if len(authorization) > 1 or match is None:
-            raise BadKey(None, "no key")
+            raise NotBearer
         key = self.keyring.find(match[1], self._clock())
         limits = key.limits.share(self._processes)
         quota = self._quotas.setdefault(key.name, Quota(limits))

@@ -11,6 +11,7 @@ from server.keys.limits import Limits
 IN_FLIGHT, STREAMS, SUBSCRIBERS = "in-flight", "streams", "subscribers"
 RATE = "default"
 _AT_ONCE = {policy: policy.replace("-", "_") for policy in (IN_FLIGHT, STREAMS, SUBSCRIBERS)}
+_COUNTED = {IN_FLIGHT: "requests", STREAMS: "streams", SUBSCRIBERS: "subscribers"}
 _LATER = 1.0  # seconds after which another try makes sense where only an end of something gives room
 
 
@@ -19,12 +20,14 @@ class QuotaExceeded(Exception):
 
     Attributes:
         policy: of what.
+        limit: how much there may be, in words.
         retry_after: seconds after which there may be some.
     """
 
-    def __init__(self, policy: str, retry_after: float) -> None:
+    def __init__(self, policy: str, limit: str, retry_after: float) -> None:
         super().__init__(policy)
         self.policy = policy
+        self.limit = limit
         self.retry_after = retry_after
 
 
@@ -62,7 +65,7 @@ class Quota:
             each = rate.seconds / rate.requests
             empty_at = max(self._empty_at, now) + each
             if (late := empty_at - now - rate.seconds) > 1e-9:
-                raise QuotaExceeded(RATE, late)
+                raise QuotaExceeded(RATE, f"{rate.requests} requests in {rate.seconds} seconds", late)
             self._empty_at = empty_at
         self._used[IN_FLIGHT] += 1
 
@@ -106,4 +109,4 @@ class Quota:
     def _check(self, policy: str) -> None:
         most = self._most(policy)
         if most is not None and self._used[policy] >= most:
-            raise QuotaExceeded(policy, _LATER)
+            raise QuotaExceeded(policy, f"{most} {_COUNTED[policy]} at once", _LATER)

@@ -34,7 +34,11 @@ class Token:
     @classmethod
     def new(cls) -> "Token":
         """A fresh one."""
-        token_id, secret = _random(_ID), _random(_SECRET)
+        return cls.of(_random(_ID), _random(_SECRET))
+
+    @classmethod
+    def of(cls, token_id: str, secret: str) -> "Token":
+        """Of its parts."""
         return cls(token_id, f"nwt_{token_id}_{secret}{_checksum(token_id, secret)}")
 
     @classmethod

@@ -77,6 +77,8 @@ class Operation:
         description: more words, "" for none.
         open: whether it needs no key.
         known: whether a client that shows one all the same is known by it.
+        scope: what a key has to be for; "" where none is needed. NAME is the name that the request has.
+        timed: whether answers have how long a worker took.
     """
 
     id: str
@@ -91,6 +93,8 @@ class Operation:
     description: str = ""
     open: bool = False
     known: bool = False
+    scope: str = ""
+    timed: bool = False
 
 
 def path(name: str, schema: Schema, description: str = "") -> Parameter:

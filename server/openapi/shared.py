@@ -2,6 +2,7 @@
 
 from server.http.pages import LIMIT, MAX_LIMIT
 from server.http.preconditions import PATTERN
+from server.http.problem import TYPES
 from server.openapi.operation import (
     JSON,
     Answer,
@@ -22,9 +23,9 @@ PROBLEM = Component(
     "Problem",
     {
         "type": "object",
-        "description": "RFC 9457; docs/settings.md has the types.",
+        "description": "RFC 9457. `type` is `about:blank`, where the status is enough, or one of: " + ", ".join(TYPES),
         "properties": {
-            "type": {"type": "string", "format": "uri-reference"},
+            "type": {"type": "string", "format": "uri-reference", "examples": ["about:blank", *TYPES]},
             "title": TEXT,
             "status": {"type": "integer", "minimum": 400, "maximum": 599},
             "detail": TEXT,
@@ -37,6 +38,9 @@ PROBLEM = Component(
 )
 
 OFFSET = {"type": "string", "pattern": "^[0-9]{1,18}$"}  # of a message of a topic
+
+REPLAYED = {"Idempotent-Replayed": "`true`: the answer to the first request with the key"}
+RETRY_AFTER = {"Retry-After": "seconds, until another look makes sense"}  # of a job that has not ended
 
 # The statuses of problems, by what a route needs.
 TASK = (422, 500, 502, 503, 504)  # an answer of a worker
@@ -85,7 +89,7 @@ def file_operation(
     """
     answers = [
         Answer("the file", {kind: {"type": "object"} if kind == JSON else TEXT}, {"ETag": "its version"}),
-        Answer("the client has it already", status=304),
+        Answer("the client has it already", headers={"ETag": "its version"}, status=304),
     ]
     etag = header("If-None-Match", TEXT, "the ETag of the version that is there")
     return Operation(

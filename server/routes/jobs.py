@@ -6,7 +6,7 @@ from tornado.web import HTTPError
 
 from nowait.jobs.ids import new_id
 from nowait.jobs.table import State
-from server.http.access import Access
+from server.http.access import Access, action_in
 from server.http.body import read_json
 from server.http.context import Context
 from server.http.events import EventsHandler
@@ -18,7 +18,7 @@ from server.jobs.model import Job
 from server.jobs.request import BadRequest, JobRequest, parse_key
 from server.openapi.offer import Offer
 from server.openapi.operation import Answer, Operation, Parameter, events, header, json, path
-from server.openapi.shared import IDEMPOTENCY_KEY, LIST, PAGE, PREFER_NEWS, STORE, TEXT, page
+from server.openapi.shared import IDEMPOTENCY_KEY, LIST, PAGE, PREFER_NEWS, RETRY_AFTER, STORE, TEXT, page
 from server.parameters import BadParameter
 
 _ID = "([0-9a-f-]{36})"
@@ -159,19 +159,22 @@ def operations(offer: Offer) -> list[Operation]:
     """What they answer."""
 
     def operation(name: str, method: str, at: str, summary: str, **options: Any) -> Operation:
-        return Operation(id=name, method=method, path=f"/jobs{at}", group="jobs", summary=summary, **options)
+        scope = f"jobs.{action_in('jobs', method)}:NAME"
+        return Operation(
+            id=name, method=method, path=f"/jobs{at}", group="jobs", summary=summary, scope=scope, **options
+        )
 
     job_id = path("id", schemas.ID, "of a job")
     etag = header("If-None-Match", TEXT, "the ETag of a version that is known; with `Prefer`, the next is waited for")
     last = header("Last-Event-ID", TEXT, "of the last event that is known")
     owner = [Parameter("owner", TEXT, "whose; for administrators")] if offer.keys and offer.admin else []
-    one = json("the job", schemas.JOB, headers={"ETag": "its version"})
+    one = json("the job", schemas.JOB, headers={"ETag": "its version", **RETRY_AFTER})
     return [
         operation(
             "add_job", "POST", "", "a job, which is run later",
             parameters=[IDEMPOTENCY_KEY, PREFER_NEWS],
             body=schemas.new_job(offer.kinds, offer.webhooks),
-            answers=[json("the job, as it has ended meanwhile", schemas.JOB), schemas.ACCEPTED],
+            answers=schemas.ADDED,
             problems=(400, 404, 409, 422, 429, *LIST, *STORE),
         ),
         operation(
@@ -185,13 +188,13 @@ def operations(offer: Offer) -> list[Operation]:
         operation(
             "job", "GET", "/{id}", "a job and its result",
             parameters=[job_id, PREFER_NEWS, etag],
-            answers=[one, Answer("there is no other version", status=304)],
+            answers=[one, Answer("there is no other version", headers={"ETag": "its version"}, status=304)],
             problems=(404, *STORE),
         ),
         operation(
             "cancel_job", "DELETE", "/{id}", "the job, cancelled",
             parameters=[job_id],
-            answers=[json("the job", schemas.JOB)],
+            answers=[json("the job", schemas.JOB, headers=RETRY_AFTER)],
             problems=(404, 409, *STORE),
         ),
         operation(

@@ -180,6 +180,7 @@ def operations(offer: Offer) -> list[Operation]:
         path="/queries",
         group="queries",
         summary="the named queries",
+        scope="queries",
         parameters=[PREFER],
         answers=[json("all of them", members({"queries": {"type": "array", "items": _QUERY}}))],
         problems=LIST,
@@ -238,4 +239,6 @@ def _operation(
         body=body,
         answers=answers,
         problems=(400, 404, *TASK, *problems),
+        scope=f"queries:{'NAME' if name.startswith('{') else name}",
+        timed=True,
     )

@@ -183,6 +183,7 @@ def operations(offer: Offer) -> list[Operation]:
             path="/queues/{name}/messages",
             group="queues",
             summary="a message for one consumer",
+            scope="queues.write:NAME",
             parameters=[name, PREFER_ROOM],
             body={},
             answers=[json("the broker has it", members({"queue": TEXT, "message_id": TEXT}), 202)],
@@ -195,6 +196,7 @@ def operations(offer: Offer) -> list[Operation]:
             path="/queues/{name}/consumer",
             group="queues",
             summary="a WebSocket: messages, and their acknowledgements",
+            scope="queues.read:NAME",
             parameters=[
                 name,
                 number("prefetch", 1, _MAX_PREFETCH, "messages that may be unacknowledged"),

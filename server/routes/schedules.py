@@ -6,7 +6,7 @@ from typing import Any
 from tornado.web import HTTPError
 
 from nowait.jobs.ids import new_id
-from server.http.access import Access
+from server.http.access import Access, action_in
 from server.http.body import read_json
 from server.http.context import Context
 from server.http.handler import write_json
@@ -15,7 +15,7 @@ from server.http.pages import Page
 from server.http.schedules import ScheduleHandler, condition, no_such_schedule, precondition_failed
 from server.jobs.model import NewJob
 from server.jobs.request import BadRequest, parse_key
-from server.jobs.schemas import ACCEPTED, JOB
+from server.jobs.schemas import ADDED
 from server.openapi.offer import Offer
 from server.openapi.operation import Answer, Operation, Parameter, json, path
 from server.openapi.shared import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LIST, PAGE, PREFER_NEWS, STORE, page
@@ -179,10 +179,13 @@ def operations(offer: Offer) -> list[Operation]:
     """What they answer."""
 
     def operation(name: str, method: str, at: str, summary: str, **options: Any) -> Operation:
-        return Operation(id=name, method=method, path=f"/schedules{at}", group="schedules", summary=summary, **options)
+        scope = f"schedules.{action_in('schedules', method)}" + (":NAME" if at else "")
+        return Operation(
+            id=name, method=method, path=f"/schedules{at}", group="schedules", summary=summary, scope=scope, **options
+        )
 
-    def answer(description: str, status: int = 200) -> Answer:
-        return json(description, schemas.SCHEDULE, status, headers={"ETag": "its version"})
+    def answer(description: str, status: int = 200, **headers: str) -> Answer:
+        return json(description, schemas.SCHEDULE, status, headers={"ETag": "its version", **headers})
 
     name = path("name", schemas.NAME, "of a schedule")
     definition = schemas.new_schedule(offer.kinds, offer.webhooks)
@@ -205,7 +208,7 @@ def operations(offer: Offer) -> list[Operation]:
             "put_schedule", "PUT", "/{name}", "a schedule, made or edited",
             parameters=[name, dry_run, IF_MATCH, IF_NONE_MATCH],
             body=definition,
-            answers=[answer("edited"), answer("made", 201)],
+            answers=[answer("edited"), answer("made", 201, Location="of the schedule")],
             problems=(400, 404, 412, 422, *LIST, *STORE),
         ),
         operation(
@@ -222,7 +225,7 @@ def operations(offer: Offer) -> list[Operation]:
         operation(
             "run_schedule", "POST", "/{name}/run", "a job of it at once",
             parameters=[name, IDEMPOTENCY_KEY, PREFER_NEWS, IF_MATCH, IF_NONE_MATCH],
-            answers=[json("the job, as it has ended meanwhile", JOB), ACCEPTED],
+            answers=ADDED,
             problems=(400, 404, 409, 412, 422, 429, *STORE),
         ),
     ]

@@ -99,4 +99,6 @@ def users_operation(prefix: str, summary: str, demo: bool, open: bool) -> Operat
         answers=[json("their rows", members({"flag": {"type": "integer"}, "rows": ROWS}))],
         problems=(400, 404, *TASK),
         open=open,
+        scope="" if open else "queries:mysql_query",
+        timed=not open,
     )

@@ -70,7 +70,7 @@ def new_schedule(kinds: Iterable[JobKind], webhooks: bool) -> Schema:
         {
             "type": "object",
             "properties": {
-                "job": {"oneOf": listed} if listed else {"type": "object", "required": ["name"]},
+                "job": {"oneOf": listed} if listed else schemas.of_any_kind(further),
                 "cron": nullable({"type": "string"}),
                 "every": nullable({"type": "number", "description": "seconds"}),
                 "timezone": nullable(_ZONE),

@@ -192,7 +192,7 @@ def test_a_given_database_is_written_to_when_that_is_asked_for_alone(
         run = begin(runs, folder, NOWAIT_BROKER_URL=services.broker_url, NOWAIT_DATABASE_URL=url)
         run.wait_ready()
         assert "the database has no table users: `make sample` loads one" in run.printed()
-        assert "the table of jobs is missing: run `make migrate`" in run.printed()
+        assert "the table of jobs is missing: run `python -m nowait.jobs`" in run.printed()
         assert run.end(signal.SIGTERM) == 0
     assert client(given, "SHOW TABLES") == ["users_unfinished"]
 
@@ -213,7 +213,7 @@ def test_a_given_database_is_written_to_when_that_is_asked_for_alone(
     run = begin(runs, folder, NOWAIT_BROKER_URL=services.broker_url, NOWAIT_DATABASE_URL=reader)
     run.wait_ready()
     assert "make sample" not in run.printed()
-    assert "make migrate" not in run.printed()
+    assert "python -m nowait.jobs" not in run.printed()
     assert len(fetch(f"{run.url}/mysql_query/1").json()["rows"]) == 10
     assert run.end(signal.SIGTERM) == 0
 

@@ -71,6 +71,7 @@ def test_every_problem_type_is_there_with_its_status_and_retry_after() -> None:
     for answer in answers:
         retry_after = answer.headers.get("Retry-After", "")
         expected.add((answer.type.removeprefix("urn:problem-type:nowait:"), str(answer.status), retry_after))
+    assert {answer.type for answer in answers} == set(problem.TYPES)
     assert {(cells[0].strip("`"), cells[1], cells[2]) for cells in rows(PAGE, "Problem types")} == expected
 
 

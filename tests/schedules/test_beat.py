@@ -13,6 +13,7 @@ from pymysql.cursors import DictCursor
 
 from deploy.local.database import Database
 from deploy.local.process import Process
+from nowait.jobs.schema import MIGRATE
 from tests.conftest import Start, connect, printed
 
 BEAT = "celery --quiet -A tasks beat -l INFO".split()
@@ -205,7 +206,7 @@ def test_it_waits_for_a_schema_in_one_line(schedules: Schedules, beat: Callable[
     schedules.run("UPDATE nowait_migrations SET version_num = '0001'")
     try:
         process = beat()
-        process.wait_until(lambda: "run `make migrate`" in printed(process), 60)
+        process.wait_until(lambda: MIGRATE in printed(process), 60)
     finally:
         schedules.run("UPDATE nowait_migrations SET version_num = '0005'")
     schedules.add("s")
@@ -213,7 +214,7 @@ def test_it_waits_for_a_schema_in_one_line(schedules: Schedules, beat: Callable[
     process.wait_until(lambda: "looked after again" in printed(process), 60)
     said = [line for line in printed(process).splitlines() if "looked after" in line]
     assert len(said) == 2
-    assert "no schedule is looked after: the schema of jobs is 0001, 0005 is needed: run `make migrate`" in said[0]
+    assert f"no schedule is looked after: the schema of jobs is 0001, 0005 is needed: {MIGRATE}" in said[0]
     assert said[1].endswith("schedules are looked after again")
 
 

@@ -25,6 +25,11 @@ def new_key(name: str = "one", scopes: str = "admin", owner: str | None = None, 
     return token, Key(token.id, token.digest, name, owner, Scopes.parse(scopes.split()), limits, now(), **values)
 
 
+def resigned(text: str, other: str) -> str:
+    """The id of one key with the secret of another."""
+    return Token.of(text[4:12], other[13:45]).text
+
+
 class Keys:
     """A file of keys.
 

@@ -27,8 +27,7 @@ from tests.bridge.conftest import until
 from tests.server.fake_jobs import FakePublisher, FakeStore
 from tests.server.fake_schedules import FakeScheduleStore
 from tests.server.jobs_site import COUNT, Site, problem, serving
-from tests.server.key_files import HOUR, Keys, bearer, new_key, now
-from tests.server.test_keys import _resigned
+from tests.server.key_files import HOUR, Keys, bearer, new_key, now, resigned
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH")
 # What the parts of paths are.
@@ -103,7 +102,7 @@ async def test_a_route_needs_a_key_that_is_valid_and_for_it(
     area = "queues" if "topics" in path or "events" == path.strip("/") else "topics"
     refused = {
         "unknown": bearer(new_key()[0].text),
-        "wrong": bearer(_resigned(new_key()[0].parse(good_token) or new_key()[0], new_key()[0])),
+        "wrong": bearer(resigned(good_token, new_key()[0].text)),
         "expired": keys.add("expired", expires=now() - HOUR),
         "not valid yet": keys.add("early", not_before=now() + HOUR),
         "revoked": keys.add("revoked", revoked=now()),
@@ -127,7 +126,10 @@ async def test_a_route_needs_a_key_that_is_valid_and_for_it(
             answer = await fetch(site, method, path, header)
             document = problem(answer, 401, "key-invalid")
             assert answer.headers["WWW-Authenticate"] == 'Bearer realm="nowait", error="invalid_token"'
-            bodies.add(document["detail"])
+            if reason == "other scheme":
+                assert document["detail"] == "A key is expected, as Authorization: Bearer."
+            else:
+                bodies.add(document["detail"])
             assert len(compared) == (0 if reason in ("no key", "other scheme") else 1)
         assert len(bodies) == 1
         answer = await fetch(site, method, path, scopeless)
@@ -253,6 +255,7 @@ async def test_what_is_more_than_a_key_may_is_429_with_the_fields_of_the_draft(k
         document = json.loads(answer.body)
         assert document["type"] == "https://iana.org/assignments/http-problem-types#quota-exceeded"
         assert document["violated-policies"] == ["default"]
+        assert document["detail"] == "The key has used up what it may: 2 requests in 3600 seconds."
         assert int(answer.headers["Retry-After"]) >= int(answer.headers["RateLimit"].split("t=")[1])
         # Another one has a quota of its own.
         assert (await site.fetch("/queries", headers=two)).code == 200

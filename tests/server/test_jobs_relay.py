@@ -19,6 +19,7 @@ from deploy.local.database import Database
 from deploy.local.process import free_port
 from nowait.bridge import Call
 from nowait.jobs import protocol
+from nowait.jobs.schema import MIGRATE
 from nowait.jobs.table import Delivery, State
 from nowait.testing import FakeBridge
 from server.jobs import looks
@@ -327,7 +328,7 @@ async def test_a_database_that_goes_and_comes_back_is_logged_once_each(
                     rows.run("RENAME TABLE other TO jobs")
                 await until(lambda: len(caplog.messages) == 4)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"] * 2
-    assert caplog.messages[2] == "no job is looked after: the table of jobs is missing or too old: run `make migrate`"
+    assert caplog.messages[2] == f"no job is looked after: the table of jobs is missing or too old: {MIGRATE}"
 
 
 @pytest.mark.gen_test
@@ -495,7 +496,7 @@ def test_a_server_without_the_table_serves_all_else(rows: Rows, database_url: st
         line = serves_all_else(start, vhost, database_url)
     finally:
         rows.run("RENAME TABLE other TO jobs")
-    assert line.endswith("no job is looked after: the table of jobs is missing or too old: run `make migrate`")
+    assert line.endswith(f"no job is looked after: the table of jobs is missing or too old: {MIGRATE}")
 
 
 def test_a_server_whose_schema_is_too_old_has_one_line_with_what_to_run(
@@ -507,7 +508,7 @@ def test_a_server_whose_schema_is_too_old_has_one_line_with_what_to_run(
         line = serves_all_else(start, vhost, database_url)
     finally:
         rows.run("UPDATE nowait_migrations SET version_num = %s", row["version_num"])
-    assert line.endswith("no job is looked after: the schema of jobs is 0000, 0005 is needed: run `make migrate`")
+    assert line.endswith(f"no job is looked after: the schema of jobs is 0000, 0005 is needed: {MIGRATE}")
 
 
 def test_a_server_without_a_database_serves_all_else(vhost: str, start: Start) -> None:

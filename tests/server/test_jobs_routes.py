@@ -201,10 +201,10 @@ async def test_a_database_that_is_away_is_503_on_each_route(
 
 
 @pytest.mark.gen_test
-async def test_a_missing_table_names_the_command_that_makes_it(serve: Serve, fake: FakeStore) -> None:
+async def test_of_a_missing_table_the_client_is_referred_to_the_log(serve: Serve, fake: FakeStore) -> None:
     fake.error = SchemaMissing("the table of jobs is missing")
     async with serve() as site:
-        assert "`make migrate`" in problem(await site.post(COUNT), 503, "jobs-schema")["detail"]
+        assert "the server's log" in problem(await site.post(COUNT), 503, "jobs-schema")["detail"]
 
 
 @pytest.mark.gen_test

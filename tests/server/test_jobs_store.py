@@ -470,7 +470,7 @@ async def test_a_table_that_is_not_as_it_should_be_is_missing(
     rows.run(rename.format(name, "another"))
     try:
         async with connections(database_url) as opened:
-            with pytest.raises(SchemaMissing, match="^the table of jobs is missing or too old: run `make migrate`$"):
+            with pytest.raises(SchemaMissing, match="^the table of jobs is missing or too old: run `python"):
                 await store(opened).add(new_job(), T)
             with pytest.raises(SchemaMissing):
                 await store(opened).get("", "", T)
@@ -481,9 +481,9 @@ async def test_a_table_that_is_not_as_it_should_be_is_missing(
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("UPDATE nowait_migrations SET version_num = '0000'", "the schema of jobs is 0000, 0005 is needed: run `make"),
-        ("DELETE FROM nowait_migrations", "the table of jobs is missing: run `make migrate`"),
-        ("RENAME TABLE nowait_migrations TO another", "the table of jobs is missing: run `make migrate`"),
+        ("UPDATE nowait_migrations SET version_num = '0000'", "the schema of jobs is 0000, 0005 is needed: run `py"),
+        ("DELETE FROM nowait_migrations", "the table of jobs is missing: run `python -m nowait.jobs`"),
+        ("RENAME TABLE nowait_migrations TO another", "the table of jobs is missing: run `python -m nowait.jobs`"),
     ],
 )
 async def test_a_schema_that_is_too_old_is_looked_at_until_it_is_good_and_never_again(

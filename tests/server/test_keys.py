@@ -33,7 +33,7 @@ from server.keys.scopes import ALL, Scope, Scopes
 from server.keys.token import Token, without_secrets
 from server.log_filters import Redaction, Sparing
 from tests.bridge.conftest import until
-from tests.server.key_files import HOUR, Keys, new_key, now
+from tests.server.key_files import HOUR, Keys, new_key, now, resigned
 
 
 def test_the_text_of_a_key_is_read_as_it_was_made_and_what_is_mistyped_is_none() -> None:
@@ -185,7 +185,7 @@ def test_all_that_may_be_a_key_is_the_same_work(monkeypatch: pytest.MonkeyPatch)
     revoked, ended = new_key(revoked=now())
     keys = Keyring([key, old, late, ended])
     assert keys.find(good.text, now()) is key
-    wrong = _resigned(good, Token.new())
+    wrong = resigned(good.text, Token.new().text)
     reasons = [(wrong, "wrong"), (Token.new().text, "unknown"), (expired.text, "expired"),
                (early.text, "not valid yet"), (revoked.text, "revoked")]  # fmt: skip
     for text, reason in reasons:
@@ -197,14 +197,6 @@ def test_all_that_may_be_a_key_is_the_same_work(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(BadKey):
         keys.find(good.text[:-1], now())
     assert len(compared) == 6
-
-
-def _resigned(token: Token, other: Token) -> str:
-    """The id of one key with the secret of another."""
-    from server.keys import token as tokens
-
-    secret = other.text[13:45]
-    return f"nwt_{token.id}_{secret}{tokens._checksum(token.id, secret)}"
 
 
 def test_a_key_is_valid_from_one_moment_to_another() -> None:
@@ -259,8 +251,9 @@ def test_what_is_in_flight_is_bounded_and_a_refusal_uses_up_nothing() -> None:
         quota.enter(0)
     quota.release(IN_FLIGHT)
     quota.take(SUBSCRIBERS)
-    with pytest.raises(QuotaExceeded, match="subscribers"):
+    with pytest.raises(QuotaExceeded, match="subscribers") as caught:
         quota.take(SUBSCRIBERS)
+    assert caught.value.limit == "1 subscribers at once"
     assert quota.fields(0)["RateLimit"] == '"default";r=1;t=30, "in-flight";r=1, "subscribers";r=0'
     quota.enter(0)
     assert not quota.idle

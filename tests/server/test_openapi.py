@@ -18,7 +18,7 @@ from tornado.testing import bind_unused_port
 from nowait.jobs.retry import Retry
 from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
-from server.http.access import KNOWN, OPEN
+from server.http.access import KNOWN, OPEN, Access
 from server.http.handler import BaseHandler
 from server.names import Bounds, Names
 from server.openapi import current
@@ -126,6 +126,12 @@ async def test_an_operation_needs_a_key_where_its_route_does(tmp_path: Path) -> 
             assert operation.get("security") == security, path
             refusals = {OPEN: set(), KNOWN: {"401", "429"}}.get(access, {"401", "403", "429"})
             assert {"401", "403", "429"} & operation["responses"].keys() == refusals, path
+            scope = re.findall(r"has to have the scope `([a-z.]+)", operation.get("description", ""))
+            assert scope == ([] if access.area is None else [".".join(filter(None, scope_of(access, method)))]), path
+
+
+def scope_of(access: Access, method: str) -> tuple[str | None, str]:
+    return access.area, access.action(method.upper())
 
 
 @pytest.mark.gen_test
@@ -228,6 +234,10 @@ async def test_without_workers_the_document_has_what_holds_for_any() -> None:
     made = await document(make_app(FakeBridge({}, queues=()), Settings()))
     OpenAPIV31SpecValidator(made).validate()
     assert [path for path in made["paths"] if path.startswith("/queries/")] == ["/queries/{name}"]
+    schemas = made["components"]["schemas"]
+    job, scheduled = schemas["NewJob"]["properties"], schemas["NewSchedule"]["properties"]["job"]["properties"]
+    assert job.keys() == {"name", "parameters", "countdown", "eta", "expires", "retry", "webhook"}
+    assert scheduled.keys() == {"name", "parameters", "queue", "retry", "webhook"}
 
 
 @pytest.mark.gen_test

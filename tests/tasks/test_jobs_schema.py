@@ -28,8 +28,8 @@ def test_nothing_is_said_of_the_schema_that_the_code_needs(table: Table) -> None
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        ("DROP TABLE nowait_migrations", "the table of jobs is missing: run `make migrate`"),
-        ("DELETE FROM nowait_migrations", "the table of jobs is missing: run `make migrate`"),
+        ("DROP TABLE nowait_migrations", "the table of jobs is missing: run `python -m nowait.jobs`"),
+        ("DELETE FROM nowait_migrations", "the table of jobs is missing: run `python -m nowait.jobs`"),
         ("UPDATE nowait_migrations SET version_num = '0000'", "the schema of jobs is 0000, 0005 is needed: "),
     ],
 )
