@@ -9,7 +9,9 @@ from tests.conftest import ROOT
 from tests.docs.pages import rows
 
 PAGE = "docs/worker.md"
-SOURCE = "".join(path.read_text() for path in (ROOT / "nowait").rglob("*.py") if "jobs" not in path.parts)
+SOURCE = "".join(
+    path.read_text() for path in (ROOT / "nowait").rglob("*.py") if not {"jobs", "metrics"} & {*path.parts}
+)
 UNITS = {"KiB": 1024, "MiB": 1024 * 1024, "characters": 1}
 
 

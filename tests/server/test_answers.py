@@ -24,8 +24,11 @@ from nowait.errors import Overloaded
 from nowait.messages.limits import MAX_RECEIVED_REPLY
 from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
+from server.http.connections import Connections
 from server.http.limits import SERVER_OPTIONS
+from server.lifecycle import Server
 from server.metrics.moment import MomentMetrics
+from server.reloader import Reloader
 from server.settings import Settings
 from tests.bridge.conftest import until
 from tests.metrics import Scrape
@@ -383,13 +386,14 @@ async def test_what_several_get_is_among_the_metrics() -> None:
         site.go.set()
         await asyncio.gather(*came)
         await site.get("kept")
+        server = Server(bridge, site.app, Connections(1), Reloader({}), None)
         for _ in range(2):
-            metrics.set(bridge, site.app, 1.0)
+            metrics.set(server, 1.0)
         found = Scrape(generate_latest(registry).decode())
         assert (found["nowait_calls_joined_total"], found["nowait_kept_answers_hits_total"]) == (2, 1)
         assert found["nowait_kept_answer_bytes"] == site.app.kept_answers.bytes > 0
         assert found["nowait_refusals_held"] == 0
         with site.app.gate.holding(1.0):
-            metrics.set(bridge, site.app, 1.0)
+            metrics.set(server, 1.0)
         assert Scrape(generate_latest(registry).decode())["nowait_refusals_held"] == 1
     await bridge.stop()
