@@ -454,10 +454,11 @@ ALLOWED: dict[str, set[str]] = {
         "server.queues.session",
     },
     "server.routes.schedules": {
-        "tornado", "nowait.jobs.ids", "server.http.access", "server.http.body", "server.http.context",
-        "server.http.handler", "server.http.jobs", "server.http.pages", "server.http.schedules", "server.jobs.model",
-        "server.jobs.request", "server.jobs.schemas", "server.openapi.offer", "server.openapi.operation",
-        "server.openapi.shared", "server.parameters", "server.schedules", "server.schedules.request",
+        "tornado", "nowait.jobs.ids", "nowait.schedules.ticks", "server.http.access", "server.http.body",
+        "server.http.context", "server.http.handler", "server.http.jobs", "server.http.pages", "server.http.schedules",
+        "server.jobs.model", "server.jobs.request", "server.jobs.schemas", "server.openapi.offer",
+        "server.openapi.operation", "server.openapi.shared", "server.parameters", "server.schedules",
+        "server.schedules.request",
     },
     "server.routes.topics": {
         "tornado", "server.http.access", "server.http.body", "server.http.context", "server.http.handler",

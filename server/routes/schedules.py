@@ -1,11 +1,13 @@
 """Schedules: jobs that come again."""
 
 import hashlib
+from datetime import datetime, timezone
 from typing import Any
 
 from tornado.web import HTTPError
 
 from nowait.jobs.ids import new_id
+from nowait.schedules.ticks import BadTicks
 from server.http.access import Access, action_in
 from server.http.body import read_json
 from server.http.context import Context
@@ -55,8 +57,12 @@ class OneScheduleHandler(ScheduleHandler):
             # It makes jobs.
             self.require(request.job.name, "jobs")
             definition = request.definition(await self.kind(request.job.name))
+            # What is wrong is so whatever the client expects to be there (RFC 9110, 13.2.1).
+            definition.ticks(datetime.now(timezone.utc))
         except (BadRequest, BadParameter) as error:
             raise HTTPError(400, "%s", error) from error
+        except BadTicks as error:
+            raise HTTPError(422, "%s", error) from error
         schedule, created = await self.ask(
             lambda timeout: self.context.schedules.put(self.owner, name, definition, expected, timeout, dry_run)
         )

@@ -170,6 +170,8 @@ async def test_an_edit_that_another_one_was_faster_than_is_412(serve: Serve) -> 
         read(await post(site, "s/run", If_Match=edited.headers["Etag"]), 202)
         problem(await put(site, "s", HOURLY, If_None_Match="*"), 412)
         problem(await put(site, "t", HOURLY, If_Match="*"), 412)
+        # What is wrong is so whatever is there.
+        problem(await put(site, "t", {**HOURLY, "timezone": "U" * 65}, If_Match="*"), 422)
         problem(await put(site, "s", HOURLY, If_Match="nonsense"), 400)
         assert read(await site.fetch("/schedules/s"))["overlap"] == "skip"
         weak = edited.headers["Etag"]
