@@ -8,12 +8,13 @@ import os
 import re
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from random import random
 from secrets import token_hex
 from types import TracebackType
 from typing import Any
 
-from tornado.httputil import HTTPHeaders
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import Finish, HTTPError, RequestHandler
 
 from nowait.deadline import Deadline
@@ -23,7 +24,7 @@ from server.http.access import OPEN, Access
 from server.http.admission import Admission, Refused
 from server.http.context import Context
 from server.http.limits import MAX_BODY, MAX_HEADERS
-from server.http.proxies import site
+from server.http.proxies import Proxies, site
 from server.http.waits import WaitingHandler
 from server.keys.client import Client
 from server.tracing import end_request, request_span
@@ -63,9 +64,9 @@ class BaseHandler(WaitingHandler):
         given = self.request.headers.get("X-Request-Id", "")
         self.request_id = given if given and _REQUEST_ID.fullmatch(given) else token_hex(16)
         self.set_sticky_header("X-Request-Id", self.request_id)
-        self._admission = Admission(
-            context.gate, self.access, self.request.method or "", self.request_id, lambda: self.address
-        )
+        # With nothing that knows the handler: what is a cycle is left to the garbage collector, for which all wait.
+        address = partial(_address, context.proxies, self.request)
+        self._admission = Admission(context.gate, self.access, self.request.method or "", self.request_id, address)
         self.span = request_span(self.request, self.request_id, context.trust_traceparent)
         if context.demo:
             # Of several, a blocked one holds up only those that are connected to it.
@@ -101,8 +102,7 @@ class BaseHandler(WaitingHandler):
     @property
     def address(self) -> str:
         """Of the client: the balancers that are trusted are left out."""
-        forwarded = self.request.headers.get_list("X-Forwarded-For")
-        return self.context.proxies.client(self.request.remote_ip or "", forwarded)
+        return _address(self.context.proxies, self.request)
 
     def prepare(self) -> Awaitable[None] | None:
         # Each request has an asyncio task of its own from here on.
@@ -168,7 +168,10 @@ class BaseHandler(WaitingHandler):
                 raise Finish
             if delay:
                 await self.wait_for(asyncio.sleep(delay))
-        raise refused
+        try:
+            raise refused
+        finally:
+            del refused  # which knows this frame by now
 
     def apply_preferences(self, header: str) -> None:
         """Apply the header `Prefer`: here its wait is the request's time, when that is shorter."""
@@ -267,6 +270,10 @@ class TooLargeHandler(BaseHandler):
     def prepare(self) -> None:
         super().prepare()
         raise HTTPError(413, f"A body has at most {MAX_BODY} bytes.")
+
+
+def _address(proxies: Proxies, request: HTTPServerRequest) -> str:
+    return proxies.client(request.remote_ip or "", request.headers.get_list("X-Forwarded-For"))
 
 
 def one_line(error: BaseException) -> str:

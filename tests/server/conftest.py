@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from server.jobs.model import NewJob, Store
 from tests.conftest import connect
 from tests.server.fake_jobs import FakePublisher, FakeStore, FakeWorker
 from tests.server.jobs_site import DatabaseWorker, Site, Worker, serving
+from tests.server.key_files import Keys
 
 
 @asynccontextmanager
@@ -146,3 +148,9 @@ def worker(kept_in: str, request: pytest.FixtureRequest) -> Iterator[Worker]:
 def serve(store: Store, publisher: FakePublisher) -> Serve:
     """Serves the jobs of `store`; settings as for Settings."""
     return partial(serving, store, publisher)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    """A file of keys without any."""
+    return Keys(tmp_path / "keys.json")

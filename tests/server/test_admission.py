@@ -6,7 +6,6 @@ import logging
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -69,11 +68,6 @@ def test_for_every_route_it_is_decided_what_it_needs() -> None:
         assert isinstance(access, Access), f"{path}: {handler.__name__} has no `access`"
         is_open = path in OPEN_PATHS or path == "/" or path.startswith(OF_THE_DEMO)
         assert (access.area is None) == is_open, path
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> Keys:
-    return Keys(tmp_path / "keys.json")
 
 
 @asynccontextmanager

@@ -1,0 +1,80 @@
+"""What requests leave behind: all of it goes when they end, and nothing waits for the garbage collector.
+
+All requests wait while it looks for cycles: in a flood, for a tenth of a second.
+"""
+
+import asyncio
+import contextlib
+import gc
+from collections.abc import Iterator
+
+import pytest
+from tornado.web import RequestHandler
+
+from server.keys.limits import Limits, Rate
+from tests.bridge.conftest import until
+from tests.server.fake_jobs import FakePublisher, FakeStore
+from tests.server.fake_schedules import FakeScheduleStore
+from tests.server.jobs_site import COUNT, Site, serving
+from tests.server.key_files import Keys
+
+
+@pytest.fixture
+def no_collections() -> Iterator[None]:
+    """Nothing is collected meanwhile."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def left() -> list[RequestHandler]:
+    """Handlers of requests."""
+    return [found for found in gc.get_objects() if isinstance(found, RequestHandler)]
+
+
+async def leaves(site: Site, path: str, headers: dict[str, str]) -> None:
+    """A client that leaves while its answer is under way."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
+    await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    await until(lambda: len(site.app.in_flight) == 0)
+
+
+@pytest.mark.gen_test
+async def test_no_request_leaves_anything_to_the_garbage_collector(keys: Keys, no_collections: None) -> None:
+    one, limited = keys.add("one"), keys.add("limited", limits=Limits(rate=Rate(1, 10_000)))
+    stores = FakeStore(), FakePublisher(), FakeScheduleStore()
+    async with serving(*stores, keys=keys.path, topics={"name"}, queues={"name": 5}) as site:
+        job = await site.posted(COUNT, **one)
+        for method, path, headers in (
+            ("GET", "/i_want_you_now", {}),
+            ("GET", "/readyz", {}),
+            ("GET", "/openapi.json", {}),
+            ("GET", "/openapi.json", {"Accept-Encoding": "gzip"}),
+            ("GET", "/nothing", {}),
+            ("GET", "/queries", one),
+            ("GET", "/queries", {}),
+            ("GET", "/queries", {"Authorization": "Bearer none"}),
+            ("GET", "/queries", limited),
+            ("GET", "/queries", limited),
+            ("PUT", "/queries", one),
+            ("GET", "/queries/none", one),
+            ("GET", f"/jobs/{job}", one),
+            ("DELETE", f"/jobs/{job}", one),
+            ("POST", "/jobs", one),
+            ("GET", "/jobs?limit=x", one),
+            ("GET", "/schedules", one),
+            ("PUT", "/schedules/name", one),
+            ("POST", "/topics/name/messages", one),
+            ("POST", "/queues/name/messages", one),
+        ):
+            body = "{}" if method in ("POST", "PUT") else None
+            await site.fetch(path, method=method, body=body, headers={"Content-Type": "application/json", **headers})
+            await until(lambda: not left())
+        await leaves(site, "/events?topics=name", one)
+        await until(lambda: not left())
