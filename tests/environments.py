@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ENVIRONMENTS = ROOT / ".venv"
+ENVIRONMENTS = (ROOT / ".venv").resolve()  # programs have its path in them
 
 
 class NotInstalled(Exception):
@@ -35,7 +35,7 @@ def programs_of(name: str, requirements: Path) -> Path:
 
 
 def _make(folder: Path, requirements: Path) -> None:
-    print(f"installing {requirements.relative_to(ROOT)} into {folder.relative_to(ROOT)}", flush=True)
+    print(f"installing {requirements.relative_to(ROOT)} into .venv/{folder.relative_to(ENVIRONMENTS)}", flush=True)
     pip = [str(folder / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(folder)],
