@@ -21,7 +21,7 @@ from nowait.topology import Topology
 from server.app import make_app
 from server.keys import commands
 from server.keys.file import KeyFile, KeyFileError
-from server.lifecycle import ListenError, Measure, listen, notify, on_signal, serve, warn_if_open
+from server.lifecycle import ListenError, Measure, leave_signals, listen, notify, on_signal, serve, warn_if_open
 from server.log_filters import SPARED, Redaction, Sparing
 from server.observer import Observer as EventObserver
 from server.processes import Processes
@@ -61,6 +61,7 @@ async def run(settings: Settings, one_of_several: bool) -> None:
     web = make_app(bridge, settings, observer=events)
     spare_collections()
     await serve(bridge, web, settings, one_of_several, certificate_of(settings), measure)
+    leave_signals()
 
 
 def certificate_of(settings: Settings) -> Certificate | None:
@@ -111,6 +112,7 @@ async def supervise(settings: Settings) -> None:
         await processes.run()
         liveness.cancel()
         notifier.stopping()
+    leave_signals()
 
 
 def main() -> int:

@@ -182,3 +182,8 @@ def on_signal(stop: Callable[[], None]) -> None:
     """Call `stop` at SIGTERM and SIGINT."""
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+
+
+def leave_signals() -> None:
+    """The process ends by itself: SIGTERM and SIGINT change nothing any more, its status above all."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))

@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
@@ -173,6 +174,17 @@ def test_a_task_that_fails_is_500_and_the_log_has_the_reason(vhost: str, service
     # What the database itself has said, which may quote SQL, is in the worker's log alone.
     assert "no_such_database" not in printed(server)
     wait_until(lambda: "no_such_database" in printed(worker))
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_however_often_a_server_is_stopped_it_ends_with_0(services: Services, start: Start, processes: int) -> None:
+    port = free_port()
+    server = start("server", "server", port=port, processes=processes, **services_settings(services))
+    ready(server, port)
+    while server.returncode is None:
+        server.signal(signal.SIGTERM)
+        time.sleep(0.001)
+    assert server.returncode == 0
 
 
 def test_sigterm_answers_what_is_in_flight_and_ends_with_0(
