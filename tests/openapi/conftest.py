@@ -15,7 +15,6 @@ from tests.server.key_files import Keys
 
 HERE = Path(__file__).parent
 Fuzz = Callable[..., int]
-_WORKERS = "4"  # many of its requests wait for something
 
 
 @pytest.fixture
@@ -60,7 +59,7 @@ def fuzz(stack: dict[str, str], start: Start, tmp_path: Path) -> Fuzz:
         (tmp_path / "schemathesis.toml").write_text(config)
         command = [
             programs / "st", "--config-file", tmp_path / "schemathesis.toml", "run", f"{url}/openapi.json",
-            "--max-examples", str(examples), "--seed", str(seed), "--workers", _WORKERS, *options,
+            "--max-examples", str(examples), "--seed", str(seed), *options,
         ]  # fmt: skip
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
         environment["PYTHONPATH"] = str(ROOT)
