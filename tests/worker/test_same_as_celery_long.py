@@ -174,14 +174,15 @@ def events_of_a_task_that_ends_after_the_signal(side: Side) -> Any:
     return [event["type"] for event in side.events("last")]
 
 
-@line({"status": 1, "left": 0, "ended": 2, "said": True})
+# Whether Celery's worker still acknowledges both depends on the moment at which its process ends.
+@line({"status": 1, "ended": 2, "said": True})
 def a_cold_shutdown_while_tasks_run(side: Side) -> Any:
     busy(side)
     side.process.signal(signal.SIGQUIT)
     side.noted(None, "step stopped")
     side.release("gate")
     return {
-        "status": side.ended(), "left": side.left(0), "ended": len(side.notes(kind="end")),
+        "status": side.ended(), "ended": len(side.notes(kind="end")),
         "said": bool(side.log("Unrecoverable error: NotImplementedError")),
     }  # fmt: skip
 
