@@ -286,7 +286,6 @@ def starting(logs: Path) -> Iterator[Start]:
 
     def start(name: str, *command: str, python: str = sys.executable, **settings: Any) -> Process:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("NOWAIT_")}
-        environment.setdefault("MALLOC_ARENA_MAX", "2")  # as in deploy/systemd
         environment |= {f"NOWAIT_{key.upper()}": str(value) for key, value in settings.items()}
         output = logs / f"{name}-{next(numbers)}.log"
         process = Process(name, [python, "-m", *command], env=environment, cwd=ROOT, output=output)

@@ -84,7 +84,6 @@ def _run(where: Path, stack: ExitStack) -> None:
     environment.setdefault("NOWAIT_DEMO", "0" if environment.get("NOWAIT_KEYS") else "1")
     # For `celery -A tasks inspect`; nobody else reaches this broker.
     environment.setdefault("NOWAIT_REMOTE_CONTROL", "1")
-    environment.setdefault("MALLOC_ARENA_MAX", "2")  # as in deploy/systemd
     environment.setdefault("NOWAIT_SHUTDOWN_TIMEOUT", str(_DRAIN))
     worker, beat = (
         Process(
