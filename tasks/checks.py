@@ -110,7 +110,7 @@ class Checks:
         self._engine = engine
         self._queries = queries
         self._open = set(queries)  # not known to be well
-        self._undescribed = set(queries)
+        self._undescribed = set(queries)  # all of those, and others that have given rows
         self._broken: dict[str, str] = {}
         self._rows: dict[str, dict[str, Any]] = {}
         self._running = threading.Lock()
@@ -131,19 +131,18 @@ class Checks:
         return self._rows.get(name)
 
     def run(self) -> None:
-        """Check all that are not known to be well, or not described, and log each found broken, or well again."""
+        """Check all that are not described, and log each that is found broken, or well again."""
         if not self._running.acquire(blocking=False):
             return
         try:
             self._last = time.monotonic()
-            names = self._open | self._undescribed
-            self._note(names, check(self._engine, [self._queries[name] for name in names]))
+            self._note(check(self._engine, [self._queries[name] for name in self._undescribed]))
         finally:
             self._running.release()
 
     def renew(self) -> None:
         """The same in the background, at most once a minute, while there are such."""
-        if (self._open or self._undescribed) and time.monotonic() - self._last >= _PAUSE:
+        if self._undescribed and time.monotonic() - self._last >= _PAUSE:
             threading.Thread(target=self.run, name="checks", daemon=True).start()
 
     def succeeded(self, name: str) -> None:
@@ -152,11 +151,11 @@ class Checks:
         if self._broken.pop(name, None) is not None:
             log.info("query %s works again", name)
 
-    def _note(self, names: set[str], findings: Findings) -> None:
+    def _note(self, findings: Findings) -> None:
         self._rows.update(findings.rows)
         # What has given its rows meanwhile is well, whatever was found, and only cannot be described.
         broken = {name: reason for name, reason in findings.broken.items() if name in self._open}
-        for name in names - broken.keys() - findings.unchecked.keys():
+        for name in self._undescribed - broken.keys() - findings.unchecked.keys():
             self._undescribed.discard(name)
             self.succeeded(name)
         for name, reason in broken.items():
