@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import gc
 import logging
 import signal
 import sys
@@ -11,7 +10,7 @@ from contextlib import ExitStack
 from celery import Celery
 
 import nowait
-from nowait import tracing
+from nowait import garbage, tracing
 from nowait.bridge import Bridge
 from nowait.bridge import Observer as CallObserver
 from nowait.logs import JsonFormatter, TextFormatter
@@ -29,6 +28,8 @@ from server.settings import Settings
 from server.tls import Certificate, CertificateError
 from server.tracing import TracedBridge
 
+# Each request that waits for a worker has a hundred: at Python's 700, each would pay to have the others looked at.
+_NEW_OBJECTS = 2_000
 _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() starts
 
 
@@ -59,7 +60,7 @@ async def run(settings: Settings, one_of_several: bool) -> None:
         observer=calls,
     )
     web = make_app(bridge, settings, observer=events)
-    spare_collections()
+    garbage.spare(_NEW_OBJECTS)
     await serve(bridge, web, settings, one_of_several, certificate_of(settings), measure)
     leave_signals()
 
@@ -69,17 +70,6 @@ def certificate_of(settings: Settings) -> Certificate | None:
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     return Certificate(settings.tls_cert, settings.tls_key)
-
-
-def spare_collections() -> None:
-    """Have the garbage collector look at less.
-
-    What was imported stays: a full collection would stop the loop for 10 ms to look at it. And each request that waits
-    for a worker has a hundred objects: at Python's threshold of 700, each would pay to have the others looked at.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000)
 
 
 async def supervise(settings: Settings) -> None:

@@ -7,6 +7,7 @@ from celery import Celery
 from celery.app import trace
 from celery.signals import celeryd_after_setup
 
+from nowait import garbage
 from nowait.topology import Topology
 from nowait.worker import configure
 from tasks.catalogue import CatalogueError, load
@@ -59,3 +60,9 @@ def _consume_catalogue(instance: Any, **_: Any) -> None:
     """Have each worker list its queries, whatever queues it serves (-Q)."""
     for queue in topology.queues([_CATALOGUE_QUEUE]):
         instance.app.amqp.queues.select_add(queue)
+
+
+@celeryd_after_setup.connect
+def _spare_collections(**_: Any) -> None:
+    """All modules are imported by then, and no process of a pool is forked yet."""
+    garbage.spare()

@@ -63,6 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     "nowait.deadline": {"celery"},
     "nowait.errors": set(),
     "nowait.formats": set(),
+    "nowait.garbage": set(),
     "nowait.jobs": set(),
     "nowait.jobs.__main__": {
         "nowait.formats", "nowait.jobs.archive", "nowait.jobs.migrations", "nowait.jobs.table", "nowait.settings",
@@ -530,7 +531,9 @@ ALLOWED: dict[str, set[str]] = {
     "server.webhooks.url": {"server.webhooks.addresses"},
     "tasks": {"tasks.app"},
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
-    "tasks.app": {"celery", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.logs", "tasks.settings"},
+    "tasks.app": {
+        "celery", "nowait", "nowait.topology", "nowait.worker", "tasks.catalogue", "tasks.logs", "tasks.settings",
+    },
     "tasks.catalogue": {
         "aiosql", "jsonschema", "sqlalchemy", "tomli", "nowait.jobs.retry", "nowait.jobs.table", "tasks.parameters",
     },

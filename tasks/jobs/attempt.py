@@ -55,7 +55,6 @@ class Attempt:
         self._claim = claim
         self._definition = definition
         self._lease = Lease(claim.sent, definition.time_limit if definition else TIME_LIMIT)
-        self._heartbeat = Heartbeat(steps_engine, claim.id, claim.attempt, self._lease, self._overdue)
         self._result: str | None = None  # of a function that has left the database alone, and need not run again
         self._connecting = False
 
@@ -69,8 +68,10 @@ class Attempt:
         is not this worker's any more, or the database could not be reached: the end of the lease decides then.
         """
         try:
-            with self._heartbeat, until(self._lease.ends + _GRACE):
-                self._succeed()
+            # Not an attribute: as it calls the attempt, both would wait for the garbage collector.
+            heartbeat = Heartbeat(self._steps_engine, self._claim.id, self._claim.attempt, self._lease, self._overdue)
+            with heartbeat, until(self._lease.ends + _GRACE):
+                self._succeed(heartbeat)
             return State.SUCCEEDED
         except LeaseLost as error:
             log.info("%r: %s", self, error)
@@ -80,7 +81,7 @@ class Attempt:
         except Exception as error:
             return self._fail(error)
 
-    def _succeed(self) -> None:
+    def _succeed(self, heartbeat: Heartbeat) -> None:
         """Run the job and end the attempt in one transaction, again where others stood in the way.
 
         Raises JobEnded when the attempt is over, _CommitLost, and what the function does.
@@ -90,7 +91,7 @@ class Attempt:
         tries, lost = _TRIES, False
         while True:
             try:
-                self._try(self._definition)
+                self._try(self._definition, heartbeat)
                 return
             except (JobEnded, _CommitLost):
                 raise
@@ -110,20 +111,20 @@ class Attempt:
                 log.info("%r is tried again: error %s of the database", self, number)
             time.sleep(_PAUSE * random.uniform(0.5, 1.5))
 
-    def _try(self, definition: Definition) -> None:
+    def _try(self, definition: Definition, heartbeat: Heartbeat) -> None:
         with ExitStack() as transactions:
             with ExitStack() as guards:
-                begin = partial(self._begin, transactions, guards)
+                begin = partial(self._begin, heartbeat, transactions, guards)
                 job = Job(self._claim.id, self._claim.attempt, self._lease, begin)
                 result = self._run(definition, job) if self._result is None else self._result
             if job.begun is None:
                 self._result = result
             self._finish(job.begun or self._connect(transactions), result)
 
-    def _begin(self, transactions: ExitStack, guards: ExitStack) -> Connection:
+    def _begin(self, heartbeat: Heartbeat, transactions: ExitStack, guards: ExitStack) -> Connection:
         """Begin the job's transaction, which is guarded until the function has returned."""
         connection = self._connect(transactions)
-        guards.enter_context(self._heartbeat.ending(connection))
+        guards.enter_context(heartbeat.ending(connection))
         guards.enter_context(kept(connection))
         return connection
 

@@ -1,0 +1,20 @@
+"""Python's garbage collector, in a process that lives for long."""
+
+import gc
+
+
+def spare(threshold: int | None = None) -> None:
+    """Have it look at what comes from now on alone. Called once, when all is imported that will be.
+
+    What was imported stays: a full collection would stop the process for 10 ms to look at it. As Python begins one when
+    a quarter is new, it would also come after hours, and what cycles hold, those of lost connections for example, would
+    add up until then. From now on it comes with every ninth collection.
+
+    Args:
+        threshold: of objects that are new, see gc.set_threshold(); None for Python's.
+    """
+    gc.collect()
+    gc.freeze()
+    # The quarter is one of what the last full collection has left.
+    gc.collect()
+    gc.set_threshold(gc.get_threshold()[0] if threshold is None else threshold, 2, 2)
