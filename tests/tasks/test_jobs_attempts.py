@@ -1,9 +1,11 @@
 """Attempts of jobs on a real database."""
 
+import gc
 import json
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,7 +25,7 @@ from tasks.database import transaction
 from tasks.jobs import attempt, failures, heartbeat, lease, steps
 from tasks.jobs.job import Job
 from tasks.jobs.lease import LeaseLost
-from tests.tasks.jobs import Table, effect, later
+from tests.tasks.jobs import Table, defined, effect, later
 
 URN = "urn:problem-type:nowait:"
 
@@ -97,6 +99,19 @@ def test_the_effects_and_the_result_of_a_job_are_committed_at_once(table: Table)
     assert json.loads(row.result) == {"number": 7}
     assert row.created <= row.started <= row.finished
     assert table.effects(job_id) == [1]
+
+
+def test_an_attempt_leaves_nothing_to_the_garbage_collector(table: Table) -> None:
+    job_id = table.add()
+    attempt = table.attempt(job_id, 1, defined(effect))
+    left = weakref.ref(attempt)
+    gc.disable()
+    try:
+        assert attempt.run() is State.SUCCEEDED
+        del attempt
+        wait_until(lambda: left() is None)  # the thread of its heartbeat has ended
+    finally:
+        gc.enable()
 
 
 def test_the_transaction_is_read_committed_and_its_connection_does_not_stay_for_long(table: Table) -> None:
