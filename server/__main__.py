@@ -6,6 +6,7 @@ import logging
 import signal
 import sys
 from contextlib import ExitStack
+from functools import partial
 
 from celery import Celery
 
@@ -97,7 +98,7 @@ async def supervise(settings: Settings) -> None:
             folder.listen(settings.metrics)
             processes.variables, processes.on_end = folder.variables, folder.ended
         on_signal(processes.stop)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, processes.signal, signal.SIGHUP)
+        on_signal(partial(processes.signal, signal.SIGHUP), signal.SIGHUP)
         liveness = asyncio.create_task(notify(notifier))
         await processes.run()
         liveness.cancel()

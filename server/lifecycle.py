@@ -12,8 +12,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from types import FrameType
 from typing import Any
 
 from tornado.httpserver import HTTPServer
@@ -36,6 +38,7 @@ from server.tls import Certificate
 log = logging.getLogger(__name__)
 
 _WRITE_TIMEOUT = 5.0  # seconds that the last answers get to be written
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class ListenError(Exception):
@@ -117,7 +120,7 @@ async def serve(
         certificate.used = partial(setattr, http, "ssl_options")
     sources: dict[str, Source | None] = {"keys": app.keys, "certificate": certificate}
     reloader = Reloader({name: source for name, source in sources.items() if source is not None})
-    loop.add_signal_handler(signal.SIGHUP, reloader.poke)
+    on_signal(reloader.poke, signal.SIGHUP)
     await bridge.start()
     looking = {asyncio.create_task(app.relay.run(), name="relay")}
     looking.add(asyncio.create_task(reloader.run(), name="reloader"))
@@ -178,12 +181,22 @@ async def notify(notifier: Notifier) -> None:
         await asyncio.sleep(notifier.interval)
 
 
-def on_signal(stop: Callable[[], None]) -> None:
-    """Call `stop` at SIGTERM and SIGINT."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop)
+def on_signal(act: Callable[[], None], *numbers: signal.Signals) -> None:
+    """Call `act` on the running loop at these signals; none of them named: SIGTERM and SIGINT.
+
+    The loop's own way would have them end the process from when the loop is closed, with a status that says so.
+    """
+    loop = asyncio.get_running_loop()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(act)
+
+    for number in numbers or _STOPPING:
+        signal.signal(number, handle)
 
 
 def leave_signals() -> None:
-    """The process ends by itself: SIGTERM and SIGINT change nothing any more, its status above all."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    """The process ends by itself: signals change nothing any more, its status above all."""
+    for number in (*_STOPPING, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)

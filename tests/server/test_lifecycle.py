@@ -109,7 +109,7 @@ async def test_a_reader_that_does_not_read_holds_up_the_stop_for_a_bounded_time(
 @pytest.mark.gen_test
 async def test_what_is_answered_while_a_server_stops_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     stops: list[Callable[[], None]] = []
-    monkeypatch.setattr(lifecycle, "on_signal", stops.append)
+    monkeypatch.setattr(lifecycle, "on_signal", lambda act, *_: stops.append(act))
     ends: list[int] = []
 
     async def forever() -> None:
