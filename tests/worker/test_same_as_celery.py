@@ -991,7 +991,12 @@ def a_consumer_of_other_messages(side: Side) -> Any:
 )  # fmt: skip
 def commands_of_the_applications_own(side: Side) -> Any:
     def count() -> int:
-        return int(side.inspect_own("current_prefetch_count")["prefetch_count"]) - len(side.inspect("scheduled"))
+        # Without those for a later time, which may come while one counts.
+        while True:
+            later = len(side.inspect("scheduled"))
+            found = int(side.inspect_own("current_prefetch_count")["prefetch_count"])
+            if len(side.inspect("scheduled")) == later:
+                return found - later
 
     counts = [count()]
     with holding(side, 2):
