@@ -30,7 +30,7 @@ from server.tls import Certificate, CertificateError
 from server.tracing import TracedBridge
 
 # Each request that waits for a worker has a hundred: at Python's 700, each would pay to have the others looked at.
-_NEW_OBJECTS = 2_000
+NEW_OBJECTS = 2_000
 _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() starts
 
 
@@ -61,7 +61,7 @@ async def run(settings: Settings, one_of_several: bool) -> None:
         observer=calls,
     )
     web = make_app(bridge, settings, observer=events)
-    garbage.spare(_NEW_OBJECTS)
+    garbage.spare(NEW_OBJECTS)
     await serve(bridge, web, settings, one_of_several, certificate_of(settings), measure)
     leave_signals()
 
