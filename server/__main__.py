@@ -29,8 +29,9 @@ from server.settings import Settings
 from server.tls import Certificate, CertificateError
 from server.tracing import TracedBridge
 
-# Each request that waits for a worker has a hundred: at Python's 700, each would pay to have the others looked at.
-NEW_OBJECTS = 2_000
+# Each request that waits for a worker has a hundred objects: at Python's 700, each would pay to have the others looked
+# at. Full collections come while there is little to do, see server.lifecycle; with many clients they take long.
+COLLECTIONS = (2_000, 20, 20)
 _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() starts
 
 
@@ -61,7 +62,7 @@ async def run(settings: Settings, one_of_several: bool) -> None:
         observer=calls,
     )
     web = make_app(bridge, settings, observer=events)
-    garbage.spare(NEW_OBJECTS)
+    garbage.spare(*COLLECTIONS)
     await serve(bridge, web, settings, one_of_several, certificate_of(settings), measure)
     leave_signals()
 

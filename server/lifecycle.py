@@ -7,11 +7,12 @@
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sized
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +39,8 @@ from server.tls import Certificate
 log = logging.getLogger(__name__)
 
 _WRITE_TIMEOUT = 5.0  # seconds that the last answers get to be written
+_COLLECTION = 30.0  # seconds from one full collection of garbage to the next
+_FEW = 100  # connections, below which it is made
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -124,6 +127,7 @@ async def serve(
     await bridge.start()
     looking = {asyncio.create_task(app.relay.run(), name="relay")}
     looking.add(asyncio.create_task(reloader.run(), name="reloader"))
+    looking.add(asyncio.create_task(collect(http.connections), name="garbage"))
     if app.deliverer is not None:
         looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
     server = Server(bridge, app, http.connections, reloader, certificate)
@@ -179,6 +183,17 @@ async def notify(notifier: Notifier) -> None:
     while True:
         notifier.alive()
         await asyncio.sleep(notifier.interval)
+
+
+async def collect(connections: Sized) -> None:
+    """Have the garbage collector look at everything from time to time, while few connections are open.
+
+    It takes 3 ms then, and 0.3 s with the objects of thousands of them.
+    """
+    while True:
+        await asyncio.sleep(_COLLECTION)
+        if len(connections) < _FEW:
+            gc.collect()
 
 
 def on_signal(act: Callable[[], None], *numbers: signal.Signals) -> None:

@@ -65,4 +65,4 @@ def _consume_catalogue(instance: Any, **_: Any) -> None:
 @celeryd_after_setup.connect
 def _spare_collections(**_: Any) -> None:
     """All modules are imported by then, and no process of a pool is forked yet."""
-    garbage.spare()
+    garbage.spare(700, 2, 2)  # Python's own for what is new, and all of it at each ninth collection

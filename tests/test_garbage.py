@@ -13,7 +13,7 @@ class Cycle:
         self.own = self
 
 
-garbage.spare(50)
+garbage.spare(50, 2, 2)
 assert gc.get_freeze_count() > 10_000
 left, kept = weakref.ref(cycle := Cycle()), []
 gc.collect(1)  # it is old from then on, as if it had been in use for a while

@@ -15,7 +15,7 @@ from nowait import garbage, tracing
 from nowait.bridge import Bridge
 from nowait.settings import host_port
 from nowait.tracing import otel  # noqa: F401 - with and without traces, the collector of garbage sees the same
-from server.__main__ import NEW_OBJECTS
+from server.__main__ import COLLECTIONS
 from server.app import make_app
 from server.http.access_log import log_and_observe, log_request
 from server.http.route import rules
@@ -57,7 +57,7 @@ async def main() -> None:
     app = Celery("echo", broker=settings.broker_url, backend="rpc://")
     bridge = (TracedBridge if traced else Bridge)(app, observer=metrics and metrics.calls)
     web = make_app(bridge, settings, observer=metrics and metrics.events)
-    garbage.spare(NEW_OBJECTS)
+    garbage.spare(*COLLECTIONS)
     await bridge.start()
     routes = [(r"/echo/(\d+)", EchoHandler, {"bridge": bridge}), (r"/i_want_you_now", NowHandler, {})]
     log = log_and_observe(metrics.events) if metrics else log_request
