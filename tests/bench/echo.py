@@ -18,8 +18,11 @@ from nowait.tracing import otel  # noqa: F401 - with and without traces, the col
 from server.__main__ import COLLECTIONS
 from server.app import make_app
 from server.http.access_log import log_and_observe, log_request
+from server.http.connections import Connections
 from server.http.route import rules
+from server.lifecycle import Server
 from server.metrics.metrics import Metrics
+from server.reloader import Reloader
 from server.settings import Settings
 from server.tracing import TracedBridge, end_request, request_span
 
@@ -62,7 +65,8 @@ async def main() -> None:
     routes = [(r"/echo/(\d+)", EchoHandler, {"bridge": bridge}), (r"/i_want_you_now", NowHandler, {})]
     log = log_and_observe(metrics.events) if metrics else log_request
     Application(rules(routes), log_function=log).listen(int(sys.argv[1]), "127.0.0.1")
-    await (metrics.run(bridge, web) if metrics else asyncio.Event().wait())
+    server = Server(bridge, web, Connections(10_000), Reloader({}), None)
+    await (metrics.run(server) if metrics else asyncio.Event().wait())
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tests import marks, programs
-from tests.bench import beat_sides, job_sides, pair, peer, report, sizes, tools, variants
+from tests.bench import beat_sides, job_sides, metrics, pair, peer, report, sizes, tools, traces, variants
 from tests.bench.__main__ import MEASUREMENTS, SECTIONS, steps
 from tests.bench.ratio import Ratio, Table, alternate
 from tests.bench.results import Results, about
@@ -225,6 +225,13 @@ def test_a_pair_is_measured_on_both_sides_and_leaves_no_process(
         assert side["per_second"] > 0
         assert (side["failed"], side["wrong"]) == (0, 0)
         assert all(side["cpu"][part] > 0 for part in ("server", "worker"))
+
+
+def test_what_metrics_and_traces_cost_is_measured_on_both_sides(tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        for measure in (metrics.metrics, traces.traces):
+            for ratio in measure(site, quick=True):
+                assert min(min(both) for both in ratio.rounds) > 0
 
 
 def programs_of(mark: str) -> list[str]:
