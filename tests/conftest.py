@@ -35,7 +35,7 @@ BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 # These measure times, or what memory is taken: one process runs them, and nothing beside it.
 ALONE = (
     "tests/faults/jobs/test_webhooks.py", "tests/faults/test_broker.py",
-    "tests/faults/test_cluster.py", "tests/faults/test_connections.py",
+    "tests/faults/test_cluster.py", "tests/faults/test_connections.py", "tests/faults/test_database.py",
     "tests/faults/test_frames.py", "tests/faults/test_load.py", "tests/faults/test_messages.py",
     "tests/faults/test_network.py", "tests/faults/test_overload.py", "tests/faults/test_queues.py",
     "tests/faults/test_readers.py", "tests/faults/test_slow_clients.py", "tests/capacity/test_real.py",

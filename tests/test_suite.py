@@ -14,8 +14,6 @@ import pytest
 from tests import marks
 from tests.conftest import BACKGROUND, ROOT
 
-_PARALLEL = ["-n", "2"]  # options of the suite
-
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
@@ -24,15 +22,14 @@ def folder() -> Iterator[Path]:
         yield Path(name)
 
 
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["alone", "parallel"])
 @pytest.mark.parametrize(
-    ("test", "number", "status", "options"),
+    ("test", "number", "status"),
     [
-        ("test_that_fails", None, 1, []),
-        ("test_that_fails", None, 1, _PARALLEL),
-        ("test_that_hangs", signal.SIGINT, 2, []),
-        ("test_that_hangs", signal.SIGTERM, 2, _PARALLEL),
-        ("test_that_hangs", signal.SIGKILL, -9, []),
-        ("test_that_hangs", signal.SIGKILL, -9, _PARALLEL),
+        ("test_that_fails", None, 1),
+        ("test_that_hangs", signal.SIGINT, 2),
+        ("test_that_hangs", signal.SIGTERM, 2),
+        ("test_that_hangs", signal.SIGKILL, -9),
     ],
 )
 def test_nothing_is_left_behind(

@@ -15,7 +15,7 @@ _LONGEST = 3 * 3600.0  # seconds
 def test_every_answer_is_as_the_document_has_it(fuzz: Fuzz, scale: float) -> None:
     seed = random.randrange(2**32)
     phases = "examples,coverage,fuzzing,stateful"
-    examples = max(4, int(2000 * min(scale, 1.0)))
+    examples = max(10, int(2000 * min(scale, 1.0)))
     assert fuzz(examples, seed, _LONGEST, "--phases", phases, demo=1) == 0, f"seed {seed}"
 
 

@@ -90,8 +90,7 @@ def test_the_bridge_is_a_line_that_stays_low(opened: Opened) -> None:
             assert seconds(median) <= seconds(most)
             return seconds(most)
 
-    # On a loop that is blocked it would be as long as a query.
-    assert lowest(drawn, 0.05) < 0.5
+    assert lowest(drawn, 0.05) < 0.05
 
 
 @pytest.mark.parametrize("way", ["threads", "aiomysql"])
