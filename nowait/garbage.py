@@ -3,7 +3,7 @@
 import gc
 
 
-def spare(*thresholds: int) -> None:
+def spare(new: int, middle: int, old: int) -> None:
     """Have it look at what comes from now on alone. Called once, when all is imported that will be.
 
     What was imported stays: a full collection would stop the process for 10 ms to look at it. As Python begins one when
@@ -11,10 +11,10 @@ def spare(*thresholds: int) -> None:
     add up until then.
 
     Args:
-        thresholds: three of them, as gc.set_threshold() takes them.
+        new, middle, old: the thresholds of the three generations, see gc.set_threshold().
     """
     gc.collect()
     gc.freeze()
     # The quarter is one of what the last full collection has left.
     gc.collect()
-    gc.set_threshold(*thresholds)
+    gc.set_threshold(new, middle, old)

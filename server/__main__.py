@@ -11,13 +11,14 @@ from functools import partial
 from celery import Celery
 
 import nowait
-from nowait import garbage, tracing
+from nowait import tracing
 from nowait.bridge import Bridge
 from nowait.bridge import Observer as CallObserver
 from nowait.logs import JsonFormatter, TextFormatter
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.systemd import Notifier
 from nowait.topology import Topology
+from server import garbage
 from server.app import make_app
 from server.keys import commands
 from server.keys.file import KeyFile, KeyFileError
@@ -29,9 +30,6 @@ from server.settings import Settings
 from server.tls import Certificate, CertificateError
 from server.tracing import TracedBridge
 
-# Each request that waits for a worker has a hundred objects: at Python's 700, each would pay to have the others looked
-# at. Full collections come while there is little to do, see server.lifecycle; with many clients they take long.
-COLLECTIONS = (2_000, 20, 20)
 _ONE_OF_SEVERAL = "--one-of-several"  # for the processes that supervise() starts
 
 
@@ -62,7 +60,7 @@ async def run(settings: Settings, one_of_several: bool) -> None:
         observer=calls,
     )
     web = make_app(bridge, settings, observer=events)
-    garbage.spare(*COLLECTIONS)
+    garbage.spare()
     await serve(bridge, web, settings, one_of_several, certificate_of(settings), measure)
     leave_signals()
 

@@ -200,9 +200,9 @@ ALLOWED: dict[str, set[str]] = {
     "server": set(),
     "server.__main__": {
         "celery", "nowait", "nowait.bridge", "nowait.logs", "nowait.messages.limits", "nowait.systemd",
-        "nowait.topology", "server.app", "server.keys", "server.keys.file", "server.lifecycle", "server.log_filters",
-        "server.metrics.exposition", "server.metrics.metrics", "server.observer", "server.processes", "server.settings",
-        "server.tls", "server.tracing",
+        "nowait.topology", "server", "server.app", "server.keys", "server.keys.file", "server.lifecycle",
+        "server.log_filters", "server.metrics.exposition", "server.metrics.metrics", "server.observer",
+        "server.processes", "server.settings", "server.tls", "server.tracing",
     },
     "server.answers": set(),
     "server.answers.answer": {"server.answers.key"},
@@ -230,6 +230,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.messages.encoded", "nowait.rows"},
     "server.descriptors": set(),
     "server.figures": set(),
+    "server.garbage": {"nowait"},
     "server.figures.instruments": {
         "nowait.link.depths", "server.bridge", "server.figures.lag", "server.figures.shared",
     },

@@ -11,11 +11,11 @@ import sys
 from celery import Celery
 from tornado.web import Application, RequestHandler
 
-from nowait import garbage, tracing
+from nowait import tracing
 from nowait.bridge import Bridge
 from nowait.settings import host_port
 from nowait.tracing import otel  # noqa: F401 - with and without traces, the collector of garbage sees the same
-from server.__main__ import COLLECTIONS
+from server import garbage
 from server.app import make_app
 from server.http.access_log import log_and_observe, log_request
 from server.http.connections import Connections
@@ -60,7 +60,7 @@ async def main() -> None:
     app = Celery("echo", broker=settings.broker_url, backend="rpc://")
     bridge = (TracedBridge if traced else Bridge)(app, observer=metrics and metrics.calls)
     web = make_app(bridge, settings, observer=metrics and metrics.events)
-    garbage.spare(*COLLECTIONS)
+    garbage.spare()
     await bridge.start()
     routes = [(r"/echo/(\d+)", EchoHandler, {"bridge": bridge}), (r"/i_want_you_now", NowHandler, {})]
     log = log_and_observe(metrics.events) if metrics else log_request

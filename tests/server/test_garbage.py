@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from tornado.web import RequestHandler
 
+from server import garbage
 from server.keys.limits import Limits, Rate
 from tests.bridge.conftest import until
 from tests.server.fake_jobs import FakePublisher, FakeStore
@@ -78,3 +79,24 @@ async def test_no_request_leaves_anything_to_the_garbage_collector(keys: Keys, n
             await until(lambda: not left())
         await leaves(site, "/events?topics=name", one)
         await until(lambda: not left())
+
+
+@pytest.mark.gen_test
+async def test_all_garbage_is_collected_while_few_connections_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(garbage, "_PAUSE", 0.01)
+    generations: list[int] = []
+
+    def note(phase: str, info: dict[str, int]) -> None:
+        generations.append(info["generation"])
+
+    connections = list(range(garbage._FEW))
+    collecting = asyncio.ensure_future(garbage.collect(connections))
+    gc.callbacks.append(note)
+    try:
+        await asyncio.sleep(0.1)
+        assert 2 not in generations
+        connections.pop()
+        await until(lambda: 2 in generations)
+    finally:
+        gc.callbacks.remove(note)
+        collecting.cancel()

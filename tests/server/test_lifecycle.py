@@ -1,7 +1,6 @@
 """A server that stops answers every request that it has taken, in one order."""
 
 import asyncio
-import gc
 import json
 import logging
 import socket
@@ -148,24 +147,3 @@ async def test_a_balancer_sees_that_it_is_not_ready_before_connections_are_refus
     await stopping
     with pytest.raises(ConnectionRefusedError):
         await site.fetch("/i_want_you_now")
-
-
-@pytest.mark.gen_test
-async def test_all_garbage_is_collected_while_few_connections_are_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "_COLLECTION", 0.01)
-    generations: list[int] = []
-
-    def note(phase: str, info: dict[str, int]) -> None:
-        generations.append(info["generation"])
-
-    connections = list(range(lifecycle._FEW))
-    collecting = asyncio.ensure_future(lifecycle.collect(connections))
-    gc.callbacks.append(note)
-    try:
-        await asyncio.sleep(0.1)
-        assert 2 not in generations
-        connections.pop()
-        await until(lambda: 2 in generations)
-    finally:
-        gc.callbacks.remove(note)
-        collecting.cancel()
