@@ -19,59 +19,60 @@ from deploy.local.services import Services
 from nowait.bridge import Bridge
 from nowait.errors import OutcomeUnknown, TaskFailed
 from tests.bridge.conftest import running, until
-from tests.conftest import Start, celery_worker, services_settings
+from tests.conftest import Hold, Start, celery_worker, services_settings
 from tests.faults.conftest import control, service
 from tests.faults.figures import Figures
 
 pytestmark = [pytest.mark.gen_test(timeout=300), pytest.mark.timeout(300)]
 
 QUEUE = "queries"
-SLOW = "[{name}]\nrepeatable = {repeatable}\n[{name}.parameters.delay]\ntype = 'number'\n"
 
 
 @pytest.fixture
 def settings(vhost: str, services: Services, tmp_path: Path) -> dict[str, Any]:
-    """The settings of workers that have two slow queries, one of which must not run twice."""
+    """The settings of workers that have two queries of the sample data, one of which must not run twice."""
     for name, repeatable in (("again", "true"), ("once", "false")):
-        (tmp_path / f"{name}.sql").write_text("SELECT SLEEP(:delay) AS slept")
-        (tmp_path / f"{name}.toml").write_text(SLOW.format(name=name, repeatable=repeatable))
+        (tmp_path / f"{name}.sql").write_text("SELECT id FROM users WHERE id = 1")
+        (tmp_path / f"{name}.toml").write_text(f"[{name}]\nrepeatable = {repeatable}\n")
     return {**services_settings(services), "broker_url": vhost, "queries": tmp_path}
 
 
-async def with_idle_second(bridge: Bridge, start: Start, settings: dict[str, Any], query: str, asleep: Any) -> Any:
-    """A call whose worker is killed while another one has nothing to do; and when that was."""
+async def with_idle_second(
+    bridge: Bridge, start: Start, settings: dict[str, Any], query: str, held: Callable[[], int]
+) -> Any:
+    """A call whose worker is killed in the midst of it while another one has nothing to do; and when that was."""
     options = ("-P", "threads", "-c", "1")
     doomed = celery_worker(start, "tasks", *options, **settings)
-    before = asleep()
-    call = bridge.send_task("task.run_query", [query, {"delay": 2}], queue=QUEUE, timeout=60)
-    await until(lambda: asleep() > before)
+    call = bridge.send_task("task.run_query", [query], queue=QUEUE, timeout=60)
+    await until(lambda: held() == 1)
     celery_worker(start, "tasks", *options, **settings)
-    # A statement whose client is gone still sleeps.
-    running = asleep()
     killed = time.monotonic()
     doomed.kill()
-    return call, killed, running
+    return call, killed
 
 
 async def test_the_task_of_a_worker_that_is_killed_goes_to_another_at_once(
-    vhost: str, settings: dict[str, Any], start: Start, sleeping: Callable[[], int], figures: Figures
+    vhost: str, settings: dict[str, Any], start: Start, hold: Hold, figures: Figures
 ) -> None:
     async with running(vhost) as bridge:
-        call, killed, asleep = await with_idle_second(bridge, start, settings, "again", sleeping)
-        await until(lambda: sleeping() > asleep or call.done())
-        taken = time.monotonic() - killed
-        assert await call == [{"slept": 0}]
+        with hold() as held:
+            call, killed = await with_idle_second(bridge, start, settings, "again", held)
+            # A statement whose client is gone still waits.
+            await until(lambda: held() == 2)
+            taken = time.monotonic() - killed
+        assert await call == [{"id": 1}]
     figures.remark("a worker killed, taken by another", after=taken)
     assert taken < 1.0
 
 
 async def test_a_query_that_must_not_run_twice_is_told_to_be_lost(
-    vhost: str, settings: dict[str, Any], start: Start, sleeping: Callable[[], int]
+    vhost: str, settings: dict[str, Any], start: Start, hold: Hold
 ) -> None:
     async with running(vhost) as bridge:
-        call, _, _ = await with_idle_second(bridge, start, settings, "once", sleeping)
-        with pytest.raises(OutcomeUnknown):
-            await call
+        with hold() as held:
+            call, _ = await with_idle_second(bridge, start, settings, "once", held)
+            with pytest.raises(OutcomeUnknown):
+                await call
 
 
 async def test_an_alarm_does_not_keep_a_worker_whose_task_is_over_its_limit(
