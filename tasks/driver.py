@@ -22,7 +22,6 @@ from pymysql.converters import conversions
 
 _LOGIN_TIMEOUT = 10.0  # seconds from the first packet to a connection that can be used
 _LAST_RESORT = 300.0  # seconds that one wait may take where there is no deadline
-_BUFFER = 128 * 1024  # bytes that are read at a time, where there are as many
 _PRECISION = 0.02  # seconds that a wait may take too long
 _SRID_SIZE = 4  # bytes in front of a geometry's WKB, as databases keep it
 _CONVERSIONS = {**conversions, FIELD_TYPE.GEOMETRY: lambda value: value[_SRID_SIZE:]}
@@ -48,8 +47,14 @@ def remaining() -> float:
     return min(max(0.0, _deadline.get() - time.monotonic()), _LAST_RESORT)
 
 
-def connect(**options: Any) -> Any:
-    """A connection, as pymysql.connect(), with geometries as WKB; it takes 10 s at most."""
+def connect(buffer: int | None, **options: Any) -> Any:
+    """A connection, as pymysql.connect(), with geometries as WKB; it takes 10 s at most.
+
+    Args:
+        buffer: bytes that are read at a time, where there are as many, and that the connection has for as long as it
+            lives; None for PyMySQL's own 8 KiB.
+        options: for PyMySQL.
+    """
     with until(time.monotonic() + _LOGIN_TIMEOUT):
         connection: Any = _Connection(**options, conv=_CONVERSIONS, defer_connect=True)
         if connection.ssl:
@@ -64,6 +69,8 @@ def connect(**options: Any) -> Any:
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.connect(_Socket(fileno=opened.detach()))
+        if buffer is not None:
+            connection.read_at_once(buffer)
     return connection
 
 
@@ -74,6 +81,7 @@ class _Connection(_PyMySQL):  # type: ignore[misc]
     """A connection whose results are `tasks.result`'s, and that reads nothing more of one once it is closed."""
 
     _next_seq_id: int
+    _rfile: Any
 
     @property
     def usable(self) -> bool:
@@ -86,6 +94,11 @@ class _Connection(_PyMySQL):  # type: ignore[misc]
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         return bool(poll.poll(0))
+
+    def read_at_once(self, size: int) -> None:
+        """From now on so many bytes, where there are as many. To be called while nothing is read."""
+        self._rfile.close()
+        self._rfile = self._sock.makefile("rb", size)
 
     def arrived(self) -> bytes:
         """What there is to be read; waits until there is something, b"" for the end. It remains there."""
@@ -130,9 +143,6 @@ class _Bounded:
 
     _set_for = 0.0  # the deadline that the timeout was last set for
     _good_until = 0.0  # when it has to be set again
-
-    def makefile(self, *arguments: Any, **options: Any) -> Any:
-        return super().makefile(*arguments, **{"buffering": _BUFFER, **options})  # type: ignore[misc]
 
     def recv_into(self, *arguments: Any) -> Any:
         self._limit()
