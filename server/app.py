@@ -1,5 +1,6 @@
 """Puts the handlers together."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -177,6 +178,7 @@ def make_app(
         shared_calls=SharedCalls(answers.keep),
         kept_answers=answers,
         in_flight=InFlightRequests(),
+        turns=asyncio.Lock(),
         gate=gate,
         hosts=settings.accepted_hosts,
         origins=settings.cors_origins,

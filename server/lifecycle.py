@@ -70,7 +70,7 @@ Measure = Callable[[Server], Coroutine[Any, Any, None]]
 def listen(settings: Settings, reuse_port: bool) -> list[socket.socket]:
     """The sockets of the server's address, on a port that others may share with `reuse_port`. Raises ListenError."""
     try:
-        return bind_sockets(settings.port, settings.address, reuse_port=reuse_port)
+        return bind_sockets(settings.port, settings.address, reuse_port=reuse_port, backlog=1024)
     except OSError as error:
         raise ListenError(f"cannot listen on {settings.address}:{settings.port}: {error.strerror}") from error
 

@@ -278,7 +278,11 @@ ALLOWED: dict[str, set[str]] = {
         "server.jobs.watcher",
     },
     "server.http.limits": {"tornado"},
-    "server.http.listener": {"tornado", "server.http.connections", "server.http.proxies", "server.http.proxy_protocol"},
+    "server.http.listener": {
+        "tornado", "server.http.connections", "server.http.opening", "server.http.proxies",
+        "server.http.proxy_protocol", "server.http.request_stream",
+    },
+    "server.http.opening": set(),
     "server.http.origins": set(),
     "server.http.page_origins": {
         "tornado", "server.http", "server.http.access", "server.http.context", "server.http.sites",
@@ -289,6 +293,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.problem": {"tornado", "nowait"},
     "server.http.proxies": set(),
     "server.http.proxy_protocol": {"proxyprotocol"},
+    "server.http.request_stream": {"tornado"},
     "server.http.route": {"tornado"},
     "server.http.schedules": {
         "tornado", "nowait.schedules.ticks", "server.http.handler", "server.http.jobs", "server.http.preconditions",

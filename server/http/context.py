@@ -1,5 +1,6 @@
 """What every handler is built with."""
 
+import asyncio
 from dataclasses import dataclass
 
 from server.answers.kept import KeptAnswers
@@ -40,6 +41,7 @@ class Context:
         shared_calls: those of queries that several requests wait for.
         kept_answers: those of queries that may be given again.
         in_flight: the requests of this server.
+        turns: of requests that write large parts of answers.
         gate: knows clients by their keys.
         hosts: the names by which clients may ask.
         origins: whose pages may use this server.
@@ -64,6 +66,7 @@ class Context:
     shared_calls: SharedCalls
     kept_answers: KeptAnswers
     in_flight: InFlightRequests
+    turns: asyncio.Lock
     gate: Gate
     hosts: Hosts
     origins: Origins

@@ -9,7 +9,7 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -27,8 +27,10 @@ from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import ssl_wrap_socket
 
 from server.http.connections import Connections
+from server.http.opening import Opening
 from server.http.proxies import Proxies
 from server.http.proxy_protocol import Address, Introduction, ProxyProtocolError
+from server.http.request_stream import RequestStream
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,8 @@ _AT_ONCE = 16  # connections that are accepted, or closed, before others on the 
 # Seconds without accepting: after an error, and after some were refused, as those come again at once that flood.
 _PAUSE, _REST = 0.2, 0.05
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+# Bytes of answers that the system keeps of each connection, besides those that are on their way: it would take 4 MB.
+_UNSENT = 128 * 1024
 _SWEEP, _NEXT = 1.0, 0.005  # seconds between two looks for connections that are overdue, and while more of them are
 
 
@@ -54,15 +58,20 @@ class Listener(HTTPServer):
         self, *args: Any, most: int = 10_000, introduced_by: Proxies = Proxies(), **options: Any
     ) -> None:
         super().initialize(*args, **options)
-        self.connections: Connections[IOStream | Introduction] = Connections(most)
+        self.connections: Connections[IOStream | Introduction | Opening] = Connections(most)
         self._introduced_by = introduced_by
         self._listening: list[socket.socket] = []
         self._timer: asyncio.TimerHandle | None = None
+        # By which there is no request yet.
+        self._early: set[Introduction | Opening] = set()
+        self._closing = False
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on these sockets."""
         self._loop = asyncio.get_running_loop()
         for sock in sockets:
+            # The connections that are accepted inherit it.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
             self._listening.append(sock)
             self._loop.add_reader(sock, self._accept, sock)
         if self._timer is None:
@@ -77,6 +86,13 @@ class Listener(HTTPServer):
             self._loop.remove_reader(sock)
             sock.close()
         self._listening = []
+
+    async def close_all_connections(self) -> None:
+        """Close all that are open. None is served from then on."""
+        self._closing = True
+        for early in [*self._early]:
+            early.close()
+        await super().close_all_connections()
 
     def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
         """A connection waits for a request."""
@@ -115,23 +131,47 @@ class Listener(HTTPServer):
             self._pause(sock, _REST)
 
     def _open(self, connection: socket.socket, address: Any) -> None:
-        if not self._introduced_by.trust(address[0]):
+        connection.setblocking(False)
+        if self._introduced_by.trust(address[0]):
+            introduction = Introduction(connection)
+            self._await(introduction, partial(self._introduced, introduction, address))
+        else:
+            self._begin(connection, address)
+
+    def _begin(self, connection: socket.socket, address: Any) -> None:
+        """A connection is the client's."""
+        # Of TLS, nothing is seen before it is read.
+        opening = Opening(connection) if self.ssl_options is None else None
+        if opening is None or opening.closed():
             self._serve(connection, address)
-            return
-        introduction = Introduction(connection)
-        introduction.end.add_done_callback(partial(self._introduced, introduction, address))
-        self.connections.opened(introduction, self._loop.time())
+        else:
+            self._await(opening, partial(self._begun, opening, address))
+
+    def _await(self, early: Introduction | Opening, then: Callable[[Any], None]) -> None:
+        self._early.add(early)
+        self.connections.opened(early, self._loop.time())
+        early.end.add_done_callback(then)
 
     def _introduced(self, introduction: Introduction, balancer: Any, end: "asyncio.Task[Address | None]") -> None:
         """A balancer has said whose connection it is, or the connection was given up, or it has ended."""
-        self.connections.ended(introduction)
-        error = asyncio.CancelledError() if end.cancelled() else end.exception()
-        if error is not None or not self._listening:
-            if isinstance(error, ProxyProtocolError):
-                log.warning("a connection of the balancer %s is closed: %s", balancer[0], error)
-            introduction.connection.close()
-        else:
-            self._serve(introduction.connection, end.result() or balancer)
+        if self._goes_on(introduction, end):
+            self._begin(introduction.connection, end.result() or balancer)
+        elif not end.cancelled() and isinstance(end.exception(), ProxyProtocolError):
+            log.warning("a connection of the balancer %s is closed: %s", balancer[0], end.exception())
+
+    def _begun(self, opening: Opening, address: Any, end: "asyncio.Future[None]") -> None:
+        """A first request is there, or the connection was given up."""
+        if self._goes_on(opening, end):
+            self._serve(opening.connection, address)
+
+    def _goes_on(self, early: Introduction | Opening, end: "asyncio.Future[Any]") -> bool:
+        """Does a connection go on, now that what was awaited has ended? It is closed otherwise."""
+        self._early.discard(early)
+        self.connections.ended(early)
+        if end.cancelled() or end.exception() is not None or self._closing:
+            early.connection.close()
+            return False
+        return True
 
     def _serve(self, connection: socket.socket, address: Any) -> None:
         try:
@@ -146,7 +186,7 @@ class Listener(HTTPServer):
     def _stream(self, connection: socket.socket) -> IOStream:
         context: Any = self.ssl_options
         if context is None:
-            return IOStream(connection, max_buffer_size=self.max_buffer_size)
+            return RequestStream(connection, max_buffer_size=self.max_buffer_size)
         wrapped = ssl_wrap_socket(connection, context, server_side=True, do_handshake_on_connect=False)
         assert isinstance(wrapped, ssl.SSLSocket)
         return SSLIOStream(wrapped, max_buffer_size=self.max_buffer_size)

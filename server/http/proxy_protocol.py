@@ -26,7 +26,8 @@ class Introduction:
     Nothing behind it is read: that may be TLS. Created on a running loop.
 
     Args:
-        connection: has been accepted; nothing of it was read. It is whose the introduction is until the end of that.
+        connection: has been accepted, and does not block; nothing of it was read. It is whose the introduction is until
+            the end of that.
 
     Attributes:
         connection: as given.
@@ -35,7 +36,6 @@ class Introduction:
     """
 
     def __init__(self, connection: socket.socket) -> None:
-        connection.setblocking(False)
         self.connection = connection
         self.end = asyncio.create_task(_read(connection), name="introduction")
 

@@ -116,9 +116,18 @@ class WaitingHandler(OriginHandler):
 
         Raises Finish when the client leaves, or takes too long.
         """
-        for at in range(0, len(data), _PART):
-            self.write(bytes(data if len(data) <= _PART else memoryview(data)[at : at + _PART]))
+        if len(data) <= _COPIED:
+            self.write(bytes(data))
             await self._taken(self.flush())
+            return
+        for at in range(0, len(data), _PART):
+            # Hundreds of clients that get one answer are all ready for its parts at once.
+            async with self.context.turns:
+                self.check_wanted()
+                self.write(bytes(data if len(data) <= _PART else memoryview(data)[at : at + _PART]))
+                written = self.flush()
+                await asyncio.sleep(0)
+            await self._taken(written)
 
     async def _taken(self, written: "asyncio.Future[None]") -> None:
         """Return once the client has taken what was written, and others on the loop had their turn."""

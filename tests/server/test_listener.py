@@ -5,12 +5,14 @@ import errno
 import logging
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from tornado.testing import bind_unused_port
+from tornado.web import Application, RequestHandler, stream_request_body
 
 from nowait.testing import FakeBridge
 from server.app import make_app
@@ -23,8 +25,9 @@ NOW = b"GET /i_want_you_now HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 class Site:
-    def __init__(self, most: int = 10) -> None:
-        self.http = Listener(make_app(FakeBridge({}, queues=()), Settings()), most=most, **SERVER_OPTIONS)
+    def __init__(self, most: int, kind: type[Listener], app: Application | None) -> None:
+        app = app or make_app(FakeBridge({}, queues=()), Settings())
+        self.http: Any = kind(app, most=most, **SERVER_OPTIONS)
         self.port = 0
         self.clients: list[Client] = []
 
@@ -42,10 +45,10 @@ class Client:
         self.reader = reader
         self.writer = writer
 
-    async def ask(self) -> bytes:
+    async def ask(self, request: bytes = NOW) -> bytes:
         """The first line of an answer; b"" when there is none."""
         try:
-            self.writer.write(NOW)
+            self.writer.write(request)
             head = await self.reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             await self.reader.readexactly(length)
@@ -55,9 +58,14 @@ class Client:
 
 
 @asynccontextmanager
-async def listening(most: int = 2, sock: socket.socket | None = None) -> AsyncIterator[Site]:
+async def listening(
+    most: int = 2,
+    sock: socket.socket | None = None,
+    kind: type[Listener] = Listener,
+    app: Application | None = None,
+) -> AsyncIterator[Site]:
     """A server that listens; the clients that it still has are closed in the end."""
-    site = Site(most)
+    site = Site(most, kind, app)
     site.listen(sock or bind_unused_port()[0])
     try:
         yield site
@@ -103,6 +111,103 @@ async def test_one_that_waits_for_a_request_is_given_up_for_another(
     assert "given up" in caplog.text
 
 
+async def in_pieces(client: Client, request: bytes, size: int = 1) -> None:
+    """Send so many bytes at a time, each when the ones before it have come."""
+    for at in range(0, len(request), size):
+        client.writer.write(request[at : at + size])
+        await client.writer.drain()
+        await asyncio.sleep(0.001)
+
+
+class Streams(Listener):
+    """Counts the connections that have streams."""
+
+    number = 0
+
+    def handle_stream(self, stream: Any, address: Any) -> Any:
+        self.number += 1
+        return super().handle_stream(stream, address)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("lines", [b"\r\n", b"\n"], ids=["CRLF", "LF"])
+async def test_of_a_request_in_single_bytes_nothing_is_read_before_its_headers_are_there(lines: bytes) -> None:
+    request = NOW.replace(b"\r\n", lines)
+    async with listening(kind=Streams) as site:
+        client = await site.connect()
+        await in_pieces(client, request[:-1])
+        assert site.http.number == 0
+        assert await client.ask(request[-1:]) == b"HTTP/1.1 200 OK"
+        assert site.http.number == 1
+        # The next one comes by the same connection.
+        await in_pieces(client, NOW[:-1])
+        assert await client.ask(NOW[-1:]) == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.gen_test
+async def test_headers_are_as_long_as_before() -> None:
+    async with listening() as site:
+        client = await site.connect()
+        await in_pieces(client, NOW[:-2] + b"X-Long: " + b"x" * 60_000, 1000)
+        assert await client.ask(b"\r\n\r\n") == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("reset", [False, True], ids=["an end", "a reset"])
+async def test_who_leaves_in_the_midst_of_headers_is_forgotten(reset: bool) -> None:
+    async with listening() as site:
+        client = await site.connect()
+        await in_pieces(client, NOW[:20])
+        assert len(site.http.connections) == 1
+        if reset:
+            sock = client.writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.writer.close()
+        await until(lambda: len(site.http.connections) == 0)
+
+
+@pytest.mark.gen_test
+async def test_who_has_sent_half_of_its_headers_is_closed_in_the_end() -> None:
+    async with listening() as site:
+        client = await site.connect()
+        await in_pieces(client, NOW[:20])
+        site.http.stop()
+        await site.http.close_all_connections()
+        with pytest.raises(ConnectionResetError):
+            await client.reader.read()
+
+
+@stream_request_body
+class Pieces(RequestHandler):
+    """Answers with how often a piece of the body has come."""
+
+    number = 0
+
+    def data_received(self, chunk: bytes) -> None:
+        self.number += 1
+
+    def post(self) -> None:
+        self.write(str(self.number))
+
+
+@pytest.mark.gen_test
+async def test_a_body_in_single_bytes_is_read_at_once() -> None:
+    head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n"
+    async with listening(app=Application([("/", Pieces)])) as site:
+        client = await site.connect()
+        for _ in range(2):
+            client.writer.write(head)
+            await in_pieces(client, b"x" * 20)
+            await client.reader.readuntil(b"\r\n\r\n")
+            # The first byte may come before anything is waited for.
+            assert await client.reader.readexactly(1) in (b"1", b"2")
+        # Nor is its end waited for.
+        client.writer.write(head + b"x")
+        await until(lambda: len(site.http.connections) == 1)
+        client.writer.write_eof()
+        assert await client.reader.read() == b""
+
+
 class Exhausted(socket.socket):
     """A listening socket for whose connections there is no descriptor, as often as `left` says."""
 
@@ -139,5 +244,7 @@ async def test_who_sends_no_whole_request_is_closed(monkeypatch: pytest.MonkeyPa
     async with listening() as site:
         silent, slow = [await site.connect() for _ in range(2)]
         slow.writer.write(NOW[:20])
-        assert await silent.reader.read() == await slow.reader.read() == b""
+        assert await silent.reader.read() == b""
+        with pytest.raises(ConnectionResetError):  # as what it has sent was not read
+            await slow.reader.read()
         assert len(site.http.connections) == 0
