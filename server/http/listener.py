@@ -27,14 +27,16 @@ from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import ssl_wrap_socket
 
 from server.http.connections import Connections
-from server.http.opening import Opening
+from server.http.opening import Looks, Opening
 from server.http.proxies import Proxies
 from server.http.proxy_protocol import Address, Introduction, ProxyProtocolError
 from server.http.request_stream import RequestStream
 
 log = logging.getLogger(__name__)
 
-_AT_ONCE = 16  # connections that are accepted, or closed, before others on the loop have their turn
+# Connections that are accepted, and that are closed, before others on the loop have their turn. A new one may have a
+# request already.
+_ACCEPTED, _CLOSED = 4, 16
 # Seconds without accepting: after an error, and after some were refused, as those come again at once that flood.
 _PAUSE, _REST = 0.2, 0.05
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
@@ -69,6 +71,7 @@ class Listener(HTTPServer):
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on these sockets."""
         self._loop = asyncio.get_running_loop()
+        self._looks = Looks()
         for sock in sockets:
             # The connections that are accepted inherit it.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT)
@@ -108,7 +111,7 @@ class Listener(HTTPServer):
 
     def _accept(self, sock: socket.socket) -> None:
         refused = False
-        for _ in range(_AT_ONCE):
+        for _ in range(_ACCEPTED):
             try:
                 connection, address = sock.accept()
             except BlockingIOError:
@@ -141,7 +144,7 @@ class Listener(HTTPServer):
     def _begin(self, connection: socket.socket, address: Any) -> None:
         """A connection is the client's."""
         # Of TLS, nothing is seen before it is read.
-        opening = Opening(connection) if self.ssl_options is None else None
+        opening = Opening(connection, self._looks) if self.ssl_options is None else None
         if opening is None or opening.closed():
             self._serve(connection, address)
         else:
@@ -210,10 +213,10 @@ class Listener(HTTPServer):
             self._loop.add_reader(sock, self._accept, sock)
 
     def _sweep(self) -> None:
-        overdue = [*islice(self.connections.overdue(self._loop.time()), _AT_ONCE)]
+        overdue = [*islice(self.connections.overdue(self._loop.time()), _CLOSED)]
         for stream in overdue:
             stream.close()
-        self._timer = self._loop.call_later(_SWEEP if len(overdue) < _AT_ONCE else _NEXT, self._sweep)
+        self._timer = self._loop.call_later(_SWEEP if len(overdue) < _CLOSED else _NEXT, self._sweep)
 
 
 class _Arrival(HTTPMessageDelegate):

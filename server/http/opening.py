@@ -6,11 +6,36 @@ for each byte.
 
 import asyncio
 import socket
+from collections.abc import Callable
 
-_SHORTEST, _LONGEST = 0.005, 1.0  # seconds from one look to the next: as many as it has taken so far, within these
+_LONGEST = 1.0  # seconds from one look to the next: as many as it has taken so far, and no more than these
+_SHARED = 0.01  # seconds, of which all looks are taken at once
 _MOST = 16 * 1024  # bytes that are looked at; with more of them, they are read
 _ESTABLISHED = b"\x01"  # the first field of TCP_INFO, tcp(7)
-_ROOM = bytearray(_MOST)  # of one look
+
+
+class Looks:
+    """What is looked at again, of thousands of connections: at moments that many of them share, each with one timer.
+
+    Created on a running loop.
+    """
+
+    def __init__(self) -> None:
+        self.room = bytearray(_MOST)  # of one look
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[int, list[Callable[[], None]]] = {}
+
+    def later(self, seconds: float, look: Callable[[], None]) -> None:
+        """Look again after so many seconds, and up to 10 ms more."""
+        moment = int((self._loop.time() + seconds) / _SHARED) + 1
+        if moment not in self._due:
+            self._due[moment] = []
+            self._loop.call_at(moment * _SHARED, self._look, moment)
+        self._due[moment].append(look)
+
+    def _look(self, moment: int) -> None:
+        for look in self._due.pop(moment):
+            look()
 
 
 class Opening:
@@ -19,6 +44,7 @@ class Opening:
     Args:
         connection: has been accepted, and does not block; nothing of it was read. It is whose the opening is until the
             end of that.
+        looks: the loop's.
 
     Attributes:
         connection: as given.
@@ -26,13 +52,13 @@ class Opening:
             done from the beginning.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, looks: Looks) -> None:
         self.connection = connection
+        self._looks = looks
         self._loop = asyncio.get_running_loop()
         self.end: asyncio.Future[None] = self._loop.create_future()
         self._since = self._loop.time()
         self._seen = 0  # bytes
-        self._next: asyncio.TimerHandle | None = None
         self._look()
 
     def closed(self) -> bool:
@@ -41,38 +67,36 @@ class Opening:
 
     def close(self) -> None:
         """Wait for them no more: `end` is cancelled."""
-        if self._next is None:
+        if not self._seen:
             self._loop.remove_reader(self.connection)
-        else:
-            self._next.cancel()
         self.end.cancel()
 
     def _look(self) -> None:
         """What was looked at remains there, so that it has to be looked at by the clock, once there is something."""
+        if self.end.done():
+            return
         try:
-            size = self.connection.recv_into(_ROOM, _MOST, socket.MSG_PEEK)
+            size = self.connection.recv_into(self._looks.room, _MOST, socket.MSG_PEEK)
         except BlockingIOError:
             self._loop.add_reader(self.connection, self._begin)
             return
         except OSError:
             size = 0  # who reads it finds out
-        if size in (0, _MOST) or _has_headers(size, self._seen) or self._has_ended():
+        if size in (0, _MOST) or self._is_whole(size) or size == self._seen and self._has_ended():
             self.end.set_result(None)
             return
         self._seen = size
-        delay = min(max(_SHORTEST, self._loop.time() - self._since), _LONGEST)
-        self._next = self._loop.call_later(delay, self._look)
+        self._looks.later(min(self._loop.time() - self._since, _LONGEST), self._look)
 
     def _begin(self) -> None:
         self._loop.remove_reader(self.connection)
         self._look()
 
+    def _is_whole(self, size: int) -> bool:
+        """Is the end of the headers among these bytes? It was not among those that were seen before."""
+        room, start = self._looks.room, max(0, self._seen - 2)
+        return room.find(b"\n\r\n", start, size) >= 0 or room.find(b"\n\n", start, size) >= 0
+
     def _has_ended(self) -> bool:
         """The client sends nothing more. What it has sent before would be seen until it is read."""
         return self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != _ESTABLISHED
-
-
-def _has_headers(size: int, seen: int) -> bool:
-    """Do the first bytes of the room end headers? There was no end among those that were seen before."""
-    start = max(0, seen - 2)
-    return _ROOM.find(b"\n\r\n", start, size) >= 0 or _ROOM.find(b"\n\n", start, size) >= 0

@@ -1,13 +1,17 @@
 """Answers are written as their clients take them."""
 
 import asyncio
+import fcntl
 import logging
 import socket
+import struct
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from tornado.httpserver import HTTPServer
+from tornado.iostream import IOStream
 from tornado.testing import bind_unused_port
 
 from nowait.messages.encoded import Encoded
@@ -15,11 +19,24 @@ from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
 from server.http import waits
 from server.http.limits import SERVER_OPTIONS
+from server.http.listener import Listener
 from server.settings import Settings
 from tests.bridge.conftest import until
 
 # By the flag that asks for it: sizes in bytes. The largest is far more than the socket buffers of both sides hold.
 SIZES = {0: 2, 1: 200_000, 2: 5_000_000, 3: 40_000_000}
+
+
+class Streams(Listener):
+    """Notes the streams of its connections."""
+
+    def initialize(self, *args: Any, **options: Any) -> None:
+        super().initialize(*args, **options)
+        self.streams: list[IOStream] = []
+
+    def handle_stream(self, stream: IOStream, address: Any) -> Any:
+        self.streams.append(stream)
+        return super().handle_stream(stream, address)
 
 
 class Site:
@@ -29,9 +46,9 @@ class Site:
         self.results: list[Encoded] = []
         bridge = FakeBridge({"task.query_users": self._query}, queues=["queries"])
         self.app: WebApplication = make_app(bridge, Settings())
-        self.http = HTTPServer(self.app, **SERVER_OPTIONS)
+        self.http = Streams(self.app, **SERVER_OPTIONS)
         sock, self.port = bind_unused_port()
-        self.http.add_socket(sock)
+        self.http.add_sockets([sock])
 
     def _query(self, flag: int, delay: float) -> Encoded:
         # In parts as the bridge's, and one that is larger than what is written at a time.
@@ -90,6 +107,51 @@ async def test_a_client_that_does_not_read_is_disconnected(
             await reader.read()
             raise ConnectionResetError("it ended before its length")
         writer.close()
+
+
+@pytest.mark.gen_test
+async def test_of_an_answer_that_nobody_reads_the_system_keeps_little() -> None:
+    async with serving() as site:
+        _, writer = await site.ask(3)
+        await until(lambda: site.results)
+        (stream,) = site.http.streams
+        found = [0, 1]
+        while found[-1] != found[-2]:
+            await asyncio.sleep(0.3)
+            # tcp(7), SIOCOUTQ: bytes that were not acknowledged, or not sent.
+            found += struct.unpack("i", fcntl.ioctl(stream.socket, termios.TIOCOUTQ, b"\0" * 4))
+        assert 100_000 < found[-1] < 500_000
+        writer.transport.abort()
+        await until(lambda: len(site.app.in_flight) == 0)
+
+
+@pytest.mark.gen_test
+async def test_parts_of_large_answers_are_written_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = 0
+    turns = []
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def write(handler: waits.WaitingHandler, chunk: Any) -> None:
+        if len(chunk) > 100_000:
+            turns.append(turn)
+        plain(handler, chunk)
+
+    plain = waits.WaitingHandler.write
+    monkeypatch.setattr(waits.WaitingHandler, "write", write)
+    async with serving() as site:
+        counting = asyncio.create_task(count())
+        writers = [(await site.ask(2))[1] for _ in range(20)]
+        await until(lambda: len(turns) >= 20)
+        counting.cancel()
+        assert len(turns) == len({*turns})
+        for writer in writers:
+            writer.transport.abort()
+        await until(lambda: len(site.app.in_flight) == 0)
 
 
 @pytest.mark.gen_test
