@@ -34,9 +34,7 @@ from server.http.request_stream import RequestStream
 
 log = logging.getLogger(__name__)
 
-# Connections that are accepted, and that are closed, before others on the loop have their turn. A new one may have a
-# request already.
-_ACCEPTED, _CLOSED = 4, 16
+_AT_ONCE = 16  # connections that are accepted, or closed, before others on the loop have their turn
 # Seconds without accepting: after an error, and after some were refused, as those come again at once that flood.
 _PAUSE, _REST = 0.2, 0.05
 _NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
@@ -111,7 +109,7 @@ class Listener(HTTPServer):
 
     def _accept(self, sock: socket.socket) -> None:
         refused = False
-        for _ in range(_ACCEPTED):
+        for _ in range(_AT_ONCE):
             try:
                 connection, address = sock.accept()
             except BlockingIOError:
@@ -213,10 +211,10 @@ class Listener(HTTPServer):
             self._loop.add_reader(sock, self._accept, sock)
 
     def _sweep(self) -> None:
-        overdue = [*islice(self.connections.overdue(self._loop.time()), _CLOSED)]
+        overdue = [*islice(self.connections.overdue(self._loop.time()), _AT_ONCE)]
         for stream in overdue:
             stream.close()
-        self._timer = self._loop.call_later(_SWEEP if len(overdue) < _CLOSED else _NEXT, self._sweep)
+        self._timer = self._loop.call_later(_SWEEP if len(overdue) < _AT_ONCE else _NEXT, self._sweep)
 
 
 class _Arrival(HTTPMessageDelegate):
