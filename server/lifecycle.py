@@ -38,6 +38,7 @@ from server.tls import Certificate
 log = logging.getLogger(__name__)
 
 _WRITE_TIMEOUT = 5.0  # seconds that the last answers get to be written
+_BACKLOG = 1024  # connections that the system makes before they are accepted; of further ones, the first packet is lost
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -70,7 +71,7 @@ Measure = Callable[[Server], Coroutine[Any, Any, None]]
 def listen(settings: Settings, reuse_port: bool) -> list[socket.socket]:
     """The sockets of the server's address, on a port that others may share with `reuse_port`. Raises ListenError."""
     try:
-        return bind_sockets(settings.port, settings.address, reuse_port=reuse_port, backlog=1024)
+        return bind_sockets(settings.port, settings.address, reuse_port=reuse_port, backlog=_BACKLOG)
     except OSError as error:
         raise ListenError(f"cannot listen on {settings.address}:{settings.port}: {error.strerror}") from error
 
