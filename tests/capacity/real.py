@@ -17,11 +17,13 @@ class Measured:
         requests: when each request was really sent, in order, and how long its task really ran.
         waits: how long each waited for a thread, as the server has it (`Server-Timing: queue`).
         seconds: from the first request to the last answer.
+        late: the longest that one was sent too late.
     """
 
     requests: list[tuple[float, float]]
     waits: list[float]
     seconds: float
+    late: float
 
 
 async def ask(url: str, requests: Sequence[tuple[float, float]]) -> Measured:
@@ -33,14 +35,15 @@ async def ask(url: str, requests: Sequence[tuple[float, float]]) -> Measured:
     loop = asyncio.get_running_loop()
     began = loop.time()
 
-    async def send(moment: float, seconds: float) -> tuple[float, float, float]:
+    async def send(moment: float, seconds: float) -> tuple[float, float, float, float]:
         await asyncio.sleep(began + moment - loop.time())
         sent = loop.time() - began
         answer = await client.fetch(HTTPRequest(f"{url}/mysql_query/1?delay={seconds:.6f}", request_timeout=60))
         timing = dict(re.findall(r"(\w+);dur=([\d.]+)", answer.headers["Server-Timing"]))
-        return sent, float(timing["run"]) / 1000, float(timing["queue"]) / 1000
+        return sent, float(timing["run"]) / 1000, float(timing["queue"]) / 1000, sent - moment
 
     found = sorted(await asyncio.gather(*(send(*request) for request in requests)))
     seconds = loop.time() - began
     client.close()
-    return Measured([(sent, run) for sent, run, _ in found], [waited for _, _, waited in found], seconds)
+    _, _, waits, late = (list(each) for each in zip(*found))
+    return Measured([(sent, run) for sent, run, *_ in found], waits, seconds, max(late))

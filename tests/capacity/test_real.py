@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.gen_test(timeout=120)]
 SITE = Site(workers=1, threads=4)
 MEAN = 0.2  # seconds of a query: a machine that is busy otherwise is late by less than that
 LOAD = 0.8
-_ROUNDS = 3  # of which one has to be as it is simulated
+_ROUNDS = 3  # at most, of those in which the machine stood still
+_LATE = 0.05  # seconds by which requests are sent too late then: those who were to send them stood still as well
 
 
 async def test_it_serves_and_waits_as_the_simulation_has_it(services: Services, vhost: str, start: Start) -> None:
@@ -35,13 +36,13 @@ async def test_it_serves_and_waits_as_the_simulation_has_it(services: Services, 
         # for the broker, which takes longer on a busy machine.
         turn = (flooded.seconds - bound) * site.threads / 60
         rate = LOAD * workers * site.threads / (MEAN + turn)
-        # A machine that stands still for a moment has all behind it wait as well, which is not the model's fault.
         for number in range(_ROUNDS):
             measured = await ask(url, list(poisson(rate, 6.0, MEAN, seed=_ROUNDS * workers + number)))
             simulated = simulate(site, [(sent, run + turn) for sent, run in measured.requests])
             # Half of them hardly wait: nothing would be too much for such a bound.
             real, model = ([quantile(each.waits, part) for part in (0.9, 0.99)] for each in (measured, simulated))
             print(f"{workers} workers, {rate:.0f}/s: p90 and p99 waits {real} s, simulated {model} s")
-            if real == pytest.approx(model, rel=0.3, abs=0.1):
+            print(f"sent up to {measured.late:.3f} s late")
+            if measured.late < _LATE:
                 break
         assert real == pytest.approx(model, rel=0.3, abs=0.1)
