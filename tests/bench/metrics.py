@@ -11,7 +11,7 @@ from tests.bench.tools import good, wrk
 from tests.http import fetch
 
 _SCRAPE_INTERVAL = 15.0  # seconds, as deploy/metrics/prometheus.yml has it
-_STARTS = 4  # of both sides
+_STARTS, _ROUNDS = 2, 5  # of both sides, and of each start
 _NAMES = ("with metrics", "without")
 _TIMED, _MEASURED = "nowait.worker.backend:TimedTask", "tasks.metrics.task:MeasuredTask"
 
@@ -26,7 +26,7 @@ def metrics(site: Site, quick: bool) -> list[Ratio]:
         for each in sides.values():
             _measure(each, scrapes)
         one, other = (partial(_measure, sides[name], scrapes) for name in _NAMES)
-        found += alternate(2 if quick else 9, one, other)
+        found += alternate(2 if quick else _ROUNDS, one, other)
         site.clear()
     costs, rates = ([(one[which], other[which]) for one, other in found] for which in (0, 1))
     return [

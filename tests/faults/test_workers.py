@@ -30,10 +30,11 @@ QUEUE = "queries"
 
 @pytest.fixture
 def settings(vhost: str, services: Services, tmp_path: Path) -> dict[str, Any]:
-    """The settings of workers that have two queries of the sample data, one of which must not run twice."""
+    """The settings of workers with a query that may run again, one that must not, and a slow one."""
     for name, repeatable in (("again", "true"), ("once", "false")):
         (tmp_path / f"{name}.sql").write_text("SELECT id FROM users WHERE id = 1")
         (tmp_path / f"{name}.toml").write_text(f"[{name}]\nrepeatable = {repeatable}\n")
+    (tmp_path / "slow.sql").write_text("SELECT SLEEP(0.1) AS slept")
     return {**services_settings(services), "broker_url": vhost, "queries": tmp_path}
 
 
@@ -99,11 +100,11 @@ async def test_an_alarm_does_not_keep_a_worker_whose_task_is_over_its_limit(
                     return said
 
         async with running(vhost) as bridge:
-            call = bridge.send_task("test.sleep", [60], queue="tests", time_limit=2, timeout=60)
+            call = bridge.send_task("test.sleep", [60], queue="tests", time_limit=8, timeout=60)
             await until(lambda: bridge.statistics().unconfirmed == 0)
             try:
                 await control(private_broker, "set_vm_memory_high_watermark", "absolute", "1MB")
-                await asyncio.sleep(2.5)
+                await asyncio.sleep(8.5)
                 assert "READY=1" in heard()
                 # The limit has passed: the failure is on its way, and the main process goes on.
                 for _ in range(3):
@@ -213,7 +214,7 @@ async def test_throughput_grows_with_the_workers(
     rates: dict[int, float] = {}
 
     async def ask(bridge: Bridge) -> None:
-        await bridge.send_task("task.run_query", ["again", {"delay": 0.1}], queue=QUEUE, timeout=100)
+        await bridge.send_task("task.run_query", ["slow"], queue=QUEUE, timeout=100)
 
     async with running(vhost) as bridge:
         for count in (1, 2, 4):
