@@ -14,7 +14,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 EXEC := @exec setpriv --pdeathsig TERM
 # Three processes of tests, which wait for a third of their time; one where a broker or a database is given, of which each
 # would need a part of its own.
-PARALLEL := $(if $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL),,-n 3 --max-worker-restart 0)
+GIVEN := $(NOWAIT_BROKER_URL)$(NOWAIT_DATABASE_URL)
+PARALLEL := $(if $(GIVEN),,-n 3 --max-worker-restart 0)
+BY_FILE := $(if $(GIVEN),,--dist loadfile --no-loadscope-reorder)
 
 .DEFAULT_GOAL := help
 .PHONY: help run test faults soak bench bench-compare platforms check lint types audit sbom dist sample migrate server \
@@ -44,12 +46,11 @@ bench-compare: $(VENV)/test ## This revision against another one, measured in tu
 platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; as root; ONLY=mysql,unstable picks
 	$(EXEC) $(BIN)/python -m tests.platforms $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
 
-# Tests of the long part that share what they stand on are run by one process. The last part measures times: nothing runs
-# beside it.
+# Tests of one file share what they stand on: one process runs them. The last part measures times.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened; and the audit, where that is possible
 	@setpriv --pdeathsig TERM $(VENV)/supply/bin/python -m deploy.supply.audit --if-reachable
-	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) $(if $(PARALLEL),--dist loadfile --no-loadscope-reorder) --part long
-	$(EXEC) $(BIN)/python -m pytest --part alone
+	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) $(BY_FILE) --part long
+	$(EXEC) $(BIN)/python -m pytest $(if $(GIVEN),,-n 2 --max-worker-restart 0) $(BY_FILE) --part measured
 
 lint: $(VENV)/test ## Style and import order
 	@$(BIN)/flake8 nowait server tasks tests deploy

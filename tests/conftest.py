@@ -32,8 +32,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Stands in front of a command that is to be as in the background of a script, where SIGINT is ignored.
 BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
-# These measure times, or what memory is taken: one process runs them, and nothing beside it.
-ALONE = (
+# These measure times, or what memory is taken: two processes run them, as they wait for most of the time, and nothing
+# beside these.
+MEASURED = (
     "tests/faults/jobs/test_webhooks.py", "tests/faults/test_broker.py",
     "tests/faults/test_cluster.py", "tests/faults/test_connections.py", "tests/faults/test_database.py",
     "tests/faults/test_frames.py", "tests/faults/test_load.py", "tests/faults/test_messages.py",
@@ -63,13 +64,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--scale", type=float, default=0, help="length of the fault tests: 0 for the shortest, 1 for the full table"
     )
-    parser.addoption("--part", choices=["short", "long", "alone"], help="run one part of the tests; all otherwise")
+    parser.addoption("--part", choices=["short", "long", "measured"], help="run one part of the tests; all otherwise")
 
 
 def part_of(item: pytest.Item) -> str:
-    """The part that a test belongs to: "short", "long" or "alone"."""
-    if _is_in(item, ALONE):
-        return "alone"
+    """The part that a test belongs to: "short", "long" or "measured"."""
+    if _is_in(item, MEASURED):
+        return "measured"
     if _is_in(item, LONG):
         return "long"
     callspec = getattr(item, "callspec", None)

@@ -182,7 +182,7 @@ def _make_run(root: Root) -> Row:
 def _make_test(root: Root, tests: Sequence[str]) -> Iterator[Row]:
     """One part after the other; or just `tests`."""
     name = root.folder.name
-    runs = [" ".join(tests)] if tests else ["", "--part long", "--part alone"]
+    runs = [" ".join(tests)] if tests else ["", "--part long", "--part measured"]
     for arguments in runs:
         if arguments.startswith("--part"):
             command = [".venv/bin/python", "-m", "pytest", *arguments.split(), f"--junitxml={_REPORT}"]
