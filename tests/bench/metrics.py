@@ -11,7 +11,7 @@ from tests.bench.tools import good, wrk
 from tests.http import fetch
 
 _SCRAPE_INTERVAL = 15.0  # seconds, as deploy/metrics/prometheus.yml has it
-_STARTS, _ROUNDS = 2, 5  # of both sides, and of each start
+_STARTS, _ROUNDS = 2, 4  # of both sides, and of each start
 _NAMES = ("with metrics", "without")
 _TIMED, _MEASURED = "nowait.worker.backend:TimedTask", "tasks.metrics.task:MeasuredTask"
 
