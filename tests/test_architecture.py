@@ -230,12 +230,12 @@ ALLOWED: dict[str, set[str]] = {
     "server.comparison": {"sqlalchemy", "nowait.database_url", "nowait.messages.encoded", "nowait.rows"},
     "server.descriptors": set(),
     "server.figures": set(),
-    "server.garbage": {"nowait"},
     "server.figures.instruments": {
         "nowait.link.depths", "server.bridge", "server.figures.lag", "server.figures.shared",
     },
     "server.figures.lag": set(),
     "server.figures.shared": set(),
+    "server.garbage": {"nowait"},
     "server.http": set(),
     "server.http.accept": set(),
     "server.http.access": {"server.keys.scopes"},

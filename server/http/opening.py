@@ -18,10 +18,13 @@ class Looks:
     """What is looked at again, of thousands of connections: at moments that many of them share, each with one timer.
 
     Created on a running loop.
+
+    Attributes:
+        room: what one look sees is put there.
     """
 
     def __init__(self) -> None:
-        self.room = bytearray(_MOST)  # of one look
+        self.room = bytearray(_MOST)
         self._loop = asyncio.get_running_loop()
         self._due: dict[int, list[Callable[[], None]]] = {}
 
@@ -42,8 +45,7 @@ class Opening:
     """Waits until the headers of a first request are there. Nothing of it is read. Created on a running loop.
 
     Args:
-        connection: has been accepted, and does not block; nothing of it was read. It is whose the opening is until the
-            end of that.
+        connection: has been accepted, and does not block; nothing of it was read.
         looks: the loop's.
 
     Attributes:
@@ -66,9 +68,9 @@ class Opening:
         return self.end.done()
 
     def close(self) -> None:
-        """Wait for them no more: `end` is cancelled."""
-        if not self._seen:
-            self._loop.remove_reader(self.connection)
+        """Close the connection, at once, as its descriptor may be wanted for another one; `end` is cancelled."""
+        self._loop.remove_reader(self.connection)
+        self.connection.close()
         self.end.cancel()
 
     def _look(self) -> None:

@@ -1,5 +1,6 @@
 """A connection of which small pieces are left with the system until there is enough of them: SO_RCVLOWAT, socket(7)."""
 
+import asyncio
 import socket
 from collections.abc import Awaitable
 from typing import Any
@@ -21,17 +22,21 @@ class RequestStream(IOStream):
 
     def read_bytes(self, num_bytes: int, partial: bool = False) -> Awaitable[bytes]:
         """As IOStream; with `partial`, what has not begun to come is read when all of it has, or the end."""
-        self._await(1)
-        read: Any = super().read_bytes(num_bytes, partial)
+        if not partial:
+            self._await(1)
+        read = super().read_bytes(num_bytes, partial)
+        assert isinstance(read, asyncio.Future)
         if partial and not read.done():
             self._await(min(num_bytes, _MOST))
-        return read  # type: ignore[no-any-return]
+        return read
 
     def read_until(self, delimiter: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        """As IOStream."""
         self._await(1)
         return super().read_until(delimiter, max_bytes)
 
     def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        """As IOStream."""
         self._await(1)
         return super().read_until_regex(regex, max_bytes)
 

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import os
+import select
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -17,17 +18,17 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from nowait.testing import FakeBridge
 from server.app import make_app
 from server.http.limits import SERVER_OPTIONS
-from server.http.listener import Listener
 from server.settings import Settings
 from tests.bridge.conftest import until
+from tests.server.streams import Streams
 
 NOW = b"GET /i_want_you_now HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 class Site:
-    def __init__(self, most: int, kind: type[Listener], app: Application | None) -> None:
+    def __init__(self, most: int, app: Application | None) -> None:
         app = app or make_app(FakeBridge({}, queues=()), Settings())
-        self.http: Any = kind(app, most=most, **SERVER_OPTIONS)
+        self.http = Streams(app, most=most, **SERVER_OPTIONS)
         self.port = 0
         self.clients: list[Client] = []
 
@@ -61,11 +62,10 @@ class Client:
 async def listening(
     most: int = 2,
     sock: socket.socket | None = None,
-    kind: type[Listener] = Listener,
     app: Application | None = None,
 ) -> AsyncIterator[Site]:
     """A server that listens; the clients that it still has are closed in the end."""
-    site = Site(most, kind, app)
+    site = Site(most, app)
     site.listen(sock or bind_unused_port()[0])
     try:
         yield site
@@ -119,26 +119,16 @@ async def in_pieces(client: Client, request: bytes, size: int = 1) -> None:
         await asyncio.sleep(0.001)
 
 
-class Streams(Listener):
-    """Counts the connections that have streams."""
-
-    number = 0
-
-    def handle_stream(self, stream: Any, address: Any) -> Any:
-        self.number += 1
-        return super().handle_stream(stream, address)
-
-
 @pytest.mark.gen_test
 @pytest.mark.parametrize("lines", [b"\r\n", b"\n"], ids=["CRLF", "LF"])
 async def test_of_a_request_in_single_bytes_nothing_is_read_before_its_headers_are_there(lines: bytes) -> None:
     request = NOW.replace(b"\r\n", lines)
-    async with listening(kind=Streams) as site:
+    async with listening() as site:
         client = await site.connect()
         await in_pieces(client, request[:-1])
-        assert site.http.number == 0
+        assert site.http.streams == []
         assert await client.ask(request[-1:]) == b"HTTP/1.1 200 OK"
-        assert site.http.number == 1
+        assert len(site.http.streams) == 1
         # The next one comes by the same connection.
         await in_pieces(client, NOW[:-1])
         assert await client.ask(NOW[-1:]) == b"HTTP/1.1 200 OK"
@@ -236,6 +226,42 @@ async def test_without_descriptors_it_rests_and_then_accepts_again(caplog: pytes
     assert [(record.levelno, record.message) for record in caplog.records] == [
         (logging.WARNING, "no connection can be accepted: Too many open files")
     ] * 3
+
+
+class Scarce(socket.socket):
+    """A listening socket that has descriptors for two connections at once."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.accepted: list[socket.socket] = []
+
+    def accept(self) -> Any:
+        comes, _, _ = select.select([self], [], [], 0)
+        if comes and sum(each.fileno() >= 0 for each in self.accepted) >= 2:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        connection, address = super().accept()
+        self.accepted.append(connection)
+        return connection, address
+
+
+@pytest.mark.gen_test
+async def test_one_connection_without_headers_is_given_up_for_one_whose_descriptor_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("server.http.connections._GRACE", 0.0)
+    sock = Scarce()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    sock.setblocking(False)
+    async with listening(most=10, sock=sock) as site:
+        first, second = [await site.connect() for _ in range(2)]
+        for client in (first, second):
+            await in_pieces(client, NOW[:20])
+        await until(lambda: len(site.http.connections) == 2)
+        third = await site.connect()
+        assert await third.ask() == b"HTTP/1.1 200 OK"
+        assert [each.fileno() >= 0 for each in sock.accepted] == [False, True, True]
+        assert await second.ask(NOW[20:]) == b"HTTP/1.1 200 OK"
 
 
 @pytest.mark.gen_test

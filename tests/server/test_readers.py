@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from tornado.iostream import IOStream
 from tornado.testing import bind_unused_port
 
 from nowait.messages.encoded import Encoded
@@ -19,24 +18,12 @@ from nowait.testing import FakeBridge
 from server.app import WebApplication, make_app
 from server.http import waits
 from server.http.limits import SERVER_OPTIONS
-from server.http.listener import Listener
 from server.settings import Settings
 from tests.bridge.conftest import until
+from tests.server.streams import Streams
 
 # By the flag that asks for it: sizes in bytes. The largest is far more than the socket buffers of both sides hold.
 SIZES = {0: 2, 1: 200_000, 2: 5_000_000, 3: 40_000_000}
-
-
-class Streams(Listener):
-    """Notes the streams of its connections."""
-
-    def initialize(self, *args: Any, **options: Any) -> None:
-        super().initialize(*args, **options)
-        self.streams: list[IOStream] = []
-
-    def handle_stream(self, stream: IOStream, address: Any) -> Any:
-        self.streams.append(stream)
-        return super().handle_stream(stream, address)
 
 
 class Site:
