@@ -62,6 +62,7 @@ def run_query(self: Any, name: str, parameters: dict[str, Any] | None = None) ->
         OutOfTime: the deadline has passed.
         ResultTooLarge: there are more rows, or bytes, than the query may give.
         OutcomeUnknown: a worker, or the connection to the database, was lost with it, and it is not repeatable.
+        ConnectionLost: the connection was lost again when a repeatable query had been begun again.
         QueryBroken: the database refused, as was to be expected: the query is listed as broken.
         QueryFailed: the database refused.
     """

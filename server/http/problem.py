@@ -106,6 +106,9 @@ QUERY_BROKEN = _own(
     "The query cannot work in its database at present; the workers' log has the reason.",
     60,
 )
+DATABASE_LOST = _own(
+    503, "database-lost", "Database lost", "The query lost its connection to the database twice; try again.", 1
+)
 JOBS_UNAVAILABLE = _own(503, "jobs-unavailable", "Jobs unavailable", "The database of the jobs does not answer.", 1)
 JOBS_SCHEMA = _own(
     503,
@@ -150,7 +153,7 @@ QUOTA_EXCEEDED = Problem(
 )
 # Those above.
 OWN = (
-    QUERY_BROKEN, JOBS_UNAVAILABLE, JOBS_SCHEMA, TOO_MANY_JOBS, TOO_MANY_WATCHERS, TOO_MANY_SUBSCRIBERS,
+    QUERY_BROKEN, DATABASE_LOST, JOBS_UNAVAILABLE, JOBS_SCHEMA, TOO_MANY_JOBS, TOO_MANY_WATCHERS, TOO_MANY_SUBSCRIBERS,
     TOO_MANY_CONSUMERS, KEY_REUSED, KEY_IN_USE, JOB_ENDED, JOB_NOT_ENDED, KEY_MISSING, KEY_INVALID, NOT_BEARER,
     SCOPE_MISSING, QUOTA_EXCEEDED,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from tornado.web import Finish
 
 from nowait.errors import BridgeError, DeadlineExceeded
 from server.http.handler import one_line
-from server.http.tasks import TaskHandler, broken_queries
+from server.http.tasks import TaskHandler, query_problems
 from server.keys.quota import STREAMS
 
 log = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ class StreamHandler(TaskHandler):
             queue: the queue that its workers serve.
             content_type: of the answer.
 
-        Raises BridgeError, ProblemError for a query that cannot work in its database, and Finish when the client
-        leaves, or takes too long, or the stream breaks off.
+        Raises BridgeError, ProblemError for a query that cannot work in its database or has lost it, and Finish when
+        the client leaves, or takes too long, or the stream breaks off.
         """
         self.check_wanted()
         async with self.counted_as(STREAMS):
@@ -46,7 +46,7 @@ class StreamHandler(TaskHandler):
         )
         async with aclosing(parts):
             try:
-                with broken_queries():
+                with query_problems():
                     part = await self.wait_for(asyncio.wait_for(_next(parts), self.deadline.remaining()))
             except (TimeoutError, asyncio.TimeoutError) as error:
                 raise DeadlineExceeded("there was no part in time") from error

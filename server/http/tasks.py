@@ -10,9 +10,11 @@ from nowait.bridge import Call
 from nowait.errors import TaskFailed
 from nowait.messages.encoded import Encoded
 from server.http.handler import BaseHandler
-from server.http.problem import QUERY_BROKEN, ProblemError
+from server.http.problem import DATABASE_LOST, QUERY_BROKEN, ProblemError
 
 _WORKER = re.compile("[A-Za-z0-9@._-]{1,255}")
+# By the exceptions of tasks/queries.py.
+_PROBLEMS = {"QueryBroken": QUERY_BROKEN, "ConnectionLost": DATABASE_LOST}
 
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ class TaskHandler(BaseHandler):
         Raises as run_task().
         """
         try:
-            with broken_queries():
+            with query_problems():
                 return await self.wait_for(awaitable)
         finally:
             took = time.perf_counter() - started
@@ -70,11 +72,11 @@ class TaskHandler(BaseHandler):
 
 
 @contextlib.contextmanager
-def broken_queries() -> Iterator[None]:
-    """Raises ProblemError for the TaskFailed of a query that cannot work in its database."""
+def query_problems() -> Iterator[None]:
+    """Raises ProblemError for the TaskFailed of a query that cannot work in its database, or has lost it."""
     try:
         yield
     except TaskFailed as error:
-        if error.exception == "QueryBroken":
-            raise ProblemError(QUERY_BROKEN) from error
+        if (problem := _PROBLEMS.get(error.exception)) is not None:
+            raise ProblemError(problem) from error
         raise

@@ -53,6 +53,10 @@ class QueryBroken(Exception):
     pass
 
 
+class ConnectionLost(Exception):
+    pass
+
+
 def run_query(name: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     errors = {"gone": UnknownQuery, "changed": BadParameters, "failing": LookupError, "broken": QueryBroken}
     if name in errors:
@@ -221,14 +225,19 @@ async def test_a_query_that_is_not_there_or_fails_is_a_problem(serve: Serve, nam
 
 @pytest.mark.gen_test
 @pytest.mark.parametrize("path", ["/mysql_query/1", "/queries/users?flag=1"])
-async def test_a_query_that_is_broken_is_503_on_each_route(serve: Serve, path: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind", "seconds"), [(QueryBroken, "query-broken", "60"), (ConnectionLost, "database-lost", "1")]
+)
+async def test_a_query_that_is_broken_or_has_lost_its_database_is_503_on_each_route(
+    serve: Serve, path: str, error: type[Exception], kind: str, seconds: str
+) -> None:
     def refused(*_: Any) -> None:
-        raise QueryBroken("SELECT secret FROM users")
+        raise error("SELECT secret FROM users")
 
     tasks = {"task.list_queries": list_queries, "task.run_query": refused, "task.query_users": refused}
     response = await serve(make_app(FakeBridge(tasks, queues=QUEUES), Settings())).fetch(path)
-    assert problem(response, 503)["type"] == "urn:problem-type:nowait:query-broken"
-    assert response.headers["Retry-After"] == "60" and b"secret" not in response.body
+    assert problem(response, 503)["type"] == f"urn:problem-type:nowait:{kind}"
+    assert response.headers["Retry-After"] == seconds and b"secret" not in response.body
 
 
 @pytest.mark.gen_test
