@@ -46,7 +46,8 @@ bench-compare: $(VENV)/test ## This revision against another one, measured in tu
 platforms: $(VENV)/test ## The tests on Debian 13 and unstable, and with MySQL; as root; ONLY=mysql,unstable picks
 	$(EXEC) $(BIN)/python -m tests.platforms $(if $(ONLY),--only $(ONLY)) $(if $(FRESH),--fresh)
 
-# Tests of one file share what they stand on: one process runs them. The last part measures times.
+# Tests of one file share what they stand on: one process runs them. The last part measures times: another process runs
+# only what waits in it.
 check: lint types test ## What CI runs: lint, types, all tests, the faults shortened; and the audit, where that is possible
 	@setpriv --pdeathsig TERM $(VENV)/supply/bin/python -m deploy.supply.audit --if-reachable
 	@setpriv --pdeathsig TERM $(BIN)/python -m pytest $(PARALLEL) $(BY_FILE) --part long

@@ -32,15 +32,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # Stands in front of a command that is to be as in the background of a script, where SIGINT is ignored.
 BACKGROUND = ["/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"]
 
-# These measure times, or what memory is taken: two processes run them, as they wait for most of the time, and nothing
-# beside these.
-MEASURED = (
-    "tests/faults/jobs/test_webhooks.py", "tests/faults/test_broker.py",
-    "tests/faults/test_cluster.py", "tests/faults/test_connections.py", "tests/faults/test_database.py",
-    "tests/faults/test_frames.py", "tests/faults/test_load.py", "tests/faults/test_messages.py",
-    "tests/faults/test_network.py", "tests/faults/test_overload.py", "tests/faults/test_queues.py",
-    "tests/faults/test_readers.py", "tests/faults/test_slow_clients.py", "tests/capacity/test_real.py",
-)  # fmt: skip
 # Real waiting, whole stacks, brokers of their own. Others beside them are no matter; the tests of a file share what
 # they stand on.
 LONG = (
@@ -69,7 +60,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def part_of(item: pytest.Item) -> str:
     """The part that a test belongs to: "short", "long" or "measured"."""
-    if _is_in(item, MEASURED):
+    if _is_in(item, parallel.MEASURED + parallel.WAITING):
         return "measured"
     if _is_in(item, LONG):
         return "long"

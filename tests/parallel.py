@@ -23,14 +23,24 @@ from tests import vhosts
 
 # These share the hosts of a page, which take minutes to set up.
 _HOSTS = ("tests/faults/test_accounts.py", "tests/faults/test_hosts.py")
+# These measure times, or what memory is taken: one process runs them, one after the other.
+MEASURED = (
+    "tests/faults/test_broker.py", "tests/faults/test_cluster.py", "tests/faults/test_connections.py",
+    "tests/faults/test_database.py", "tests/faults/test_frames.py", "tests/faults/test_load.py",
+    "tests/faults/test_messages.py", "tests/faults/test_network.py", "tests/faults/test_overload.py",
+    "tests/faults/test_queues.py", "tests/faults/test_readers.py", "tests/faults/test_slow_clients.py",
+    "tests/capacity/test_real.py",
+)  # fmt: skip
+# These measure minutes, in which they hardly do anything: they run beside those.
+WAITING = ("tests/faults/jobs/test_webhooks.py",)
 
 
 class ByFile(LoadFileScheduling):
-    """One process runs a file, or those that share what takes minutes, one after the other."""
+    """One process runs a file, or those that share what takes minutes or a quiet machine, one after the other."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)
-        return "hosts" if file in _HOSTS else file
+        return "hosts" if file in _HOSTS else "measured" if file in MEASURED else file
 
 
 def owns(config: pytest.Config) -> bool:
