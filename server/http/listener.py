@@ -7,6 +7,7 @@ log.
 import asyncio
 import errno
 import logging
+import select
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable
@@ -117,8 +118,12 @@ class Listener(HTTPServer):
             except ConnectionError:
                 continue  # it was closed before it was accepted
             except OSError as error:
-                if error.errno in _NO_DESCRIPTORS and self._give_up():
-                    continue
+                if error.errno in _NO_DESCRIPTORS:
+                    # Linux looks for a descriptor before it looks for a connection.
+                    if not _is_ready(sock):
+                        break
+                    if self._give_up():
+                        continue
                 log.warning("no connection can be accepted: %s", error.strerror)
                 self._pause(sock, _PAUSE)
                 return
@@ -215,6 +220,13 @@ class Listener(HTTPServer):
         for stream in overdue:
             stream.close()
         self._timer = self._loop.call_later(_SWEEP if len(overdue) < _AT_ONCE else _NEXT, self._sweep)
+
+
+def _is_ready(sock: socket.socket) -> bool:
+    """Does a connection wait to be accepted?"""
+    poll = select.poll()
+    poll.register(sock, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class _Arrival(HTTPMessageDelegate):
