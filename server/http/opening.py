@@ -8,7 +8,8 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-_LONGEST = 1.0  # seconds from one look to the next: as many as it has taken so far, and no more than these
+_PIECES = 4  # that are looked at as they come; more of them by the clock
+_LONGEST = 1.0  # seconds from one look to the next: as many as have passed since the first byte, no more than these
 _SHARED = 0.01  # seconds, of which all looks are taken at once
 _MOST = 16 * 1024  # bytes that are looked at; with more of them, they are read
 _ESTABLISHED = b"\x01"  # the first field of TCP_INFO, tcp(7)
@@ -59,8 +60,9 @@ class Opening:
         self._looks = looks
         self._loop = asyncio.get_running_loop()
         self.end: asyncio.Future[None] = self._loop.create_future()
-        self._since = self._loop.time()
         self._seen = 0  # bytes
+        self._since = 0.0  # when the first of them was there
+        self._pieces = 0  # that were waited for
         self._look()
 
     def closed(self) -> bool:
@@ -69,30 +71,43 @@ class Opening:
 
     def close(self) -> None:
         """Close the connection, at once, as its descriptor may be wanted for another one; `end` is cancelled."""
-        self._loop.remove_reader(self.connection)
-        self.connection.close()
-        self.end.cancel()
+        if self.connection.fileno() >= 0:
+            self._loop.remove_reader(self.connection)
+            self.connection.close()
+            self.end.cancel()
 
     def _look(self) -> None:
-        """What was looked at remains there, so that it has to be looked at by the clock, once there is something."""
         if self.end.done():
             return
         try:
             size = self.connection.recv_into(self._looks.room, _MOST, socket.MSG_PEEK)
         except BlockingIOError:
-            self._loop.add_reader(self.connection, self._begin)
+            self._loop.add_reader(self.connection, self._came)
             return
         except OSError:
             size = 0  # who reads it finds out
         if size in (0, _MOST) or self._is_whole(size) or size == self._seen and self._has_ended():
+            if self._pieces:
+                self._await(1)
             self.end.set_result(None)
             return
+        if not self._seen:
+            self._since = self._loop.time()
         self._seen = size
-        self._looks.later(min(self._loop.time() - self._since, _LONGEST), self._look)
+        if self._pieces < _PIECES:
+            self._pieces += 1
+            # What was looked at remains there: there is to be more.
+            self._await(size + 1)
+            self._loop.add_reader(self.connection, self._came)
+        else:
+            self._looks.later(min(self._loop.time() - self._since, _LONGEST), self._look)
 
-    def _begin(self) -> None:
+    def _came(self) -> None:
         self._loop.remove_reader(self.connection)
         self._look()
+
+    def _await(self, size: int) -> None:
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, size)
 
     def _is_whole(self, size: int) -> bool:
         """Is the end of the headers among these bytes? It was not among those that were seen before."""

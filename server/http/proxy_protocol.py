@@ -44,8 +44,12 @@ class Introduction:
         return self.end.done()
 
     def close(self) -> None:
-        """Wait for it no more: `end` is cancelled."""
-        self.end.cancel()
+        """Close the connection, at once, as its descriptor may be wanted for another one; `end` is cancelled."""
+        if self.connection.fileno() >= 0:
+            # Otherwise the one that gets the descriptor would lose its reader when `end` does.
+            asyncio.get_running_loop().remove_reader(self.connection)
+            self.connection.close()
+            self.end.cancel()
 
 
 async def _read(connection: socket.socket) -> Address | None:

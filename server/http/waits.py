@@ -58,6 +58,10 @@ class WaitingHandler(OriginHandler):
 
     def check_wanted(self) -> None:
         """Raise Finish when the client has left, and the error of abandon() after that."""
+        connection: Any = self.request.connection
+        # Where it has left before Tornado listens for that, nobody says so.
+        if self._ended_by is None and not self._finished and connection.stream.closed():
+            self._ended_by = Finish()
         if self._ended_by is not None:
             # Another one, as what has been raised knows all frames that it went through, and the handler would know it.
             raise copy(self._ended_by) from None

@@ -17,6 +17,7 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from nowait.testing import FakeBridge
 from server.app import make_app
 from server.http.limits import SERVER_OPTIONS
+from server.http.proxies import Proxies
 from server.settings import Settings
 from tests.bridge.conftest import until
 from tests.server.streams import Streams
@@ -25,9 +26,9 @@ NOW = b"GET /i_want_you_now HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 class Site:
-    def __init__(self, most: int, app: Application | None) -> None:
+    def __init__(self, most: int, app: Application | None, introduced_by: Proxies) -> None:
         app = app or make_app(FakeBridge({}, queues=()), Settings())
-        self.http = Streams(app, most=most, **SERVER_OPTIONS)
+        self.http = Streams(app, most=most, introduced_by=introduced_by, **SERVER_OPTIONS)
         self.port = 0
         self.clients: list[Client] = []
 
@@ -62,9 +63,10 @@ async def listening(
     most: int = 2,
     sock: socket.socket | None = None,
     app: Application | None = None,
+    introduced_by: Proxies = Proxies(),
 ) -> AsyncIterator[Site]:
     """A server that listens; the clients that it still has are closed in the end."""
-    site = Site(most, app)
+    site = Site(most, app, introduced_by)
     site.listen(sock or bind_unused_port()[0])
     try:
         yield site
@@ -134,6 +136,18 @@ async def test_of_a_request_in_single_bytes_nothing_is_read_before_its_headers_a
 
 
 @pytest.mark.gen_test
+async def test_headers_in_a_few_pieces_wait_for_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.http.opening.Looks.later", None)
+    async with listening() as site:
+        client = await site.connect()
+        await until(lambda: len(site.http.connections) == 1)
+        for piece in (NOW[:5], NOW[5:20], NOW[20:-1]):
+            await in_pieces(client, piece, 20)
+        assert site.http.streams == []
+        assert await client.ask(NOW[-1:]) == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.gen_test
 async def test_headers_are_as_long_as_before() -> None:
     async with listening() as site:
         client = await site.connect()
@@ -164,6 +178,18 @@ async def test_who_has_sent_half_of_its_headers_is_closed_in_the_end() -> None:
         await site.http.close_all_connections()
         with pytest.raises(ConnectionResetError):
             await client.reader.read()
+
+
+@pytest.mark.gen_test
+async def test_what_is_overdue_when_the_server_stops_is_closed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.http.connections._FIRST", 0.0)
+    async with listening() as site:
+        client = await site.connect()
+        await until(lambda: len(site.http.connections) == 1)
+        site.http._sweep()
+        # In the same turn of the loop.
+        await site.http.close_all_connections()
+        assert await client.reader.read() == b""
 
 
 @stream_request_body
@@ -263,6 +289,22 @@ async def test_one_connection_without_headers_is_given_up_for_one_whose_descript
         assert await third.ask() == b"HTTP/1.1 200 OK"
         assert [each.fileno() >= 0 for each in sock.accepted] == [False, True, True]
         assert await second.ask(NOW[20:]) == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.gen_test
+async def test_one_that_no_balancer_has_introduced_is_given_up_alone_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.http.connections._GRACE", 0.0)
+    sock = Scarce()
+    sock.bind(("127.0.0.1", 0))
+    sock.listen()
+    sock.setblocking(False)
+    async with listening(most=10, sock=sock, introduced_by=Proxies.parse("127.0.0.0/8")) as site:
+        for _ in range(2):
+            await site.connect()
+        await until(lambda: len(site.http.connections) == 2)
+        third = await site.connect()
+        assert await third.ask(b"PROXY TCP4 192.0.2.7 127.0.0.1 80 8000\r\n" + NOW) == b"HTTP/1.1 200 OK"
+        assert [each.fileno() >= 0 for each in sock.accepted] == [False, True, True]
 
 
 @pytest.mark.gen_test
