@@ -8,8 +8,10 @@ from typing import Any
 
 _PAUSE = 60.0  # seconds, at least, from one time that memory is given back to the next
 
-# https://man7.org/linux/man-pages/man3/malloc_trim.3.html: glibc has it, other libraries do without.
-_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+# https://man7.org/linux/man-pages/man3/malloc_trim.3.html, mallopt.3.html: glibc has these, other libraries have none.
+_libc = ctypes.CDLL(None)
+_malloc_trim, _mallopt = (getattr(_libc, name, None) for name in ("malloc_trim", "mallopt"))
+_M_ARENA_MAX = -8  # malloc.h
 
 
 def spare(new: int, middle: int, old: int) -> None:
@@ -20,7 +22,8 @@ def spare(new: int, middle: int, old: int) -> None:
     add up until then.
 
     What is free behind a full collection goes back to the system, at most once in a minute, in about a millisecond:
-    such pieces between what stays would add up by megabytes an hour.
+    such pieces between what stays would add up by megabytes an hour. They would in the memory of each thread, so that
+    all threads have one from now on: as Python runs one at a time, they hardly wait for each other.
 
     Args:
         new, middle, old: the thresholds of the three generations, see gc.set_threshold().
@@ -30,6 +33,8 @@ def spare(new: int, middle: int, old: int) -> None:
     # The quarter is one of what the last full collection has left.
     gc.collect()
     gc.set_threshold(new, middle, old)
+    if _mallopt is not None:
+        _mallopt(_M_ARENA_MAX, 1)
     if _malloc_trim is not None:
         gc.callbacks.append(_giving_back(_malloc_trim))
 
