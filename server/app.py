@@ -109,7 +109,11 @@ class WebApplication(Application):
         """The handler of a request, behind the limit for its body."""
         handler = super().find_handler(request, **kwargs)
         assert handler is not None, "there is a default handler"
-        return BodyLimit(handler, lambda: self.get_handler_delegate(request, TooLargeHandler, self._options))
+        return BodyLimit(
+            handler,
+            lambda: self.get_handler_delegate(request, TooLargeHandler, self._options),
+            lambda: self.gate.knows(request.headers.get_list("Authorization")),
+        )
 
     def stop_waiting(self) -> None:
         """Have all answers that are held back for news given as they are, and streams of events end."""
@@ -174,6 +178,7 @@ def make_app(
         topics=TopicLog(TopicStream(tasks, topology), settings.topics, settings.max_subscribers),
         topic_names=settings.topics,
         queues=Queues(tasks, topology, settings.queues, settings.max_consumers, observer.put),
+        no_jobs=frozenset(settings.queues) | {topology.topic_log, topology.dead_letter_queue},
         check_webhook=None if deliverer is None else check_webhook,
         shared_calls=SharedCalls(answers.keep),
         kept_answers=answers,

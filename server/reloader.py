@@ -9,6 +9,7 @@ from typing import Protocol
 log = logging.getLogger(__name__)
 
 _INTERVAL = 1.0  # seconds between two looks at the files
+_RETRY = 5.0  # seconds until what could not be read is tried again: nothing of a file shows that it can be
 _DAY = 86400.0
 
 
@@ -44,7 +45,7 @@ class Reloader:
     async def run(self) -> None:
         """Look at the files once a second. Once a day all are read: what is wrong with one is in each day's log."""
         loop = asyncio.get_running_loop()
-        day = loop.time() + _DAY
+        day, retry = loop.time() + _DAY, loop.time() + _RETRY
         while True:
             with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
                 await asyncio.wait_for(self._poked.wait(), _INTERVAL)
@@ -52,9 +53,11 @@ class Reloader:
             self._poked.clear()
             if anyhow:
                 day = loop.time() + _DAY
+            again = set(self.failing) if loop.time() >= retry else set()
             for name, source in self._sources.items():
-                if anyhow or source.changed():
+                if anyhow or name in again or source.changed():
                     await self._reload(name, source)
+                    retry = loop.time() + _RETRY
 
     async def _reload(self, name: str, source: Source) -> None:
         try:

@@ -465,7 +465,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.http.context", "server.http.handler", "server.http.jobs", "server.http.pages", "server.http.schedules",
         "server.jobs.model", "server.jobs.request", "server.jobs.schemas", "server.openapi.offer",
         "server.openapi.operation", "server.openapi.shared", "server.parameters", "server.schedules",
-        "server.schedules.request",
+        "server.schedules.model", "server.schedules.request",
     },
     "server.routes.topics": {
         "tornado", "server.http.access", "server.http.body", "server.http.context", "server.http.handler",

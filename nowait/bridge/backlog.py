@@ -11,7 +11,9 @@ sent all the same from time to time, of a client that has none there: when it is
 from collections import Counter, deque
 
 _PART = 0.75  # of the time that a call has, it may wait; the rest is for the task itself, and for what is not foreseen
-_NONE = 0.05  # seconds that go to the way through the broker: who waits no longer has not waited
+# Seconds, and a part of those that the task runs, that go to the way through the broker and of the answer: who waits no
+# longer has not waited.
+_NONE, _PART_OF_RUN = 0.05, 0.1
 _SAMPLES = 8  # the lowest of the last ones counts: one call that was held up is no queue
 _STEP = 4  # by so much at most a queue is taken to be slower, for a call that has waited in vain
 _OPEN = 7 / 8  # of the room; the rest is kept for clients that have less than their share
@@ -128,7 +130,7 @@ class Backlog:
         self._newest = max(self._newest, place.since)
         took = now - place.since
         each = took / (self._served - place.served)
-        waited = run is not None and took - run > _NONE
+        waited = run is not None and took - run > max(_NONE, _PART_OF_RUN * run)
         if run is not None and not waited:
             # As many as there were, and one more, may run at once, whatever was known.
             each = min(each, took / (place.ahead + 2))

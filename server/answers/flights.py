@@ -5,8 +5,8 @@
 
 A call is given the time of the caller that it was sent for. Others join it that have as much time, or up to a tenth
 more: of requests that came at once, each has a little more or less left. Nobody's time ends with a call that was given
-less: where its callers have time left, it is sent again. One that is too late before its time, by the clock of a
-worker, is not: it would be again, at once.
+less: where its callers have time left, it is sent again. One that is too late before the last tenth of its time is not:
+it would be again, at once. Within that it may be so by the clock of a worker, which is ahead.
 """
 
 from collections.abc import Hashable
@@ -81,7 +81,7 @@ class Flights(Generic[K, C]):
     def timed_out(self, flight: Flight[K, C], now: float) -> float | None:
         """The call is too late. Returns the seconds with which it is to be sent again; None when it is not to be."""
         until = max(flight.deadlines.values(), default=now)
-        if until <= now or now < flight.due:
+        if until <= max(now, flight.due) or now < flight.due - (1 - _ENOUGH) * flight.given:
             self.land(flight)
             return None
         flight.given, flight.due = until - now, until

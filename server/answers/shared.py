@@ -12,7 +12,7 @@ from typing import TypeAlias
 from nowait import tracing
 from nowait.bridge import Call
 from nowait.deadline import Deadline
-from nowait.errors import DeadlineExceeded
+from nowait.errors import DeadlineExceeded, Overloaded, TaskFailed
 from nowait.messages.encoded import Encoded
 from server.answers.answer import Answer
 from server.answers.flights import Flight, Flights
@@ -91,6 +91,8 @@ class SharedCalls:
         try:
             if new:
                 self._send(flight, call, flight.given)
+                if call.is_refused:
+                    self._flights.land(flight)  # others may have room
             yield Seat(call, awaited, joined=not new)
         finally:
             timer.cancel()
@@ -107,7 +109,8 @@ class SharedCalls:
         error = None if call.cancelled() else call.exception()
         if not flight.deadlines:
             return
-        if isinstance(error, DeadlineExceeded):
+        # A database that ends a query in time is a failure of the task.
+        if isinstance(error, (DeadlineExceeded, TaskFailed)):
             left = self._flights.timed_out(flight, self._clock())
             if left is not None:
                 self._send(flight, shared, left)
@@ -192,6 +195,12 @@ class _SharedCall:
         self._key = key
         self._lifetime = lifetime
         self._value: Encoded | None = None
+
+    @property
+    def is_refused(self) -> bool:
+        """There was no room for the call of that client."""
+        call = self.call
+        return call is not None and call.done() and not call.cancelled() and isinstance(call.exception(), Overloaded)
 
     def read(self, call: Call, came: float) -> Generator[None, None, Answer]:
         """The answer of its call, in parts that are not copied again for each client."""

@@ -96,6 +96,10 @@ class Connections(Generic[C]):
             self._forget(connection)
             yield connection
 
+    def under_way(self) -> list[C]:
+        """Those by which a request has come that was not answered yet."""
+        return [each for each in self._open if each not in self._waiting and each not in self._quiet]
+
     def _drop_closed(self) -> None:
         closed = {each for each in self._quiet if each.closed()}
         self._open -= closed

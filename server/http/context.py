@@ -37,6 +37,7 @@ class Context:
         topics: the topics.
         topic_names: their names.
         queues: the queues of messages.
+        no_jobs: the queues that take no jobs: these, and what else is none of tasks.
         check_webhook: what a job's webhook may be; None where none is configured.
         shared_calls: those of queries that several requests wait for.
         kept_answers: those of queries that may be given again.
@@ -62,6 +63,7 @@ class Context:
     topics: TopicLog
     topic_names: frozenset[str]
     queues: Queues
+    no_jobs: frozenset[str]
     check_webhook: CheckWebhook | None
     shared_calls: SharedCalls
     kept_answers: KeptAnswers

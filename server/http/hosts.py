@@ -46,9 +46,10 @@ ANY = Hosts({_ANY})
 def is_loopback(address: str) -> bool:
     """True for an address, or `localhost`, at which only this host's programs reach a server."""
     try:
-        return ip_address(address).is_loopback
+        found = ip_address(address)
     except ValueError:
         return address == "localhost"
+    return (getattr(found, "ipv4_mapped", None) or found).is_loopback
 
 
 def _is_address(text: str) -> bool:

@@ -8,6 +8,7 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine,
 
 MAX_HEADERS = 64 * 1024  # bytes of the request line and the headers
 MAX_BODY = 1024 * 1024  # bytes that a handler gets to see
+_OF_ANYBODY = 16 * 1024  # bytes of a body that are kept of who has not the right to send one
 _MAX_DISCARDED = 64 * 1024 * 1024  # bytes that are read only so that their sender can read the answer
 
 # The limits above are answered; Tornado's own only end the connection.
@@ -24,16 +25,25 @@ class BodyLimit(HTTPMessageDelegate):
 
     Tornado's own limit ends the connection without an answer. Answering before the body has
     arrived would not help either: a client that is still sending loses the answer to a reset. So what
-    is too large is read to its end, unless that is too far away, and thrown away.
+    is too large is read to its end, unless that is too far away, and thrown away. So is the body of somebody who is
+    refused whatever is in it: the handler gets the request without one.
 
     Args:
         handler: gets the request when its body is small enough.
         refuse: makes the handler that answers in its place when it is not.
+        is_known: may its client send one? Called when it is not small.
     """
 
-    def __init__(self, handler: HTTPMessageDelegate, refuse: Callable[[], HTTPMessageDelegate]) -> None:
+    def __init__(
+        self,
+        handler: HTTPMessageDelegate,
+        refuse: Callable[[], HTTPMessageDelegate],
+        is_known: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._handler = handler
         self._refuse = refuse
+        self._is_known = is_known
+        self._is_kept: bool | None = None  # None while that does not matter
         self._declared = self._received = 0  # bytes
         self._finished = False
 
@@ -52,7 +62,9 @@ class BodyLimit(HTTPMessageDelegate):
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """A part of the body."""
         self._received += len(chunk)
-        return None if self._too_large else self._handler.data_received(chunk)
+        if self._is_kept is None and max(self._declared, self._received) > _OF_ANYBODY:
+            self._is_kept = self._is_known()
+        return None if self._too_large or self._is_kept is False else self._handler.data_received(chunk)
 
     def finish(self) -> None:
         """The request is complete, or need not be."""

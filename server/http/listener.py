@@ -28,7 +28,7 @@ from tornado.iostream import IOStream, SSLIOStream
 from tornado.netutil import ssl_wrap_socket
 
 from server.http.connections import Connections
-from server.http.opening import Looks, Opening
+from server.http.opening import Looks, Opening, has_ended
 from server.http.proxies import Proxies
 from server.http.proxy_protocol import Address, Introduction, ProxyProtocolError
 from server.http.request_stream import RequestStream
@@ -217,9 +217,15 @@ class Listener(HTTPServer):
 
     def _sweep(self) -> None:
         overdue = [*islice(self.connections.overdue(self._loop.time()), _AT_ONCE)]
-        for stream in overdue:
+        left = [each for each in self.connections.under_way() if isinstance(each, IOStream) and _has_left(each)]
+        for stream in overdue + left:
             stream.close()
         self._timer = self._loop.call_later(_SWEEP if len(overdue) < _AT_ONCE else _NEXT, self._sweep)
+
+
+def _has_left(stream: IOStream) -> bool:
+    """Has a client left whom Tornado does not see leave, as bytes of its next request have been read?"""
+    return stream._read_buffer_size > 0 and not stream.closed() and has_ended(stream.socket)
 
 
 def _is_ready(sock: socket.socket) -> bool:

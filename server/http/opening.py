@@ -15,6 +15,11 @@ _MOST = 16 * 1024  # bytes that are looked at; with more of them, they are read
 _ESTABLISHED = b"\x01"  # the first field of TCP_INFO, tcp(7)
 
 
+def has_ended(connection: socket.socket) -> bool:
+    """The client sends nothing more. What it has sent before, and was not read, does not show that."""
+    return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != _ESTABLISHED
+
+
 class Looks:
     """What is looked at again, of thousands of connections: at moments that many of them share, each with one timer.
 
@@ -86,7 +91,7 @@ class Opening:
             return
         except OSError:
             size = 0  # who reads it finds out
-        if size in (0, _MOST) or self._is_whole(size) or size == self._seen and self._has_ended():
+        if size in (0, _MOST) or self._is_whole(size) or size == self._seen and has_ended(self.connection):
             if self._pieces:
                 self._await(1)
             self.end.set_result(None)
@@ -113,7 +118,3 @@ class Opening:
         """Is the end of the headers among these bytes? It was not among those that were seen before."""
         room, start = self._looks.room, max(0, self._seen - 2)
         return room.find(b"\n\r\n", start, size) >= 0 or room.find(b"\n\n", start, size) >= 0
-
-    def _has_ended(self) -> bool:
-        """The client sends nothing more. What it has sent before would be seen until it is read."""
-        return self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != _ESTABLISHED

@@ -72,6 +72,14 @@ class Gate:
         quota.limits = limits
         return Client(key.name, key.id, key.owner, key.scopes, quota)
 
+    def knows(self, authorization: Sequence[str]) -> bool:
+        """Does client() give somebody?"""
+        try:
+            self.client(authorization)
+        except (NoKey, BadKey):
+            return False
+        return True
+
     @property
     def held(self) -> int:
         """Refusals that wait to be answered."""
@@ -116,4 +124,6 @@ class Gate:
         self.followers.look()
 
     def _lasts(self, client: Client) -> float:
-        return inf if self.keyring is None else self.keyring.lasts(client.key_id, client.scopes, self._clock())
+        if self.keyring is None:
+            return inf
+        return self.keyring.lasts(client.key_id, client.owner, client.scopes, self._clock())

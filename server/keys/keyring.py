@@ -45,10 +45,10 @@ class Keyring:
         """The names of all keys."""
         return frozenset(key.name for key in self._keys.values())
 
-    def lasts(self, key_id: str, scopes: Scopes, now: datetime) -> float:
-        """Seconds that a key remains valid; 0 when it is not, or has other scopes by now, math.inf without an end."""
+    def lasts(self, key_id: str, owner: str, scopes: Scopes, now: datetime) -> float:
+        """Seconds that a key remains valid; 0 when it is not, or is another one by now, math.inf without an end."""
         key = self._keys.get(key_id)
-        if key is None or key.state(now) != VALID or key.scopes != scopes:
+        if key is None or key.state(now) != VALID or (key.owner, key.scopes) != (owner, scopes):
             return 0.0
         return inf if key.expires is None else (key.expires - now).total_seconds()
 

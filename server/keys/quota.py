@@ -6,7 +6,7 @@ The fields `RateLimit` and `RateLimit-Policy` are those of draft-ietf-httpapi-ra
 import math
 from collections import Counter
 
-from server.keys.limits import Limits
+from server.keys.limits import Limits, Rate
 
 IN_FLIGHT, STREAMS, SUBSCRIBERS = "in-flight", "streams", "subscribers"
 RATE = "default"
@@ -34,7 +34,7 @@ class QuotaExceeded(Exception):
 class Quota:
     """What one client uses.
 
-    Requests are counted as they leak out of a bucket, of which all that is kept is when it will be empty.
+    Requests leak out of a bucket. When the rate changes, those in it remain, up to as many as it takes then.
 
     Args:
         limits: of this process.
@@ -46,7 +46,8 @@ class Quota:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._used: Counter[str] = Counter()
-        self._empty_at = -math.inf
+        self._level = 0.0  # requests in the bucket
+        self._at = -math.inf  # when there were as many
 
     def __repr__(self) -> str:
         return f"<Quota {dict(self._used)} of {self.limits.document()}>"
@@ -62,11 +63,11 @@ class Quota:
         self._check(IN_FLIGHT)
         rate = self.limits.rate
         if rate is not None:
-            each = rate.seconds / rate.requests
-            empty_at = max(self._empty_at, now) + each
-            if (late := empty_at - now - rate.seconds) > 1e-9:
+            level = self._level_at(now, rate) + 1
+            if (over := level - rate.requests) > 1e-9:
+                late = over * rate.seconds / rate.requests
                 raise QuotaExceeded(RATE, f"{rate.requests} requests in {rate.seconds} seconds", late)
-            self._empty_at = empty_at
+            self._level, self._at = level, now
         self._used[IN_FLIGHT] += 1
 
     def take(self, policy: str) -> None:
@@ -95,12 +96,16 @@ class Quota:
         """The requests that may come now, and the seconds until it is one more."""
         rate = self.limits.rate
         assert rate is not None
-        each = rate.seconds / rate.requests
-        waiting = max(0.0, self._empty_at - now)
-        left = max(0, math.floor((rate.seconds - waiting) / each + 1e-9))
+        level = self._level_at(now, rate)
+        left = math.floor(rate.requests - level + 1e-9)
         if left >= rate.requests:
             return f"r={rate.requests}"
-        return f"r={left};t={max(1, math.ceil(waiting + (left + 1) * each - rate.seconds - 1e-9))}"
+        missing = level + left + 1 - rate.requests
+        return f"r={left};t={max(1, math.ceil(missing * rate.seconds / rate.requests - 1e-9))}"
+
+    def _level_at(self, now: float, rate: Rate) -> float:
+        """Requests in the bucket by now."""
+        return max(0.0, min(self._level, rate.requests) - max(0.0, now - self._at) * rate.requests / rate.seconds)
 
     def _most(self, policy: str) -> int | None:
         most: int | None = getattr(self.limits, _AT_ONCE[policy])

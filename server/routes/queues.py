@@ -66,6 +66,7 @@ class ConsumerHandler(SocketHandler):
         # A client may leave before its socket is open.
         self._delivering: asyncio.Task[None] | None = None
         self._lease: asyncio.TimerHandle | None = None
+        self._close_with: tuple[int, str] | None = None
 
     async def get(self, name: str) -> None:
         _check(self.context.queues, name)
@@ -88,6 +89,9 @@ class ConsumerHandler(SocketHandler):
         await talking
 
     def open(self, *_args: str) -> None:
+        if self._close_with is not None:  # it was to be closed before it was open
+            self.close(*self._close_with)
+            return
         self._delivering = asyncio.create_task(self._deliver())
 
     def on_message(self, message: str | bytes) -> None:
@@ -144,7 +148,8 @@ class ConsumerHandler(SocketHandler):
         """Close the connection, and have all that is held go back."""
         if not self._ended.done():
             self._ended.set_result(None)
-        self.close(code, reason)
+        self._close_with = self._close_with or (code, reason)
+        self.close(*self._close_with)
 
     def _number(self, name: str, default: int, largest: int) -> int:
         text = self.get_query_argument(name, str(default))

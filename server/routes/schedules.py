@@ -23,6 +23,7 @@ from server.openapi.operation import Answer, Operation, Parameter, json, path
 from server.openapi.shared import IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, LIST, PAGE, PREFER_NEWS, STORE, page
 from server.parameters import BadParameter
 from server.schedules import document, schemas
+from server.schedules.model import Definition
 from server.schedules.request import NAME, ScheduleRequest, check_name
 
 
@@ -57,6 +58,7 @@ class OneScheduleHandler(ScheduleHandler):
             # It makes jobs.
             self.require(request.job.name, "jobs")
             definition = request.definition(await self.kind(request.job.name))
+            check_queue(self.context, definition)
             # What is wrong is so whatever the client expects to be there (RFC 9110, 13.2.1).
             definition.ticks(datetime.now(timezone.utc))
         except (BadRequest, BadParameter) as error:
@@ -127,6 +129,7 @@ class SwitchHandler(ScheduleHandler):
             if schedule is None:
                 raise no_such_schedule() if expected(None) else precondition_failed()
             self.require(schedule.definition.job, "jobs")
+            check_queue(self.context, schedule.definition)
         switched = await self.ask(
             lambda timeout: self.context.schedules.switch(self.owner, name, self._enabled, expected, timeout)
         )
@@ -151,6 +154,7 @@ class RunHandler(JobHandler):
             raise no_such_schedule()
         definition = schedule.definition
         self.require(definition.job, "jobs")
+        check_queue(self.context, definition)
         await self.finish_added(
             NewJob(
                 id=new_id(),
@@ -166,6 +170,12 @@ class RunHandler(JobHandler):
                 webhook=definition.webhook,
             )
         )
+
+
+def check_queue(context: Context, definition: Definition) -> None:
+    """Raise HTTPError 400 where the queue is one of messages: who may not write to it could by a job."""
+    if definition.queue in context.no_jobs:
+        raise HTTPError(400, "job.queue: that one takes no jobs.")
 
 
 def routes(context: Context) -> list[Any]:

@@ -54,6 +54,15 @@ def test_what_runs_at_once_without_waiting_may_always_and_one_more() -> None:
         assert backlog.room(2.5) > calls
 
 
+def test_tasks_that_take_long_are_no_queue_for_what_their_answers_take() -> None:
+    backlog = Backlog()
+    for number in range(20):
+        place = backlog.enter("one", 20.0 * number)
+        backlog.answered(place, 20.0 * number + 20.5, 20.0)
+        backlog.leave(place)
+    assert backlog.room(30.0) == float("inf")
+
+
 def test_a_worker_that_does_not_say_how_long_tasks_run_has_nothing_refused() -> None:
     backlog = Backlog()
     for _ in range(20):

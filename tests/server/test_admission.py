@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import pytest
 from tornado.httpclient import HTTPResponse
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine
 from tornado.routing import PathMatches
 from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import RequestHandler
@@ -18,6 +19,7 @@ from tornado.web import RequestHandler
 from nowait.testing import FakeBridge
 from server.app import make_app
 from server.http.access import Access
+from server.http.limits import BodyLimit
 from server.keys import gate, keyring
 from server.keys.limits import Limits, Rate
 from server.reloader import Reloader
@@ -232,6 +234,35 @@ async def test_a_scope_for_some_jobs_is_for_no_others_by_way_of_a_schedule_or_an
         ):  # fmt: skip
             answer = await site.fetch(f"/schedules/{name}/{what}", method="POST", body="", headers=mail)
             assert answer.code == status, (name, what, answer.body)
+
+
+class Kept(HTTPMessageDelegate):
+    """Counts the bytes of a body that come through."""
+
+    size = 0
+
+    def headers_received(self, *_: Any) -> None:
+        pass
+
+    def data_received(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+
+    def finish(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("declared", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+def test_of_the_body_of_who_has_no_key_next_to_nothing_is_kept(known: bool, declared: bool) -> None:
+    kept, asked = Kept(), []
+    limit = BodyLimit(kept, Kept, lambda: asked.append(1) or known)  # type: ignore[func-returns-value]
+    headers = HTTPHeaders({"Content-Length": "100000"} if declared else {})
+    limit.headers_received(RequestStartLine("POST", "/jobs", "HTTP/1.1"), headers)
+    for _ in range(100):
+        limit.data_received(bytes(1000))
+    limit.finish()
+    assert kept.size == (100_000 if known else 0 if declared else 16_000)
+    assert asked == [1]
 
 
 @pytest.mark.gen_test

@@ -5,6 +5,7 @@ from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -176,3 +177,14 @@ def test_a_call_that_is_too_late_before_its_time_is_not_sent_again() -> None:
     flight, _ = flights.board("a", "first", deadline=130.0, now=100.0)
     assert flights.timed_out(flight, 129.9) is None
     assert flights.board("a", "second", deadline=130.0, now=129.9)[1]
+
+
+def test_one_that_is_so_by_a_clock_that_is_ahead_is_for_those_with_time_left() -> None:
+    flights: Flights[str, Any] = Flights()
+    flight, _ = flights.board("a", "first", deadline=130.0, now=100.0)
+    flights.board("a", "second", deadline=159.0, now=129.0)
+    assert flights.timed_out(flight, 129.9) == pytest.approx(29.1)
+    # Before the last tenth, and when nobody has more than it was given, it is not.
+    assert flights.timed_out(flight, 156.0) is None
+    flight, _ = flights.board("b", "first", deadline=130.0, now=100.0)
+    assert flights.timed_out(flight, 129.9) is None

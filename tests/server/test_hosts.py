@@ -47,6 +47,7 @@ def test_a_name_is_the_servers_or_nobodys(host: str | None, accepted: bool) -> N
         ({}, Hosts()),
         ({"address": "localhost"}, Hosts()),
         ({"address": "::1"}, Hosts()),
+        ({"address": "::ffff:127.0.0.1"}, Hosts()),
         ({"address": "0.0.0.0"}, ANY),
         ({"address": "server.example"}, ANY),
         ({"keys": Path("keys.json")}, ANY),

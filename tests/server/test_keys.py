@@ -241,6 +241,25 @@ def test_over_any_time_requests_get_in_at_the_rate_and_a_full_quota_at_once_besi
     assert len(entered) == pytest.approx(moment * 10 / 7, rel=0.02)
 
 
+def test_a_rate_that_changes_locks_nobody_out() -> None:
+    quota = Quota(Limits(rate=Rate(5, 86400)))
+    for _ in range(5):
+        quota.enter(0)
+    with pytest.raises(QuotaExceeded):
+        quota.enter(0)
+    quota.limits = Limits(rate=Rate(6000, 60))
+    assert quota.fields(0)["RateLimit"] == '"default";r=5995;t=1'
+    for _ in range(2995):
+        quota.enter(0)
+    quota.limits = Limits(rate=Rate(60, 10))
+    with pytest.raises(QuotaExceeded) as caught:
+        quota.enter(0)
+    assert caught.value.retry_after == pytest.approx(10 / 60)
+    # As two keys of one name have, in turn.
+    quota.limits = Limits(rate=Rate(3600, 3600))
+    assert quota.fields(0)["RateLimit"] == '"default";r=600;t=1'
+
+
 def test_what_is_in_flight_is_bounded_and_a_refusal_uses_up_nothing() -> None:
     quota = Quota(Limits(rate=Rate(2, 60), in_flight=1, subscribers=1))
     quota.enter(0)
@@ -325,7 +344,8 @@ def test_a_gate_knows_clients_and_keeps_what_they_use_when_keys_change() -> None
 async def test_who_follows_does_so_for_as_long_as_the_key_is_valid() -> None:
     moment, ended = now(), []
     values = {"expires": moment + HOUR}
-    keys = {name: new_key(name, "topics", **(values if name == "hour" else {})) for name in ("hour", "gone", "other")}
+    names = ("hour", "gone", "other", "given")
+    keys = {name: new_key(name, "topics", **(values if name == "hour" else {})) for name in names}
     gate = Gate(Keyring(key for _, key in keys.values()), clock=lambda: moment)
 
     def enter(name: str) -> None:
@@ -336,16 +356,18 @@ async def test_who_follows_does_so_for_as_long_as_the_key_is_valid() -> None:
         for name in keys:
             enter(name)
         assert not ended
-        # Another one of that name, and other scopes.
-        gate.replace(Keyring([keys["hour"][1], new_key("gone")[1], keys["other"][1]]))
+        # Another one of that name, other scopes, and another owner.
+        gate.replace(Keyring([keys["hour"][1], new_key("gone")[1], keys["other"][1], keys["given"][1]]))
         assert ended == ["gone"]
-        gate.replace(Keyring([keys["hour"][1], replace(keys["other"][1], scopes=ALL)]))
+        gate.replace(Keyring([keys["hour"][1], replace(keys["other"][1], scopes=ALL), keys["given"][1]]))
         assert ended == ["gone", "other"]
+        gate.replace(Keyring([keys["hour"][1], replace(keys["given"][1], owner="somebody else")]))
+        assert ended == ["gone", "other", "given"]
         moment += HOUR - timedelta(seconds=0.01)
         enter("hour")
         moment += HOUR
-        await until(lambda: len(ended) == 4)
-        assert ended[2:] == ["hour", "hour"] and not gate.followers
+        await until(lambda: len(ended) == 5)
+        assert ended[3:] == ["hour", "hour"] and not gate.followers
 
 
 def test_without_keys_anybody_may_do_everything_to_what_was_made_without() -> None:

@@ -3,12 +3,14 @@
 import asyncio
 import socket
 import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from tornado.testing import bind_unused_port
 
 from nowait.testing import FakeBridge
-from server.app import make_app
+from server.app import WebApplication, make_app
 from server.http.limits import SERVER_OPTIONS
 from server.settings import Settings
 from tests.bridge.conftest import until
@@ -23,15 +25,39 @@ REQUESTS = {
 }
 
 
-@pytest.mark.gen_test
-@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
-@pytest.mark.parametrize("reset", [False, True], ids=["an end", "a reset"])
-async def test_a_subscriber_that_has_left_at_once_takes_no_place(request_: bytes, reset: bool) -> None:
+@asynccontextmanager
+async def serving() -> AsyncIterator[tuple[WebApplication, Streams, int]]:
+    """The application, its server, and the port."""
     app = make_app(FakeBridge({}, queues=()), Settings())
     http = Streams(app, **SERVER_OPTIONS)
     sock, port = bind_unused_port()
     http.add_sockets([sock])
     try:
+        yield app, http, port
+    finally:
+        app.stop_waiting()
+        http.stop()
+        await http.close_all_connections()
+        await app.close()
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("behind", [b"\r\n", _HEAD], ids=["a line", "half of another request"])
+async def test_one_that_sends_more_and_leaves_is_seen_to_leave(behind: bytes) -> None:
+    async with serving() as (app, http, port):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.sendall(_HEAD + b"\r\n" + behind)
+        await until(lambda: len(app.topics) == 1)
+        client.close()
+        # Otherwise when nothing more can be written to it, after half a minute.
+        await until(lambda: len(http.connections) == len(app.in_flight) == len(app.topics) == 0, 10.0)
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("request_", REQUESTS.values(), ids=REQUESTS)
+@pytest.mark.parametrize("reset", [False, True], ids=["an end", "a reset"])
+async def test_a_subscriber_that_has_left_at_once_takes_no_place(request_: bytes, reset: bool) -> None:
+    async with serving() as (app, http, port):
         clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
         for client in clients:
             client.sendall(request_)
@@ -42,8 +68,3 @@ async def test_a_subscriber_that_has_left_at_once_takes_no_place(request_: bytes
         for _ in range(10):
             await asyncio.sleep(0)  # the handlers begin
         await until(lambda: len(app.in_flight) == len(app.topics) == 0, 10.0)
-    finally:
-        app.stop_waiting()
-        http.stop()
-        await http.close_all_connections()
-        await app.close()

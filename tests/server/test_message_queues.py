@@ -9,17 +9,20 @@ from unittest.mock import Mock
 
 import pytest
 from kombu import Connection
-from tornado.httpclient import HTTPClientError
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
 
 from nowait.amqp.methods import Delivery
 from nowait.bridge import Call, Consumer
 from nowait.errors import Disconnected, Overloaded, QueueFull
 from nowait.testing import FakeBridge
 from nowait.topology import Topology
+from server.keys.keyring import Keyring
 from server.names import Bounds
 from server.queues.queues import Queues
 from server.queues.session import BadCommand, Command, Session
 from tests.bridge.conftest import running, until
+from tests.server.key_files import Keys
 from tests.server.topics_site import (
     BOTH,
     MESSAGES,
@@ -248,6 +251,33 @@ async def test_a_client_that_leaves_before_its_socket_is_open_takes_nothing_with
         await until(lambda: len(site.app.queues) == 0 and len(site.app.in_flight) == 0)
     await bridge.stop()
     assert "Error" not in caplog.text
+
+
+@pytest.mark.gen_test
+async def test_a_consumer_that_is_to_end_before_its_socket_is_open_is_closed_as_one_that_is(keys: Keys) -> None:
+    consumed, go_on = asyncio.Event(), asyncio.Event()
+
+    class SlowBridge(FakeBridge):
+        @asynccontextmanager
+        async def consume(self, queue: str, *, prefetch: int = 1) -> AsyncIterator[Consumer]:
+            async with super().consume(queue, prefetch=prefetch) as consumer:
+                consumed.set()
+                await go_on.wait()
+                yield consumer
+
+    bridge, key = SlowBridge({}), keys.add("one", "queues")
+    async with topics_site(bridge, keys=keys.path) as site:
+        assert (await site.fetch(MESSAGES, 1, headers=key)).code == 202
+        url = f"ws://127.0.0.1:{site.port}/queues/parcels/consumer"
+        opening = asyncio.ensure_future(websocket_connect(HTTPRequest(url, headers=key)))
+        await consumed.wait()
+        site.app.gate.replace(Keyring([]))
+        go_on.set()
+        socket = await opening
+        assert await closed(socket) == 4401
+        socket.close()
+        await until(lambda: len(site.app.queues) == 0)
+    await bridge.stop()
 
 
 @pytest.mark.gen_test

@@ -288,6 +288,20 @@ async def test_a_name_is_of_letters_and_digits(serve: Serve, name: str) -> None:
         assert read(await site.fetch("/schedules"))["schedules"] == []
 
 
+@pytest.mark.parametrize("queue", ["orders", "topics.log", "queries.dead"])
+async def test_a_queue_of_messages_takes_no_jobs(serve: Serve, schedule_store: ScheduleStore, queue: str) -> None:
+    why = "job.queue: that one takes no jobs."
+    async with serve() as site:
+        before = {**HOURLY, "job": {**COUNT, "queue": "orders"}}
+        if queue == "orders":
+            # It was made before that was a queue of messages.
+            assert (await put(site, "s", before)).code == 201
+    async with serve(queues={"orders": 5}) as site:
+        assert problem(await put(site, "t", {**HOURLY, "job": {**COUNT, "queue": queue}}), 400)["detail"] == why
+        for what in ("run", "resume") if queue == "orders" else ():
+            assert problem(await post(site, f"s/{what}"), 400)["detail"] == why
+
+
 async def test_a_name_with_blanks_behind_it_is_no_other_name_of_the_schedule(serve: Serve) -> None:
     async with serve() as site:
         await put(site, "s", HOURLY)

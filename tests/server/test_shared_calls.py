@@ -10,7 +10,7 @@ import pytest
 
 from nowait.bridge import Call
 from nowait.deadline import Deadline
-from nowait.errors import DeadlineExceeded, Disconnected, TaskFailed
+from nowait.errors import DeadlineExceeded, Disconnected, Overloaded, TaskFailed
 from nowait.messages.encoded import Encoded
 from server.answers.answer import Answer
 from server.answers.key import AnswerKey
@@ -147,6 +147,33 @@ async def test_a_call_that_is_too_late_before_its_time_is_not_sent_again(make: M
         errors = await asyncio.gather(callers.answer(20.0), callers.answer(21.0), return_exceptions=True)
         assert [type(error) for error in errors] == [DeadlineExceeded] * 2
         assert len(callers.calls) == 1
+
+
+@pytest.mark.gen_test
+async def test_a_call_for_which_one_client_has_no_room_is_joined_by_no_other(make: Make) -> None:
+    async with make() as bridge:
+        callers = Callers(bridge, "test.echo", "here")
+        send, refused = callers.send, asyncio.get_running_loop().create_future()
+        refused.set_exception(Overloaded("as much as one client may have"))
+        calls = [refused]
+        callers.send = lambda seconds: calls.pop() if calls else send(seconds)  # type: ignore[method-assign]
+        first, second = await asyncio.gather(callers.come(), callers.come(), return_exceptions=True)
+        assert (type(first), second) == (Overloaded, "here")
+
+
+@pytest.mark.gen_test
+async def test_a_query_that_the_database_ends_for_one_is_run_again_for_those_with_time_left(make: Make) -> None:
+    async with make() as bridge:
+        callers = Callers(bridge, "test.echo", "here")
+        send, failed = callers.send, asyncio.get_running_loop().create_future()
+        calls = [failed]
+        callers.send = lambda seconds: calls.pop() if calls else send(seconds)  # type: ignore[method-assign]
+        first = callers.come(3.0)
+        await asyncio.sleep(2.8)
+        second = callers.come(3.0)
+        await asyncio.sleep(0)
+        failed.set_exception(TaskFailed("FAILURE", "QueryFailed", "error 1969 of the database"))
+        assert await asyncio.gather(first, second) == ["here", "here"]
 
 
 @pytest.mark.gen_test

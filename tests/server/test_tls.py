@@ -123,6 +123,39 @@ def test_one_that_ends_soon_is_in_the_log(files: Files, caplog: pytest.LogCaptur
     assert f"THE CERTIFICATE ENDS at {datetime.now(timezone.utc) + timedelta(days=13):%Y-%m-%d}" in caplog.text
 
 
+def test_files_that_others_may_read_by_now_are_read_again(files: Files) -> None:
+    certificate = Certificate(files.cert, files.key)
+    files.key.chmod(0o400)
+    assert certificate.changed()
+
+
+@pytest.mark.gen_test
+async def test_what_could_not_be_read_is_tried_again_though_no_file_has_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Once:
+        changes = [True]
+        reads = [True, False, False]
+
+        def changed(self) -> bool:
+            return bool(self.changes) and self.changes.pop()
+
+        async def reload(self) -> bool:
+            return self.reads.pop()
+
+    monkeypatch.setattr("server.reloader._INTERVAL", 0.01)
+    monkeypatch.setattr("server.reloader._RETRY", 0.05)
+    source = Once()
+    reloader = Reloader({"keys": source})
+    running = asyncio.ensure_future(reloader.run())
+    await until(lambda: not source.reads)
+    await until(lambda: not reloader.failing)
+    # From then on it is not.
+    await asyncio.sleep(0.2)
+    assert not running.done()
+    running.cancel()
+
+
 @pytest.mark.gen_test
 async def test_all_files_are_read_again_when_that_is_wanted(caplog: pytest.LogCaptureFixture) -> None:
     class Never:
