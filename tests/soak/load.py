@@ -73,6 +73,8 @@ class Load:
             if isinstance(error, BaseException):
                 self._problems.append(f"the load ended: {error!r}")
         leaving.cancel()
+        # One of its jobs that began behind the last look would be taken for one that does not end.
+        await self._stack.pause()
         await self._until(self._is_done)
 
     async def end(self) -> None:

@@ -90,6 +90,11 @@ class SoakStack(Stack):
         )  # fmt: skip
         assert answer.status == 201, answer
 
+    async def pause(self) -> None:
+        """Have the schedule make no more jobs."""
+        answer = await self._apart(lambda: fetch(f"{self.urls[KEPT]}/schedules/{SCHEDULE}/pause", "POST"))
+        assert answer.status == 200, answer
+
     async def end(self) -> None:
         for beat in self.beats:
             beat.kill()
