@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, TypeVar
 
-from nowait.jobs.table import CatchUp, Overlap, check_names
+from nowait.jobs.table import MAX_NAME, CatchUp, Overlap
 from server.jobs.kind import JobKind
 from server.jobs.request import BadRequest, CheckWebhook, JobRequest
 from server.schedules.model import Definition
@@ -14,6 +14,8 @@ _MEMBERS = ("job", "cron", "every", "timezone", "enabled", "overlap", "catch_up"
 _OF_JOB = ("name", "parameters", "queue", "retry", "webhook")
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """The pattern of a schedule's name."""
+QUEUE = f"[ -~]{{1,{MAX_NAME}}}"
+"""That of a queue's."""
 
 E = TypeVar("E", bound=Enum)
 
@@ -112,11 +114,8 @@ def _text(member: str, value: Any) -> str | None:
 
 
 def _queue(queue: str | None) -> str | None:
-    if queue is not None:
-        try:
-            check_names("-", queue)
-        except (ValueError, UnicodeEncodeError) as error:
-            raise BadRequest("job.queue: the name of a queue is expected.") from error
+    if queue is not None and not re.fullmatch(QUEUE, queue):
+        raise BadRequest("job.queue: the name of a queue, of printable characters of ASCII, is expected.")
     return queue
 
 

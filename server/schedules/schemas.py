@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 
 from nowait.jobs.retry import Retry
-from nowait.jobs.table import MAX_NAME, CatchUp, Overlap
+from nowait.jobs.table import CatchUp, Overlap
 from nowait.schedules.ticks import MAX_CRON, MAX_EVERY, MAX_ZONE, MIN_EVERY
 from server.jobs import schemas
 from server.jobs.kind import JobKind
 from server.openapi.operation import Component, Schema, members, nullable
 from server.openapi.shared import MOMENT, TEXT
 from server.schedules.request import NAME as _NAME
+from server.schedules.request import QUEUE
 
 NAME = {"type": "string", "pattern": f"^{_NAME}$"}
 _CHOICES = {
@@ -49,7 +50,7 @@ def new_schedule(kinds: Iterable[JobKind], webhooks: bool) -> Schema:
     Args: as those of `server.jobs.schemas.new_job`.
     """
     further = {
-        "queue": nullable({"type": "string", "pattern": f"^[ -~]{{1,{MAX_NAME}}}$"}),
+        "queue": nullable({"type": "string", "pattern": f"^{QUEUE}$"}),
         "retry": schemas.RETRY,
         "webhook": schemas.webhook(webhooks),
     }
