@@ -8,7 +8,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-_PIECES = 4  # that are looked at as they come; more of them by the clock
+_PIECES = 1  # that are waited for by an event; more of them by the clock
 _LONGEST = 1.0  # seconds from one look to the next: as many as have passed since the first byte, no more than these
 _SHARED = 0.01  # seconds, of which all looks are taken at once
 _MOST = 16 * 1024  # bytes that are looked at; with more of them, they are read

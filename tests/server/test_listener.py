@@ -136,15 +136,27 @@ async def test_of_a_request_in_single_bytes_nothing_is_read_before_its_headers_a
 
 
 @pytest.mark.gen_test
-async def test_headers_in_a_few_pieces_wait_for_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_headers_in_two_pieces_wait_for_no_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.http.opening.Looks.later", None)
     async with listening() as site:
         client = await site.connect()
         await until(lambda: len(site.http.connections) == 1)
-        for piece in (NOW[:5], NOW[5:20], NOW[20:-1]):
-            await in_pieces(client, piece, 20)
+        await in_pieces(client, NOW[:20], 20)
         assert site.http.streams == []
-        assert await client.ask(NOW[-1:]) == b"HTTP/1.1 200 OK"
+        assert await client.ask(NOW[20:]) == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.gen_test
+async def test_those_in_more_pieces_wait_no_longer_than_since_the_first_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+    monkeypatch.setattr("server.http.opening.Looks.later", lambda _looks, seconds, _look: waits.append(seconds))
+    async with listening() as site:
+        client = await site.connect()
+        # However long the connection has been there.
+        await asyncio.sleep(1.0)
+        await in_pieces(client, NOW[:30], 10)
+        await until(lambda: waits != [])
+        assert 0.0 < waits[0] < 1.0
 
 
 @pytest.mark.gen_test
