@@ -45,7 +45,7 @@ class Reloader:
     async def run(self) -> None:
         """Look at the files once a second. Once a day all are read: what is wrong with one is in each day's log."""
         loop = asyncio.get_running_loop()
-        day, retry = loop.time() + _DAY, loop.time() + _RETRY
+        day, retry = loop.time() + _DAY, 0.0
         while True:
             with contextlib.suppress(asyncio.TimeoutError, TimeoutError):
                 await asyncio.wait_for(self._poked.wait(), _INTERVAL)
@@ -53,11 +53,12 @@ class Reloader:
             self._poked.clear()
             if anyhow:
                 day = loop.time() + _DAY
-            again = set(self.failing) if loop.time() >= retry else set()
+            again: set[str] = set()
+            if loop.time() >= retry:
+                again, retry = set(self.failing), loop.time() + _RETRY
             for name, source in self._sources.items():
                 if anyhow or name in again or source.changed():
                     await self._reload(name, source)
-                    retry = loop.time() + _RETRY
 
     async def _reload(self, name: str, source: Source) -> None:
         try:

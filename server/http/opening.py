@@ -8,7 +8,6 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-_PIECES = 1  # that are waited for by an event; more of them by the clock
 _LONGEST = 1.0  # seconds from one look to the next: as many as have passed since the first byte, no more than these
 _SHARED = 0.01  # seconds, of which all looks are taken at once
 _MOST = 16 * 1024  # bytes that are looked at; with more of them, they are read
@@ -67,7 +66,6 @@ class Opening:
         self.end: asyncio.Future[None] = self._loop.create_future()
         self._seen = 0  # bytes
         self._since = 0.0  # when the first of them was there
-        self._pieces = 0  # that were waited for
         self._look()
 
     def closed(self) -> bool:
@@ -92,20 +90,19 @@ class Opening:
         except OSError:
             size = 0  # who reads it finds out
         if size in (0, _MOST) or self._is_whole(size) or size == self._seen and has_ended(self.connection):
-            if self._pieces:
+            if self._seen:
                 self._await(1)
             self.end.set_result(None)
             return
-        if not self._seen:
+        if self._seen:
+            self._looks.later(min(self._loop.time() - self._since, _LONGEST), self._look)
+        else:
+            # The second piece, which mostly is the last one, by an event. What was looked at remains there: there is to
+            # be more.
             self._since = self._loop.time()
-        self._seen = size
-        if self._pieces < _PIECES:
-            self._pieces += 1
-            # What was looked at remains there: there is to be more.
             self._await(size + 1)
             self._loop.add_reader(self.connection, self._came)
-        else:
-            self._looks.later(min(self._loop.time() - self._since, _LONGEST), self._look)
+        self._seen = size
 
     def _came(self) -> None:
         self._loop.remove_reader(self.connection)

@@ -58,7 +58,7 @@ class OneScheduleHandler(ScheduleHandler):
             # It makes jobs.
             self.require(request.job.name, "jobs")
             definition = request.definition(await self.kind(request.job.name))
-            check_queue(self.context, definition)
+            _check_queue(self.context, definition)
             # What is wrong is so whatever the client expects to be there (RFC 9110, 13.2.1).
             definition.ticks(datetime.now(timezone.utc))
         except (BadRequest, BadParameter) as error:
@@ -129,7 +129,7 @@ class SwitchHandler(ScheduleHandler):
             if schedule is None:
                 raise no_such_schedule() if expected(None) else precondition_failed()
             self.require(schedule.definition.job, "jobs")
-            check_queue(self.context, schedule.definition)
+            _check_queue(self.context, schedule.definition)
         switched = await self.ask(
             lambda timeout: self.context.schedules.switch(self.owner, name, self._enabled, expected, timeout)
         )
@@ -154,7 +154,7 @@ class RunHandler(JobHandler):
             raise no_such_schedule()
         definition = schedule.definition
         self.require(definition.job, "jobs")
-        check_queue(self.context, definition)
+        _check_queue(self.context, definition)
         await self.finish_added(
             NewJob(
                 id=new_id(),
@@ -172,7 +172,7 @@ class RunHandler(JobHandler):
         )
 
 
-def check_queue(context: Context, definition: Definition) -> None:
+def _check_queue(context: Context, definition: Definition) -> None:
     """Raise HTTPError 400 where the queue is one of messages: who may not write to it could by a job."""
     if definition.queue in context.no_jobs:
         raise HTTPError(400, "job.queue: that one takes no jobs.")
