@@ -12,9 +12,11 @@ _FEW = 100  # connections, below which it is made
 
 def spare() -> None:
     """Have it look at what comes from now on alone. Called once, when all is imported."""
-    # Each request that waits for a worker has a hundred objects: at Python's 700, each would pay to have the others
-    # looked at. And full collections, which take long with many clients, are left to collect().
-    garbage.spare(2_000, 20, 20)
+    # Each request that waits has a hundred objects. What is new is all that has come since the last look and is still
+    # there: with 400 that wait, 20 ms. It is looked at when there is so much more than there was at the least: at
+    # 2,000, once a second, as some come and some go; at Python's 700, each request would pay to have the others looked
+    # at. And full collections, which take long with many clients, are left to collect().
+    garbage.spare(10_000, 5, 20)
 
 
 async def collect(connections: Sized) -> None:

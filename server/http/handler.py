@@ -14,6 +14,7 @@ from secrets import token_hex
 from types import TracebackType
 from typing import Any
 
+from tornado.gen import sleep
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.web import Finish, HTTPError, RequestHandler
 
@@ -156,22 +157,27 @@ class BaseHandler(WaitingHandler):
             try:
                 stack.enter_context(self._admission.counted_as(policy))
             except Refused as refused:
-                await self._refuse(refused)
+                await self._hold(refused)
+                raise
             yield
 
     async def _refuse(self, refused: Refused) -> None:
-        """Raise what is refused with, when that is due; Finish when the client leaves."""
+        """Answer that the request is refused, when that is due. Raises Finish when the client leaves.
+
+        As it is, not by raising it: a flood is mostly this.
+        """
+        await self._hold(refused)
+        self._write_problem(refused.problem)
+
+    async def _hold(self, refused: Refused) -> None:
+        """Return when the refusal is due. Raises Finish when the client leaves."""
         with self.context.gate.holding(self._admission.delay()) as delay:
             if delay is None:
                 self.set_status(refused.problem.status)  # for the log
                 self.break_off()
                 raise Finish
             if delay:
-                await self.wait_for(asyncio.sleep(delay))
-        try:
-            raise refused
-        finally:
-            del refused  # which knows this frame by now
+                await self.wait_for(sleep(delay))
 
     def apply_preferences(self, header: str) -> None:
         """Apply the header `Prefer`: here its wait is the request's time, when that is shorter."""
@@ -225,6 +231,9 @@ class BaseHandler(WaitingHandler):
             self.set_header("Allow", allowed)
             if isinstance(error, HTTPError) and not error.log_message:
                 answer = problem.of_status(status_code, f"Allowed are: {allowed}.")
+        self._write_problem(answer)
+
+    def _write_problem(self, answer: problem.Problem) -> None:
         self.set_status(answer.status)
         for name, value in {**self.sticky, **answer.headers, **answer.later(random())}.items():
             self.set_header(name, value)

@@ -7,6 +7,7 @@ from random import random
 _RATE, _BURST = 10.0, 10  # refusals a second; those at once, before that
 _LONGEST = 2.0  # seconds that one waits
 _SPREAD = 0.25  # the part of a wait that is left to chance
+_SHARED = 0.02  # seconds from one moment at which some are due to the next: a few in turn cost less than each by itself
 _REMEMBERED = 10_000
 
 
@@ -39,4 +40,7 @@ class Pace:
         if len(self._until) > self._remembered:
             self._until.popitem(last=False)
         delay = min(_LONGEST, max(0.0, due - now - (_BURST - 1) / _RATE))
-        return delay * (1 - _SPREAD * self._chance())
+        if not delay:
+            return 0.0
+        moment = round((now + delay * (1 - _SPREAD * self._chance())) / _SHARED) * _SHARED
+        return max(0.0, moment - now)

@@ -7,14 +7,17 @@ second on connections of their own, whether or not anything is answered. It prin
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 _REFUSED = "none"  # the connection ended without an answer
 
 
 async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> str:
-    """The status of a request."""
+    """The status of the answer to a request."""
     writer.write(request)
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
     length = int(head.partition("content-length: ")[2].partition("\r\n")[0] or 0)
@@ -22,22 +25,46 @@ async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reques
     return head.split(" ")[1]
 
 
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[socket.socket]:
+    """A connection without streams: what a flood takes of the machine, the server and the other clients have not."""
+    with socket.socket() as connection:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, ("127.0.0.1", port))
+        yield connection
+
+
+async def ask(connection: socket.socket, request: bytes) -> str:
+    """As one()."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(connection, request)
+    answer = b""
+    while (end := answer.find(b"\r\n\r\n")) < 0 or len(answer) < end + 4 + _length(answer[:end]):
+        if not (part := await loop.sock_recv(connection, 65536)):
+            raise EOFError
+        answer += part
+    return answer[9:12].decode()
+
+
+def _length(head: bytes) -> int:
+    return int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+
+
 async def keep_asking(port: int, request: bytes, statuses: Counter[str]) -> None:
     while True:
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            while True:
-                statuses[await one(reader, writer, request)] += 1
-        except (OSError, asyncio.IncompleteReadError):
+            async with connected(port) as connection:
+                while True:
+                    statuses[await ask(connection, request)] += 1
+        except (OSError, EOFError):
             statuses[_REFUSED] += 1
 
 
 async def ask_once(port: int, request: bytes, statuses: Counter[str]) -> None:
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        statuses[await one(reader, writer, request)] += 1
-        writer.close()
-    except (OSError, asyncio.IncompleteReadError):
+        async with connected(port) as connection:
+            statuses[await ask(connection, request)] += 1
+    except (OSError, EOFError):
         statuses[_REFUSED] += 1
 
 

@@ -302,9 +302,20 @@ def test_refusals_come_at_once_and_then_slowly_to_who_gets_them() -> None:
 
 
 def test_refusals_of_what_came_at_once_are_not_due_at_once() -> None:
-    chances = iter([0.0] * 40 + [0.25, 0.5, 1.0])
+    chances = iter([0.0] * 30 + [0.25, 0.5, 1.0])
     pace = Pace(chance=lambda: next(chances))
-    assert [pace.delay("a", 0) for _ in range(43)][-4:] == [2.0, 1.875, 1.75, 1.5]
+    assert [pace.delay("a", 0) for _ in range(43)][-4:] == pytest.approx([2.0, 1.88, 1.76, 1.5])
+
+
+def test_refusals_are_due_at_moments_that_several_share() -> None:
+    pace, now = Pace(), 1000.0
+    moments = set()
+    for _ in range(1000):
+        now += 0.0013
+        if delay := pace.delay("a", now):
+            moments.add(now + delay)
+    assert 50 < len(moments) < 180
+    assert all(round(moment / 0.02) == pytest.approx(moment / 0.02, abs=1e-6) for moment in moments)
 
 
 def test_who_was_refused_longest_ago_is_forgotten_first() -> None:
