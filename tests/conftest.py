@@ -47,6 +47,13 @@ LONG = (
     "tests/server/test_job_ends.py", "tests/schedules/test_beat.py", "tests/webhooks/test_deliverer.py",
     "tests/kubernetes", "tests/soak/test_soak.py",
 )  # fmt: skip
+# A minute and a half and more each: last, one of them would have the other processes wait for it.
+LONGEST = (
+    "tests/page/test_page.py", "tests/worker/test_same_as_celery_long.py", "tests/openapi/test_fuzz.py",
+    "tests/deploy/test_install.py", "tests/test_suite.py", "tests/faults/test_workers.py",
+    "tests/faults/test_own_connection.py", "tests/deploy/test_run.py", "tests/bench/test_bench.py",
+    "tests/system/test_processes.py", "tests/faults/jobs/test_chaos.py",
+)  # fmt: skip
 # The workers' pools that are in the long part, too; prefork and threads are those that people use.
 LONG_POOLS = {"gevent", "solo"}
 
@@ -88,7 +95,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _moment(item: pytest.Item) -> int:
     needs = set(getattr(item, "fixturenames", ()))
-    return 0 if "deployment" in needs else 1 if {"services", "tmp_path"} & needs else 2
+    return 0 if "deployment" in needs else 1 if _is_in(item, LONGEST) else 2 if {"services", "tmp_path"} & needs else 3
 
 
 @pytest.hookimpl(optionalhook=True)
