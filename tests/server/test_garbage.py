@@ -6,7 +6,9 @@ All requests wait while it looks for cycles: in a flood, for a tenth of a second
 import asyncio
 import contextlib
 import gc
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from tornado.web import RequestHandler
@@ -34,12 +36,14 @@ def left() -> list[RequestHandler]:
     return [found for found in gc.get_objects() if isinstance(found, RequestHandler)]
 
 
-async def leaves(site: Site, path: str, headers: dict[str, str]) -> None:
-    """A client that leaves while its answer is under way."""
+@contextlib.asynccontextmanager
+async def reading(site: Site, path: str, headers: dict[str, str]) -> AsyncIterator[None]:
+    """A client that leaves with the block, while its answer is under way."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
+    yield
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
@@ -77,7 +81,18 @@ async def test_no_request_leaves_anything_to_the_garbage_collector(keys: Keys, n
             body = "{}" if method in ("POST", "PUT") else None
             await site.fetch(path, method=method, body=body, headers={"Content-Type": "application/json", **headers})
             await until(lambda: not left())
-        await leaves(site, "/events?topics=name", one)
+        async with reading(site, "/events?topics=name", one):
+            pass
+        await until(lambda: not left())
+
+
+@pytest.mark.gen_test
+async def test_nor_does_one_that_is_refused_as_there_are_as_many_as_may_be(keys: Keys, no_collections: None) -> None:
+    one = keys.add("one", limits=Limits(subscribers=1))
+    async with serving(FakeStore(), FakePublisher(), FakeScheduleStore(), keys=keys.path, topics={"name"}) as site:
+        async with reading(site, "/events?topics=name", one):
+            assert (await site.fetch("/events?topics=name", headers=one)).code == 429
+            await until(lambda: len(left()) == 1)
         await until(lambda: not left())
 
 
@@ -100,3 +115,29 @@ async def test_all_garbage_is_collected_while_few_connections_are_open(monkeypat
     finally:
         gc.callbacks.remove(note)
         collecting.cancel()
+
+
+COMES_AND_GOES = """
+import gc, random
+from server import garbage
+
+garbage.spare()
+looks = []
+gc.callbacks.append(lambda phase, info: looks.append(info["generation"]))
+chance, waiting = random.Random(1), []
+while len(waiting) < 400:
+    waiting.append([[] for _ in range(100)])
+looks.clear()
+for _ in range(20_000):
+    if len(waiting) < 370 or len(waiting) < 430 and chance.random() < 0.5:
+        waiting.append([[] for _ in range(100)])
+    else:
+        waiting.pop(chance.randrange(len(waiting)))
+print(looks)
+"""
+
+
+def test_where_requests_come_and_go_nothing_is_looked_at_again_and_again() -> None:
+    # Each look would take all that wait: what is new is all since the last one.
+    found = subprocess.run([sys.executable, "-c", COMES_AND_GOES], capture_output=True, text=True, timeout=60)
+    assert (found.stdout, found.stderr) == ("[]\n", "")
