@@ -72,7 +72,7 @@ def test_a_virtual_environment_that_was_cut_off_is_made_again(tmp_path: Path) ->
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A copy of what is installed, with no dependencies: those of the real one take half a minute each time."""
-    source = tmp_path / "source"
+    source = tmp_path / "the source"
     (source / "deploy/local").mkdir(parents=True)
     for file in (*filter(Path.is_file, ROOT.iterdir()), INSTALL, VENV):
         shutil.copy(file, source / file.relative_to(ROOT))
@@ -84,14 +84,17 @@ def source(tmp_path: Path) -> Path:
     (source / "deploy/requirements").mkdir()
     shutil.copy(ROOT / "deploy/requirements/build.txt", source / "deploy/requirements")
     (source / "deploy/requirements/server.txt").touch()
+    # A tree that is one user's alone, in a folder whose name a shell would split.
+    for path in (source / "server", *(source / "server").rglob("*")):
+        path.chmod(0o700 if path.is_dir() else 0o600)
     return source
 
 
 def installed(folder: Path) -> str:
     """The prefix of the installed Python, once it has found the library and the application."""
     code = "import os, sys; print(os.path.realpath(sys.prefix))"
-    code += "; from importlib.util import find_spec; print(find_spec('nowait').origin, find_spec('server').origin)"
-    prefix, *packages = run_python(folder, code).split()
+    code += "; from importlib.util import find_spec; print(find_spec('nowait').origin, find_spec('server').origin, sep='\\n')"
+    prefix, *packages = run_python(folder, code).splitlines()
     assert all(package.startswith(str(folder)) for package in packages)
     return prefix
 
@@ -108,6 +111,8 @@ VERSION = "from importlib import metadata; print(metadata.version('nowait'))"
 def test_an_upgrade_is_whole_or_changes_nothing(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tmp_path = tmp_path / "the folder"
+    tmp_path.mkdir()
     folder, script = tmp_path / "nowait", source / "deploy/install.sh"
     # As earlier versions left it: the folder itself is the environment.
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
@@ -138,9 +143,31 @@ def test_an_upgrade_is_whole_or_changes_nothing(
 
     requirements.write_text("")
     monkeypatch.setenv("SETUPTOOLS_SCM_PRETEND_VERSION", "1.3.0")  # as an image has it that is built without git
-    done = run(script, "server", folder)
+    # Somebody would end it as the link is switched.
+    switch = tmp_path.parent / "programs/mv"
+    switch.parent.mkdir()
+    switch.write_text(f'#!/bin/sh\n{shutil.which("mv")} "$@" && kill -TERM $PPID\n')
+    switch.chmod(0o755)
+    done = run(script, "server", folder, PATH=f"{switch.parent}:{os.environ['PATH']}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert installed(folder) == str(versions / "2")
     assert run_python(folder, VERSION) == "1.3.0"
     assert {path.name for path in versions.iterdir()} == {"1", "2", "lock"}
-    assert {path.name for path in tmp_path.iterdir()} == {"nowait", "nowait.versions", "source"}
+    assert {path.name for path in tmp_path.iterdir()} == {"nowait", "nowait.versions"}
+    (application,) = folder.glob("lib/python3*/site-packages/server")
+    for path in (application, *application.rglob("*")):
+        assert path.stat().st_mode & 0o077 == (0o055 if path.is_dir() else 0o044), "the service's user reads it"
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_part_does_not_take_the_place_of_another(tmp_path: Path, noted: bool) -> None:
+    installed = tmp_path / "nowait.versions/1"
+    (installed / "lib/python3.11/site-packages/server").mkdir(parents=True)  # as earlier versions left it
+    if noted:
+        (installed / "part").write_text("server\n")
+    (tmp_path / "nowait.versions/lock").touch()
+    (tmp_path / "nowait").symlink_to("nowait.versions/1")
+    done = run(INSTALL, "migrate", tmp_path / "nowait")
+    assert done.returncode == 2
+    assert f"Install migrate into a folder of its own, such as {tmp_path}/nowait-migrate" in done.stderr
+    assert (tmp_path / "nowait").resolve() == installed
