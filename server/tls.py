@@ -63,7 +63,7 @@ class Certificate:
             # Without a password, OpenSSL would ask a terminal for one.
             context.load_cert_chain(cert, key, password="")
             self.expires = x509.load_pem_x509_certificate(cert.read_bytes()).not_valid_after_utc
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, x509.InvalidVersion) as error:
             reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or type(error).__name__
             raise CertificateError(f"{cert}, {key}: {reason}") from None
         self.context = context

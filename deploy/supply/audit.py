@@ -104,7 +104,7 @@ def audit(files: Sequence[Path], first_within: float = _FIRST) -> Report:
 
     Raises Unreachable, when nothing is known of the first package within those seconds.
     """
-    first = _first(files[0])
+    first, *_ = [_first(file) for file in files]
     with NamedTemporaryFile("w", suffix=".txt") as one:
         one.write(f"{first}\n")
         one.flush()
@@ -114,8 +114,13 @@ def audit(files: Sequence[Path], first_within: float = _FIRST) -> Report:
 
 
 def _first(file: Path) -> str:
-    """The first package of a requirement file. Raises SystemExit, with status 2, where that is not pinned."""
-    found = re.match(r"(?:#.*\n|\s)*([^\s;]+==[^\s;]+)", file.read_text())
+    """The first package of a requirement file. Raises SystemExit, with status 2, where there is none, or no version."""
+    try:
+        text = file.read_text()
+    except (OSError, ValueError) as error:
+        print(f"audit: {file} cannot be read: {getattr(error, 'strerror', None) or 'it is no text'}", file=sys.stderr)
+        raise SystemExit(2) from None
+    found = re.match(r"(?:#.*\n|\s)*([^\s;]+==[^\s;]+)", text)
     if found is None:
         print(f"audit: {file} does not begin with a package that is pinned: name==version", file=sys.stderr)
         raise SystemExit(2)

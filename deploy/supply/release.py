@@ -20,8 +20,9 @@ def check(version: str) -> None:
     """Raise SystemExit when this tree is not committed, or a version without a section in the list of changes."""
     if changed := run("git", "status", "--porcelain", "--untracked-files=no"):
         raise SystemExit(f"not committed:\n{changed}")
-    released = re.fullmatch(r"[0-9.]+", version)
-    if released and not re.search(rf"^## {re.escape(version)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE):
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    released = ".dev" not in version and "+" not in version
+    if released and not re.search(rf"^## {re.escape(version)}(\s|$)", changes, re.MULTILINE):
         raise SystemExit(f"CHANGELOG.md has no section {version}")
 
 

@@ -116,3 +116,11 @@ def test_a_file_that_does_not_begin_with_a_pinned_package_is_refused_with_a_line
     file.write_text(f"# what hosts install\n{first}\n")
     line = f"audit: {file} does not begin with a package that is pinned: name==version\n"
     assert audit("http://127.0.0.1:9", file) == (2, line)
+
+
+def test_each_file_is_looked_at_before_anything_is_asked(pinned: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.txt"
+    command = "http://127.0.0.1:9", "--if-reachable", pinned, other
+    assert audit(*command) == (2, f"audit: {other} cannot be read: No such file or directory\n")
+    other.write_text("six>=1.17\n")
+    assert audit(*command) == (2, f"audit: {other} does not begin with a package that is pinned: name==version\n")

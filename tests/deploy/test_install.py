@@ -93,7 +93,8 @@ def source(tmp_path: Path) -> Path:
 def installed(folder: Path) -> str:
     """The prefix of the installed Python, once it has found the library and the application."""
     code = "import os, sys; print(os.path.realpath(sys.prefix))"
-    code += "; from importlib.util import find_spec; print(find_spec('nowait').origin, find_spec('server').origin, sep='\\n')"
+    code += "; from importlib.util import find_spec"
+    code += "; print(find_spec('nowait').origin, find_spec('server').origin, sep='\\n')"
     prefix, *packages = run_python(folder, code).splitlines()
     assert all(package.startswith(str(folder)) for package in packages)
     return prefix

@@ -159,13 +159,19 @@ def test_what_is_not_committed_or_not_described_is_not_released(repository: Path
     changes = repository / "CHANGELOG.md"
     kept = changes.read_text()
     try:
-        changes.write_text(kept.replace("## 1.2.3", ""))
+        changes.write_text(kept.replace("## 1.2.3", "## 1.2.2"))
         done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
         assert done.returncode == 1 and done.stderr.startswith("not committed:\n")
         run(repository, "git", "commit", "--quiet", "--all", "--message", "second")
         run(repository, "git", "tag", "v1.2.4")
         done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (1, "CHANGELOG.md has no section 1.2.4\n")
+        # Of that version alone, and of one before it as well.
+        for tag in ("1.2.4rc1", "1.2"):
+            run(repository, "git", "tag", "--delete", *run(repository, "git", "tag", "--points-at").split())
+            run(repository, "git", "tag", f"v{tag}")
+            done = subprocess.run(command, cwd=repository, capture_output=True, text=True)
+            assert (done.returncode, done.stderr) == (1, f"CHANGELOG.md has no section {tag}\n")
     finally:
+        run(repository, "git", "tag", "--delete", *run(repository, "git", "tag", "--points-at").split())
         run(repository, "git", "reset", "--quiet", "--hard", "v1.2.3")
-        run(repository, "git", "tag", "--delete", "v1.2.4")

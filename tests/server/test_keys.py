@@ -397,7 +397,16 @@ def test_without_keys_anybody_may_do_everything_to_what_was_made_without() -> No
         ("10.0.0.5", ["1.1.1.1, 198.51.100.1"], "198.51.100.1"),
         ("10.0.0.5", ["1.1.1.1", "198.51.100.1, 10.1.2.3"], "198.51.100.1"),
         ("10.0.0.5", ["unknown"], "10.0.0.5"),
-        ("10.0.0.5", ["1.1.1.1," * 10_000], "10.0.0.5"),
+        ("10.0.0.5", ["1.1.1.1, 10.1.2.3," * 10_000], "1.1.1.1"),
+        ("10.0.0.5", [" , " * 10_000], "10.0.0.5"),
+        ("10.0.0.5", ["1.1.1.1, 198.51.100.1, ,"], "198.51.100.1"),
+        ("10.0.0.5", ["1.1.1.1, 198.51.100.1:5555"], "198.51.100.1"),
+        ("10.0.0.5", ["1.1.1.1, [2001:db8::1]:443"], "2001:db8::1"),
+        ("10.0.0.5", ["1.1.1.1, [2001:db8::1]"], "2001:db8::1"),
+        ("10.0.0.5", ["1.1.1.1, 2001:db8::1:443"], "2001:db8::1:443"),
+        ("10.0.0.5", ["1.1.1.1, 198.51.100.1:x"], "10.0.0.5"),
+        ("10.0.0.5", ["1.1.1.1, [198.51.100.1"], "10.0.0.5"),
+        ("10.0.0.5", ["1.1.1.1, []"], "10.0.0.5"),
         ("10.0.0.5", [], "10.0.0.5"),
         ("", ["1.1.1.1"], ""),
     ],
@@ -406,6 +415,13 @@ def test_the_client_is_whom_the_last_balancer_has_got_the_request_from(
     peer: str, forwarded: list[str], client: str
 ) -> None:
     assert Proxies.parse("10.0.0.5, 10.1.0.0/16").client(peer, forwarded) == client
+
+
+def test_a_balancer_may_be_written_as_a_socket_of_ipv6_has_it() -> None:
+    for balancers in ("::ffff:10.0.0.5", "::ffff:10.0.0.0/120"):
+        assert Proxies.parse(balancers).trust("10.0.0.5") and Proxies.parse(balancers).trust("::ffff:10.0.0.5")
+        assert not Proxies.parse(balancers).trust("10.0.1.5")
+    assert not Proxies.parse("::/64").trust("10.0.0.5")
 
 
 def test_of_ipv6_a_client_has_more_than_one_address() -> None:

@@ -186,3 +186,11 @@ def test_a_certificate_without_its_key_is_one_line(files: Files) -> None:
     with pytest.raises(CertificateError, match=r"cert\.pem, .*key\.pem: ") as caught:
         Certificate(files.cert, files.key)
     assert "\n" not in str(caught.value)
+
+
+def test_a_certificate_of_no_known_version_is_one_line(files: Files) -> None:
+    encoded = bytearray(ssl.PEM_cert_to_DER_cert(files.cert.read_text().partition("-----END")[0] + ssl.PEM_FOOTER))
+    encoded[encoded.index(b"\xa0\x03\x02\x01\x02") + 4] = 4
+    files.cert.write_text(ssl.DER_cert_to_PEM_cert(bytes(encoded)))
+    with pytest.raises(CertificateError, match=r"cert\.pem, .*key\.pem: InvalidVersion$"):
+        Certificate(files.cert, files.key)
