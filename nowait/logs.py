@@ -14,6 +14,11 @@ def no_fields() -> Mapping[str, str]:
     return {}
 
 
+# What a terminal obeys, or takes for the end of a line; but a line break and a tab.
+_CONTROLS = (*range(9), *range(11, 32), *range(127, 160), 0x2028, 0x2029)
+_ESCAPED = {code: f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" for code in _CONTROLS}
+
+
 class JsonFormatter(logging.Formatter):
     """Makes one object, on one line, of each record: whoever has sent what is in it, it is escaped.
 
@@ -31,7 +36,9 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """As Formatter.format()."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+        given = getattr(record, "fields", None)
         line: dict[str, Any] = {
+            **({str(name): value for name, value in given.items()} if isinstance(given, Mapping) else {}),
             "time": f"{moment}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -39,7 +46,6 @@ class JsonFormatter(logging.Formatter):
             "process": record.process,
             **_trace(),
             **self._fields(),
-            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
@@ -51,7 +57,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """Time, level, name and message; the trace, where there is one."""
+    """Time, level, name and message, of which control characters are escaped; the trace, where there is one."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s%(trace)s")
@@ -61,6 +67,11 @@ class TextFormatter(logging.Formatter):
         trace_id = tracing.current().trace_id
         record.trace = f" [trace {trace_id}]" if trace_id else ""
         return super().format(record)
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """As Formatter.formatMessage()."""
+        record.message = record.message.translate(_ESCAPED)
+        return super().formatMessage(record)
 
 
 def _trace() -> dict[str, str]:

@@ -8,6 +8,7 @@ from nowait import garbage
 
 _PAUSE = 30.0  # seconds from one full collection to the next
 _FEW = 100  # connections, below which it is made
+_LONGEST = 3600.0  # seconds from one to the next, however many there are
 
 
 def spare() -> None:
@@ -16,15 +17,18 @@ def spare() -> None:
     # there: with 400 that wait, 20 ms. It is looked at when there is so much more than there was at the least: at
     # 2,000, once a second, as some come and some go; at Python's 700, each request would pay to have the others looked
     # at. And full collections, which take long with many clients, are left to collect().
-    garbage.spare(10_000, 5, 20)
+    garbage.spare(10_000, 5, 1_000)
 
 
 async def collect(connections: Sized) -> None:
-    """Have it look at everything from time to time, while few of these connections are open.
+    """Have it look at everything from time to time, while few of these connections are open; or once an hour.
 
     With the objects of thousands of them it takes 0.3 s.
     """
+    loop = asyncio.get_running_loop()
+    last = loop.time()
     while True:
         await asyncio.sleep(_PAUSE)
-        if len(connections) < _FEW:
+        if len(connections) < _FEW or loop.time() >= last + _LONGEST:
             gc.collect()
+            last = loop.time()

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 from server.keys.token import without_secrets
 
-# Those that strangers can have written: Tornado's about what it cannot read, and about handshakes of TLS; and those
-# about what is refused, or closed, in a flood.
+# Those that strangers can have written: Tornado's about what it cannot read, and about handshakes of TLS; those about
+# what is refused, or closed, in a flood; and OpenTelemetry's about headers of traces.
 SPARED = (
     "tornado.general", "server.http.admission", "server.http.access_log.refused", "server.http.waits",
-    "server.http.listener",
+    "server.http.listener", "opentelemetry.trace.span", "opentelemetry.trace.propagation.tracecontext",
 )  # fmt: skip
 _MOST = 5  # lines of each that a second has
+_LONGEST = 1000  # characters of what one of them is about: Tornado repeats a header of a megabyte as four of them
 
 
 class Redaction(logging.Formatter):
@@ -30,11 +31,23 @@ class Redaction(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """As Formatter.format()."""
-        return without_secrets(self._formatter.format(record))
+        try:
+            line = self._formatter.format(record)
+        except Exception as error:
+            # What logging would print of it has all that was to be in the line.
+            reason = type(error).__name__
+            line = self._formatter.format(
+                logging.LogRecord(
+                    record.name, logging.ERROR, record.pathname, record.lineno, "no line: %s", (reason,), None
+                )
+            )
+        return without_secrets(line)
 
 
 class Sparing(logging.Filter):
     """Leaves out the lines of a logger of which a second has too many; the next one has how many these were.
+
+    Of a long one, the beginning is written.
 
     Args:
         clock: gives seconds.
@@ -54,7 +67,14 @@ class Sparing(logging.Filter):
             self._left_out += 1
             return False
         self._written += 1
+        try:
+            text = record.getMessage()
+        except Exception:
+            return True  # whoever makes the line finds out
+        if len(text) > _LONGEST:
+            text = f"{text[:_LONGEST]}…"
         if self._left_out:
-            record.msg, record.args = f"{record.getMessage()} ({self._left_out} lines before were left out)", None
+            text = f"{text} ({self._left_out} lines before were left out)"
             self._left_out = 0
+        record.msg, record.args = text, None
         return True

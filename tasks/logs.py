@@ -10,8 +10,9 @@ from celery.signals import after_setup_logger, after_setup_task_logger
 
 from nowait.logs import JsonFormatter
 
-# https://www.w3.org/TR/trace-context/; what Celery logs of a task is outside of the task's own span.
-_TRACEPARENT = re.compile("00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+# https://www.w3.org/TR/trace-context/, of a trace that is exported. What Celery logs of a task is outside of the task's
+# own span.
+_TRACEPARENT = re.compile("00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f][13579bdf]")
 
 
 def use_json() -> None:

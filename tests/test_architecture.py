@@ -352,7 +352,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.keys.token",
     },
     "server.keys.file": {"server.keys.key", "server.stamps"},
-    "server.keys.followers": {"server.keys.client"},
+    "server.keys.followers": {"nowait", "server.keys.client"},
     "server.keys.gate": {
         "server.keys.client", "server.keys.followers", "server.keys.keyring", "server.keys.pace", "server.keys.quota",
     },

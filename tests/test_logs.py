@@ -51,6 +51,18 @@ def test_a_value_of_any_kind_has_a_form() -> None:
     assert json.loads(written(JsonFormatter(), "x", fields={"peer": {1}}))["peer"] == "{1}"
 
 
+def test_what_is_no_mapping_is_left_out_and_none_takes_the_place_of_a_member() -> None:
+    assert "fields" not in json.loads(written(JsonFormatter(), "x", fields=["a"]))
+    line = json.loads(written(JsonFormatter(), "x", fields={"message": "forged", "level": "debug", (1, 2): 3}))
+    assert (line["message"], line["level"], line["(1, 2)"]) == ("x", "warning", 3)
+
+
+def test_a_line_of_text_has_no_control_characters_but_its_own_line_breaks() -> None:
+    line = written(TextFormatter(), "%s", "a\x85b\u2028c\x9b31m\x1b[2J\x00\rd\te\nf")
+    assert line.endswith(r" a\x85b\u2028c\x9b31m\x1b[2J\x00\x0dd" + "\te\nf")
+    assert len(line.splitlines()) == 2
+
+
 def test_a_line_of_text_is_as_it_was_where_there_is_no_trace() -> None:
     line = written(TextFormatter(), "%s", "x")
     assert line.endswith(" WARNING server.http: x")

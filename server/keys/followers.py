@@ -1,11 +1,15 @@
 """Those who stay for as long as their keys are valid: they follow topics and jobs, or consume queues."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import inf
 
+from nowait import background
 from server.keys.client import Client
+
+log = logging.getLogger(__name__)
 
 _LONGEST = 3600.0  # seconds until the next look: the clock that keys end by may be set meanwhile
 
@@ -46,7 +50,10 @@ class Followers:
         left = self._lasts(client)
         if left <= 0:
             del self._ends[follower]
-            end()
+            try:
+                end()
+            except Exception:  # the others' keys have ended, too
+                log.exception("a follower could not be ended")
         elif left < inf:
             self._look_within(min(left, _LONGEST))
 
@@ -57,7 +64,7 @@ class Followers:
             if self._timer.when() <= at:
                 return
             self._timer.cancel()
-        self._timer = loop.call_at(at, self._due)
+        self._timer = background.at(at, self._due)
 
     def _due(self) -> None:
         self._timer = None

@@ -198,7 +198,8 @@ class TopicLog:
                 async with aclosing(self._until_closed(self._bring_up(subscriber), silence)) as missed:
                     async for items in missed:
                         yield subscriber.given(items)
-                if noted := subscriber.given([]):
+                # As the log is closed, the next ones may have been read already, and are given to nobody.
+                if not self.closed and (noted := subscriber.given([])):
                     yield noted
             else:
                 events, subscriber.after = self._ring.since(subscriber.after, subscriber.topics, _MAX_TAKEN)

@@ -87,6 +87,20 @@ def test_a_log_has_so_many_lines_of_a_second_and_how_many_more_there_were() -> N
     assert texts == ["line 1 (95 lines before were left out)", "line 1"]
 
 
+def test_of_a_header_of_a_megabyte_the_log_has_the_beginning() -> None:
+    record = logging.LogRecord("name", logging.INFO, __file__, 1, "Malformed: %r", ("\x01" * 1_000_000,), None)
+    assert Sparing().filter(record)
+    assert record.getMessage() == ("Malformed: '" + 1000 * r"\x01")[:1000] + "…"
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_what_makes_no_line_is_one_line_without_what_was_to_be_in_it(formatter: logging.Formatter) -> None:
+    record = logging.LogRecord("name", logging.INFO, __file__, 1, "%d", (Token.new().text,), None)
+    assert Sparing().filter(record)
+    line = Redaction(formatter).format(record)
+    assert "no line: TypeError" in line and "nwt_" not in line and len(line.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("scope", "allowed", "refused"),
     [
@@ -379,6 +393,20 @@ async def test_who_follows_does_so_for_as_long_as_the_key_is_valid() -> None:
         moment += HOUR
         await until(lambda: len(ended) == 5)
         assert ended[3:] == ["hour", "hour"] and not gate.followers
+
+
+def test_one_who_cannot_be_ended_keeps_nobody_else(caplog: pytest.LogCaptureFixture) -> None:
+    token, key = new_key("one", "topics")
+    gate, ended = Gate(Keyring([key])), []
+    client = gate.client([f"Bearer {token.text}"])
+
+    def fail() -> None:
+        raise OSError
+
+    follow = gate.followers.following
+    with follow(client, fail), follow(client, lambda: ended.append("second")):
+        gate.replace(Keyring([]))
+    assert ended == ["second"] and "a follower could not be ended" in caplog.text
 
 
 def test_without_keys_anybody_may_do_everything_to_what_was_made_without() -> None:

@@ -292,6 +292,24 @@ async def test_a_subscriber_that_takes_too_little_is_given_what_has_left_memory_
 
 
 @pytest.mark.gen_test
+async def test_who_catches_up_as_the_log_is_closed_has_got_all_up_to_its_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.topics.log._MAX_TAKEN", 30)
+    async with serving(FakeBridge({})) as log:
+        async with following(log) as feed:
+            last = await feed.position()
+        await publish(log, *numbers(0, 2500))
+        async with following(log, last) as feed:
+            found = [*(await feed.take() or [])]
+            for _ in range(100):  # the next ones are read, while the client takes these
+                await asyncio.sleep(0)
+            log.close()
+            while (items := await feed.take()) is not None:
+                found += items
+    assert 0 < len(found) < 2500
+    assert found[-1].offset - last == len(found) == len(bodies(found))
+
+
+@pytest.mark.gen_test
 async def test_a_turn_to_catch_up_ends_and_the_next_one_goes_on_from_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("server.topics.log._CATCH_UP_TIME", 0)
     async with serving(FakeBridge({})) as log:
