@@ -36,9 +36,7 @@ class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """As Formatter.format()."""
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
-        given = getattr(record, "fields", None)
         line: dict[str, Any] = {
-            **({str(name): value for name, value in given.items()} if isinstance(given, Mapping) else {}),
             "time": f"{moment}.{int(record.msecs):03}Z",
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -53,6 +51,9 @@ class JsonFormatter(logging.Formatter):
             line["exception"] = record.exc_text
         if record.stack_info:
             line["stack"] = record.stack_info
+        if isinstance(given := getattr(record, "fields", None), Mapping):
+            for name, value in given.items():
+                line.setdefault(str(name), value)
         return json.dumps(line, default=repr)
 
 

@@ -47,7 +47,7 @@ LONG = (
     "tests/server/test_job_ends.py", "tests/schedules/test_beat.py", "tests/webhooks/test_deliverer.py",
     "tests/kubernetes", "tests/soak/test_soak.py",
 )  # fmt: skip
-# A minute and a half and more each: last, one of them would have the other processes wait for it.
+# More than a minute each: last, one of them would have the other processes wait for it.
 LONGEST = (
     "tests/page/test_page.py", "tests/worker/test_same_as_celery_long.py", "tests/openapi/test_fuzz.py",
     "tests/deploy/test_install.py", "tests/test_suite.py", "tests/faults/test_workers.py",

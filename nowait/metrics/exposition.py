@@ -35,6 +35,7 @@ class _Server(ThreadingMixIn, WSGIServer):
     """One whose threads and descriptors are bounded: prometheus_client's own takes any number of silent clients."""
 
     daemon_threads = True
+    request_queue_size = 128  # of those that are not accepted yet: with five, connecting may take seconds
 
     def __init__(self, at: HostPort, registry: CollectorRegistry) -> None:
         self.address_family = socket.getaddrinfo(at.host, at.port, type=socket.SOCK_STREAM)[0][0]
@@ -43,10 +44,14 @@ class _Server(ThreadingMixIn, WSGIServer):
         self.set_app(make_wsgi_app(registry))
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        if self._room.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._room.release()  # there is no thread that would
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:

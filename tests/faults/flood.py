@@ -19,10 +19,9 @@ _REFUSED = "none"  # the connection ended without an answer
 async def one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes) -> str:
     """The status of the answer to a request."""
     writer.write(request)
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-    length = int(head.partition("content-length: ")[2].partition("\r\n")[0] or 0)
-    await reader.readexactly(length)
-    return head.split(" ")[1]
+    head = await reader.readuntil(b"\r\n\r\n")
+    await reader.readexactly(_length(head))
+    return head[9:12].decode()
 
 
 @asynccontextmanager
