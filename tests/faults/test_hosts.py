@@ -43,12 +43,13 @@ async def load(deployment: Deployment) -> AsyncIterator[Clients]:
 
 
 async def test_each_host_has_its_own_part_alone(deployment: Deployment) -> None:
-    for host, mine, others in (
-        (deployment.hosts["database"], {"nowait", "alembic"}, {"server", "tasks", "tornado", "aiomysql", "aiosql"}),
-        (deployment.server, {"server", "tornado", "aiomysql"}, {"tasks", "aiosql", "alembic"}),
-        *((worker, {"tasks", "aiosql"}, {"server", "tornado", "aiomysql", "alembic"}) for worker in deployment.workers),
+    database, server, workers = deployment.hosts["database"], deployment.server, deployment.workers
+    for host, folder, mine, others in (
+        (database, "nowait-migrate", {"nowait", "alembic"}, {"server", "tasks", "tornado", "aiomysql", "aiosql"}),
+        (server, "nowait", {"server", "tornado", "aiomysql"}, {"tasks", "aiosql", "alembic"}),
+        *((worker, "nowait", {"tasks", "aiosql"}, {"server", "tornado", "aiomysql", "alembic"}) for worker in workers),
     ):
-        (packages,) = (host.folder / "opt/nowait").glob("lib/python*/site-packages")
+        (packages,) = (host.folder / "opt" / folder).glob("lib/python*/site-packages")
         there = {path.name.lower() for path in packages.iterdir()}
         assert mine <= there
         assert not others & there
