@@ -19,7 +19,7 @@ from server.answers.flights import Flight, Flights
 from server.answers.key import AnswerKey
 
 _PART = 256 * 1024  # bytes of an answer that are read before others on the loop have their turn
-_AT_ONCE = 10  # callers that are given their answer before that
+_AT_ONCE = 4  # callers that are given their answer before that
 
 _DONE = object()
 

@@ -36,6 +36,7 @@ class Connections(Generic[C]):
         # When they began to: in this order.
         self._waiting: OrderedDict[C, float] = OrderedDict()
         self._new: OrderedDict[C, float] = OrderedDict()
+        self._under_way: set[C] = set()
 
     def __len__(self) -> int:
         return len(self._open)
@@ -57,6 +58,7 @@ class Connections(Generic[C]):
 
     def waits(self, connection: C, now: float) -> None:
         """It waits for the next request; a new one does since it was opened."""
+        self._under_way.discard(connection)
         if connection in self._open and connection not in self._new:
             self._waiting[connection] = now
 
@@ -67,11 +69,12 @@ class Connections(Generic[C]):
     def got(self, connection: C) -> None:
         """All of a request has come."""
         self._waiting.pop(connection, None)
+        if connection in self._open:
+            self._under_way.add(connection)
 
     def ended(self, connection: C) -> None:
         """No more requests come by it. It counts until it is closed."""
-        self._new.pop(connection, None)
-        self._waiting.pop(connection, None)
+        self._forget_request(connection)
         if connection.closed():
             self._open.discard(connection)
         elif connection in self._open:
@@ -98,7 +101,7 @@ class Connections(Generic[C]):
 
     def under_way(self) -> list[C]:
         """Those by which a request has come that was not answered yet."""
-        return [each for each in self._open if each not in self._waiting and each not in self._quiet]
+        return [*self._under_way]
 
     def _drop_closed(self) -> None:
         closed = {each for each in self._quiet if each.closed()}
@@ -107,5 +110,9 @@ class Connections(Generic[C]):
 
     def _forget(self, connection: C) -> None:
         self._open.discard(connection)
-        self._waiting.pop(connection, None)
+        self._forget_request(connection)
+
+    def _forget_request(self, connection: C) -> None:
         self._new.pop(connection, None)
+        self._waiting.pop(connection, None)
+        self._under_way.discard(connection)

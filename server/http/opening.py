@@ -9,7 +9,8 @@ import socket
 from collections.abc import Callable
 
 _LONGEST = 1.0  # seconds from one look to the next: as many as have passed since the first byte, no more than these
-_SHARED = 0.01  # seconds, of which all looks are taken at once
+_SHARED = 0.01  # seconds, whose looks have one timer
+_AT_ONCE = 16  # looks that are taken before others on the loop have their turn
 _MOST = 16 * 1024  # bytes that are looked at; with more of them, they are read
 _ESTABLISHED = b"\x01"  # the first field of TCP_INFO, tcp(7)
 
@@ -42,7 +43,12 @@ class Looks:
         self._due[moment].append(look)
 
     def _look(self, moment: int) -> None:
-        for look in self._due.pop(moment):
+        self._take(self._due.pop(moment))
+
+    def _take(self, looks: list[Callable[[], None]]) -> None:
+        if len(looks) > _AT_ONCE:
+            self._loop.call_soon(self._take, looks[_AT_ONCE:])
+        for look in looks[:_AT_ONCE]:
             look()
 
 

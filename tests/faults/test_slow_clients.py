@@ -4,7 +4,8 @@ import asyncio
 import json
 import statistics
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import pytest
 
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
+from tests.bridge.conftest import until
 from tests.conftest import ROOT, Start, celery_worker, printed, ready, services_settings
 from tests.faults.figures import Figures
 from tests.faults.flood import one
@@ -24,6 +26,7 @@ _EACH = 0.005  # seconds from one request to the next
 _HEADERS, _BODIES, _READING = 10.0, 30.0, 30.0 + 10.0  # seconds that the server gives each kind
 _SPARE = 3.0  # and those by which it may be late, as it looks once a second, and has others to answer
 _MEMORY = 200  # MB more
+_OTHERS = 2  # files more than at first: the connection to the broker for what topics publish may be a further one
 
 
 @pytest.fixture
@@ -63,34 +66,54 @@ def p99(found: list[float]) -> float:
     return statistics.quantiles(found, n=100)[98] * 1000
 
 
+@asynccontextmanager
+async def slow_clients(port: int, numbers: list[int]) -> AsyncIterator[asyncio.subprocess.Process]:
+    """So many as tests.faults.slow has them are there, for as long as the block lasts."""
+    clients = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.faults.slow", str(port), "/queries/large", *map(str, numbers),
+        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert clients.stdout is not None
+    try:
+        assert await clients.stdout.readline() == b"open\n"
+        yield clients
+    finally:
+        if clients.returncode is None:
+            await clients.communicate(b"")
+
+
 async def test_slow_clients_take_neither_time_nor_memory_and_are_closed(
     site: tuple[Process, int], scale: float, figures: Figures
 ) -> None:
     server, port = site
     numbers = [max(20, round(number * scale)) if scale else 20 for number in (5000, 1000, 400)]
+    seconds, rounds = (8.0, 3) if scale else (2.0, 1)
     process = psutil.Process(server.pid)
-    idle = await latencies(port, 10.0 if scale else 1.0)
     files, memory = process.num_fds(), process.memory_info().rss
-    slow = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.faults.slow", str(port), "/queries/large", *map(str, numbers),
-        cwd=ROOT, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert slow.stdout is not None
-    assert await slow.stdout.readline() == b"open\n"
-    open_files = process.num_fds() - files
-    used = process.cpu_times()
-    seconds = 8.0 if scale else 2.0
-    flooded = await latencies(port, seconds)
-    used = sum(process.cpu_times()[:2]) - sum(used[:2])
-    grown = (process.memory_info().rss - memory) / 1e6
-    if scale:
-        await asyncio.sleep(_READING + _SPARE)
-    left = process.num_fds() - files
-    printed_text, _ = await slow.communicate(b"")
+    idle, flooded = [], []
+    used = 0.0  # seconds of the server's CPU
+    for number in range(rounds):
+        await until(lambda: process.num_fds() - files <= _OTHERS)
+        idle.append(await latencies(port, seconds))
+        async with slow_clients(port, numbers) as clients:
+            open_files = process.num_fds() - files
+            before = process.cpu_times()
+            flooded.append(await latencies(port, seconds))
+            used += sum(process.cpu_times()[:2]) - sum(before[:2])
+            grown = (process.memory_info().rss - memory) / 1e6
+            if number < rounds - 1:
+                continue
+            if scale:
+                await asyncio.sleep(_READING + _SPARE)
+            left = process.num_fds() - files
+            printed_text, _ = await clients.communicate(b"")
     headers, bodies = json.loads(printed_text)
+    ratios = [p99(under) / p99(without) for without, under in zip(idle, flooded)]
     figures.remark(
         "{} slow headers, {} slow bodies, {} that do not read".format(*numbers),
-        idle=f"p99 {p99(idle):.2f} ms", flooded=f"p99 {p99(flooded):.2f} ms", CPU_of_the_server=f"{used / seconds:.0%}",
+        idle=f"p99 {p99(sum(idle, [])):.2f} ms", flooded=f"p99 {p99(sum(flooded, [])):.2f} ms",
+        p99_times=" ".join(f"{ratio:.2f}" for ratio in ratios),
+        CPU_of_the_server=f"{used / seconds / rounds:.0%}",
         connections=open_files, memory_MB=round(grown), left=left,
         headers=f"{headers['closed']} closed after {headers['longest']:.1f} s at most",
         bodies=f"{bodies['closed']} closed after {bodies['longest']:.1f} s at most",
@@ -99,8 +122,7 @@ async def test_slow_clients_take_neither_time_nor_memory_and_are_closed(
     assert "Traceback" not in printed(server)
     if scale:
         assert (headers["closed"], bodies["closed"]) == tuple(numbers[:2])
-        # The connection to the broker for what topics publish may be a further one.
-        assert left <= 2
+        assert left <= _OTHERS
     if scale >= 1:
         assert headers["longest"] < _HEADERS + _SPARE and bodies["longest"] < _BODIES + _SPARE
-        assert p99(flooded) <= 2 * p99(idle)
+        assert statistics.median(ratios) <= 2

@@ -88,3 +88,25 @@ def test_what_is_closed_as_it_is_given_up_is_forgotten(connections: Connections[
     connections.waits(a, 2.0)
     connections.ended(a)
     assert len(connections) == 0 and connections.give_up(100.0) is None
+
+
+def test_a_request_is_under_way_from_when_all_of_it_has_come_until_the_next_is_awaited(
+    connections: Connections[Connection],
+) -> None:
+    a = opened(connections, "a")
+    connections.began(a)
+    assert connections.under_way() == []
+    connections.got(a)
+    assert connections.under_way() == [a]
+    connections.waits(a, 1.0)
+    assert connections.under_way() == []
+    asks(connections, a)
+    connections.ended(a)
+    assert connections.under_way() == []
+
+
+def test_what_comes_by_one_that_was_given_up_is_not_under_way(connections: Connections[Connection]) -> None:
+    a = opened(connections, "a")
+    assert connections.give_up(2.0) is a
+    connections.got(a)
+    assert connections.under_way() == []
