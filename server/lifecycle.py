@@ -124,7 +124,7 @@ async def serve(
     on_signal(reloader.poke, signal.SIGHUP)
     await bridge.start()
     looking = {asyncio.create_task(app.relay.run(), name="relay")}
-    looking.add(asyncio.create_task(reloader.run(), name="reloader"))
+    reloading = {asyncio.create_task(reloader.run(), name="reloader")}
     looking.add(asyncio.create_task(garbage.collect(http.connections), name="garbage"))
     if app.deliverer is not None:
         looking.add(asyncio.create_task(app.deliverer.run(), name="deliverer"))
@@ -142,9 +142,9 @@ async def serve(
     liveness.cancel()
     notifier.stopping()
     await _end(looking)
+    # A key that is revoked meanwhile is no key either, and the last answers count, too.
     await shut_down(http, app, bridge, settings)
-    # The last answers count, too.
-    await _end(measuring)
+    await _end(reloading | measuring)
 
 
 async def _end(tasks: set["asyncio.Task[None]"]) -> None:

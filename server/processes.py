@@ -124,11 +124,15 @@ class Processes:
 
         while not self._stopping.is_set():
             liveness = Liveness(self._watchdog, self._stop_timeout, ready)
-            transport = await liveness.listen()
             try:
-                await self._run(place, liveness)
-            finally:
-                transport.close()
+                transport = await liveness.listen()
+                try:
+                    await self._run(place, liveness)
+                finally:
+                    transport.close()
+            except OSError as error:
+                # No process, or no descriptor, is to be had: the others go on.
+                log.error("a server process cannot be started: %s", error)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _RESTART_DELAY)
 

@@ -357,7 +357,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.keys.client", "server.keys.followers", "server.keys.keyring", "server.keys.pace", "server.keys.quota",
     },
     "server.keys.key": {"nowait.formats", "server.keys.limits", "server.keys.scopes"},
-    "server.keys.keyring": {"server.keys.key", "server.keys.scopes", "server.keys.token"},
+    "server.keys.keyring": {"server.keys.key", "server.keys.limits", "server.keys.scopes", "server.keys.token"},
     "server.keys.limits": set(),
     "server.keys.loader": {"server.keys.file", "server.keys.gate", "server.keys.keyring"},
     "server.keys.pace": set(),

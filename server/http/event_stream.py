@@ -51,6 +51,8 @@ class EventStream(BaseHandler):
         Raises Finish when the client leaves.
         """
         self.set_header("Content-Type", "text/event-stream")
+        if self.request.version == "HTTP/1.0":
+            self.close_behind()
         self.set_header("X-Accel-Buffering", "no")  # of nginx
         await self._taken(self.flush())
         if self.request.method == "HEAD":

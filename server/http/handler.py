@@ -110,7 +110,7 @@ class BaseHandler(WaitingHandler):
         self.span.enter()
         self.context.in_flight.enter(self)
         if self.context.in_flight.stopping:
-            self.set_sticky_header("Connection", "close")
+            self.close_behind()
         headers: HTTPHeaders = self.request.headers
         size = len(self.request.uri or "") + sum(len(name) + len(value) + 4 for name, value in headers.get_all())
         if size > MAX_HEADERS:
@@ -194,7 +194,11 @@ class BaseHandler(WaitingHandler):
 
     def finish(self, chunk: Any = None) -> "asyncio.Future[None]":
         """End the answer; the request is in flight until its last byte is written."""
-        written = super().finish(chunk)
+        try:
+            written = super().finish(chunk)
+        except Exception:
+            self.leave()
+            raise
         if written.done():
             self.leave()
         else:

@@ -15,7 +15,7 @@ _MAX_DISCARDED = 64 * 1024 * 1024  # bytes that are read only so that their send
 SERVER_OPTIONS: dict[str, Any] = {
     "idle_connection_timeout": 75.0,  # seconds for a request's headers, from the end of the last one
     "body_timeout": 30.0,  # seconds for a body, refused ones included
-    "max_header_size": 1024 * 1024,  # bytes
+    "max_header_size": 2 * MAX_HEADERS,
     "max_body_size": 2**62,  # bytes
 }
 

@@ -24,14 +24,14 @@ from tornado.httputil import (
     RequestStartLine,
     ResponseStartLine,
 )
-from tornado.iostream import IOStream, SSLIOStream
+from tornado.iostream import IOStream
 from tornado.netutil import ssl_wrap_socket
 
 from server.http.connections import Connections
 from server.http.opening import Looks, Opening, has_ended
 from server.http.proxies import Proxies
 from server.http.proxy_protocol import Address, Introduction, ProxyProtocolError
-from server.http.request_stream import RequestStream
+from server.http.request_stream import RequestStream, SecureRequestStream
 
 log = logging.getLogger(__name__)
 
@@ -195,7 +195,7 @@ class Listener(HTTPServer):
             return RequestStream(connection, max_buffer_size=self.max_buffer_size)
         wrapped = ssl_wrap_socket(connection, context, server_side=True, do_handshake_on_connect=False)
         assert isinstance(wrapped, ssl.SSLSocket)
-        return SSLIOStream(wrapped, max_buffer_size=self.max_buffer_size)
+        return SecureRequestStream(wrapped, max_buffer_size=self.max_buffer_size)
 
     def _give_up(self) -> bool:
         """Close the connection that has waited longest for a request. Returns False where none has."""

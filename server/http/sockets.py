@@ -43,6 +43,9 @@ class SocketHandler(BaseHandler, WebSocketHandler):
         """As check_upgrade(), which comes first."""
         return not self.is_of_another_site
 
+    def close_behind(self) -> None:
+        """A WebSocket ends by itself."""
+
     def on_connection_close(self) -> None:
         self.leave()
         self._end(Finish())

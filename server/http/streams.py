@@ -17,7 +17,9 @@ log = logging.getLogger(__name__)
 
 
 class StreamHandler(TaskHandler):
-    """Base of the routes that stream."""
+    """Base of the routes that stream, or may."""
+
+    _streams = False
 
     async def stream_task(self, name: str, args: list[Any], *, queue: str, content_type: str) -> None:
         """Answer with what a task writes, part by part.
@@ -36,6 +38,7 @@ class StreamHandler(TaskHandler):
         the client leaves, or takes too long, or the stream breaks off.
         """
         self.check_wanted()
+        self._streams = True
         async with self.counted_as(STREAMS):
             await self._stream(name, args, queue, content_type)
         await self._taken(self.finish())
@@ -51,6 +54,8 @@ class StreamHandler(TaskHandler):
             except (TimeoutError, asyncio.TimeoutError) as error:
                 raise DeadlineExceeded("there was no part in time") from error
             self.set_header("Content-Type", content_type)
+            if self.request.version == "HTTP/1.0":
+                self.close_behind()
             try:
                 # An answer without rows begins, too; HEAD gets the beginning alone.
                 await self._write(part or b"")
@@ -68,8 +73,10 @@ class StreamHandler(TaskHandler):
                 raise
 
     def abandon(self, error: Exception) -> None:
-        """End the stream, wherever it is; an answer whose end is being written goes on."""
-        if not self._finished:
+        """End the stream, wherever it is; an answer whose end is being written goes on, as any that is no stream."""
+        if not self._streams:
+            super().abandon(error)
+        elif not self._finished:
             self._end(error)
 
     async def _write(self, part: bytes) -> None:

@@ -151,6 +151,14 @@ class WaitingHandler(OriginHandler):
         # Otherwise the system would keep megabytes of it, and wait for minutes.
         self.break_off(reset=True)
 
+    def close_behind(self) -> None:
+        """The connection ends with the answer: before the headers of that are written."""
+        connection: Any = self.request.connection
+        connection._disconnect_on_finish = True
+        if self.request.version == "HTTP/1.0":
+            # Tornado would have the answer say the same as the request.
+            self.request.headers.pop("Connection", None)
+
     def break_off(self, reset: bool = False) -> None:
         """End the connection in the middle of the answer, so that no client takes a part of it for the whole.
 

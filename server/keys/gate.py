@@ -66,8 +66,9 @@ class Gate:
         match = _BEARER.fullmatch(authorization[0])
         if len(authorization) > 1 or match is None:
             raise NotBearer
-        key = self.keyring.find(match[1], self._clock())
-        limits = key.limits.share(self._processes)
+        now = self._clock()
+        key = self.keyring.find(match[1], now)
+        limits = self.keyring.limits(key.name, now).share(self._processes)
         quota = self._quotas.setdefault(key.name, Quota(limits))
         quota.limits = limits
         return Client(key.name, key.id, key.owner, key.scopes, quota)

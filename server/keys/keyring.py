@@ -6,6 +6,7 @@ from hmac import compare_digest
 from math import inf
 
 from server.keys.key import VALID, Key
+from server.keys.limits import Limits
 from server.keys.scopes import Scopes
 from server.keys.token import Token
 
@@ -33,6 +34,10 @@ class Keyring:
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = {key.id: key for key in keys}
+        # Of each name, the newest first.
+        self._named: dict[str, list[Key]] = {}
+        for key in sorted(reversed(self._keys.values()), key=lambda key: key.created, reverse=True):
+            self._named.setdefault(key.name, []).append(key)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -43,7 +48,11 @@ class Keyring:
     @property
     def names(self) -> frozenset[str]:
         """The names of all keys."""
-        return frozenset(key.name for key in self._keys.values())
+        return frozenset(self._named)
+
+    def limits(self, name: str, now: datetime) -> Limits:
+        """Those of a name: its newest key's, of those that are valid. Raises StopIteration where none is."""
+        return next(key.limits for key in self._named[name] if key.state(now) == VALID)
 
     def lasts(self, key_id: str, owner: str, scopes: Scopes, now: datetime) -> float:
         """Seconds that a key remains valid; 0 when it is not, or is another one by now, math.inf without an end."""

@@ -274,6 +274,27 @@ def test_a_rate_that_changes_locks_nobody_out() -> None:
     assert quota.fields(0)["RateLimit"] == '"default";r=600;t=1'
 
 
+def test_the_limits_of_a_client_are_those_of_its_newest_key_that_is_valid() -> None:
+    old, first = new_key("shop", limits=Limits(rate=Rate(600, 60)))
+    new, second = new_key("shop", limits=Limits(rate=Rate(10, 60)))
+    early = replace(second, id="earlykey", not_before=now() + HOUR)
+    gate = Gate(Keyring([second, early, replace(first, created=first.created - HOUR)]))
+
+    def enter(token: Token, moment: float) -> None:
+        gate.client([f"Bearer {token.text}"]).quota.enter(moment)
+
+    for number in range(10):
+        enter((old, new)[number % 2], 0)
+    for token in (old, new):
+        with pytest.raises(QuotaExceeded):
+            enter(token, 0)
+    gate.replace(Keyring([first, replace(second, revoked=now())]))
+    for _ in range(590):
+        enter(old, 0)
+    with pytest.raises(QuotaExceeded):
+        enter(old, 0)
+
+
 def test_what_is_in_flight_is_bounded_and_a_refusal_uses_up_nothing() -> None:
     quota = Quota(Limits(rate=Rate(2, 60), in_flight=1, subscribers=1))
     quota.enter(0)

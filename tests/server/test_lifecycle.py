@@ -5,6 +5,7 @@ import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +18,11 @@ from nowait.testing import FakeBridge
 from server import lifecycle
 from server.app import WebApplication, make_app
 from server.http.limits import SERVER_OPTIONS
+from server.keys.file import KeyFile
 from server.lifecycle import Server, shut_down
 from server.settings import Settings
 from tests.bridge.conftest import until
+from tests.server.key_files import Keys
 
 LARGE = "x" * 20_000_000  # bytes: far more than the socket buffers of both sides hold
 
@@ -33,15 +36,15 @@ class Site:
     """One server that is about to be stopped."""
 
     def __init__(self, **settings: Any) -> None:
-        self.settings = Settings(demo=True, timeout=60, **settings)
+        self.settings = Settings(**{"demo": True, "timeout": 60, **settings})
         self.bridge = FakeBridge({"task.query_users": query_users}, queues=["queries"])
         self.app: WebApplication = make_app(self.bridge, self.settings)
         self.http = HTTPServer(self.app, **SERVER_OPTIONS)
         sock, self.port = bind_unused_port()
         self.http.add_socket(sock)
 
-    def fetch(self, path: str) -> Awaitable[HTTPResponse]:
-        request = HTTPRequest(f"http://127.0.0.1:{self.port}{path}", request_timeout=60)
+    def fetch(self, path: str, headers: dict[str, str] | None = None) -> Awaitable[HTTPResponse]:
+        request = HTTPRequest(f"http://127.0.0.1:{self.port}{path}", headers=headers, request_timeout=60)
         return asyncio.ensure_future(AsyncHTTPClient(force_instance=True).fetch(request, raise_error=False))
 
     def stop(self) -> "asyncio.Task[None]":
@@ -147,3 +150,49 @@ async def test_a_balancer_sees_that_it_is_not_ready_before_connections_are_refus
     await stopping
     with pytest.raises(ConnectionRefusedError):
         await site.fetch("/i_want_you_now")
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+async def test_while_it_stops_a_connection_ends_with_its_answer(version: str) -> None:
+    site = Site(shutdown_notice=5, shutdown_timeout=5)
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    stopping = site.stop()
+    await until(lambda: site.app.in_flight.stopping)
+    writer.write(f"GET /i_want_you_now HTTP/{version}\r\nHost: h\r\nConnection: keep-alive\r\n\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert b"keep-alive" not in head.lower() and f"Content-Length: {len(body)}".encode() in head
+    assert not stopping.done()
+    writer.close()
+    await stopping
+
+
+@pytest.mark.gen_test
+async def test_a_key_that_is_revoked_while_a_server_stops_is_no_key_any_more(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stops: list[Callable[[], None]] = []
+    monkeypatch.setattr(lifecycle, "on_signal", lambda act, *_: stops.append(act))
+    keys = Keys(tmp_path / "keys.json")
+    headers = keys.add("shop", "admin")
+    site = Site(shutdown_notice=5, shutdown_timeout=5, keys=keys.path, demo=False, port=free_port())
+    site.http.stop()
+    site.port = site.settings.port
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(site.app.relay, "run", forever)
+    bridge: Any = site.bridge
+    serving = asyncio.ensure_future(lifecycle.serve(bridge, site.app, site.settings, False))
+    await until(lambda: bool(stops) and site.bridge.state == "connected")
+    stops[0]()
+    await until(lambda: site.app.in_flight.stopping)
+    assert (await site.fetch("/queries", headers)).code != 401
+    with KeyFile(keys.path).editing() as listed:
+        listed.clear()
+    statuses = [200]
+    while statuses[-1] != 401:
+        assert not serving.done()
+        statuses.append((await site.fetch("/queries", headers)).code)
+    await serving

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import os
+import re
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from nowait.testing import FakeBridge
 from server.app import make_app
 from server.http.limits import SERVER_OPTIONS
 from server.http.proxies import Proxies
+from server.http.request_stream import RequestStream
 from server.settings import Settings
 from tests.bridge.conftest import until
 from tests.server.streams import Streams
@@ -165,6 +167,50 @@ async def test_headers_are_as_long_as_before() -> None:
         client = await site.connect()
         await in_pieces(client, NOW[:-2] + b"X-Long: " + b"x" * 60_000, 1000)
         assert await client.ask(b"\r\n\r\n") == b"HTTP/1.1 200 OK"
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("lines", "answer"), [(900, b"HTTP/1.1 200 OK"), (1001, b"")])
+async def test_headers_of_too_many_lines_end_the_connection(lines: int, answer: bytes) -> None:
+    async with listening() as site:
+        client = await site.connect()
+        assert await client.ask(NOW[:-2] + b"a:\r\n" * lines + b"\r\n") == answer
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("size", "answer"), [(100_000, b"HTTP/1.1 431"), (140_000, b"")])
+async def test_headers_that_are_too_long_are_refused_and_far_longer_ones_are_not_kept(size: int, answer: bytes) -> None:
+    async with listening() as site:
+        client = await site.connect()
+        assert (await client.ask(NOW[:-2] + b"X-Long: " + b"x" * size + b"\r\n\r\n"))[:12] == answer
+
+
+@pytest.mark.gen_test
+async def test_the_end_of_headers_is_searched_in_what_is_new() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    stream = RequestStream(ours)
+    starts: list[int] = []
+
+    class Searched:
+        def __init__(self, pattern: "re.Pattern[bytes]") -> None:
+            self._pattern = pattern
+
+        def search(self, text: bytearray, start: int) -> "re.Match[bytes] | None":
+            starts.append(start)
+            return self._pattern.search(text, start)
+
+    theirs.send(b"x" * 50_000)
+    head = asyncio.ensure_future(stream.read_until_regex(b"\r?\n\r?\n"))
+    await until(lambda: stream._searched == 50_000)
+    vars(stream)["_read_regex"] = Searched(re.compile(b"\r?\n\r?\n"))
+    for number, byte in enumerate(b"yy\r\n\r\n", 1):
+        theirs.send(bytes([byte]))
+        await until(lambda: stream._searched == 50_000 + number)
+    assert await head == b"x" * 50_000 + b"yy\r\n\r\n"
+    assert min(starts) >= 50_000 - 3
+    stream.close()
+    theirs.close()
 
 
 @pytest.mark.gen_test

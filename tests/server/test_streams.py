@@ -37,28 +37,32 @@ def list_queries() -> list[dict[str, Any]]:
 class Site:
     """A server of one query, whose stream is `parts`."""
 
-    def __init__(self, parts: Parts, **settings: Any) -> None:
-        tasks = {"task.list_queries": list_queries, "task.stream_query": parts}
+    def __init__(self, parts: Parts, tasks: dict[str, Callable[..., Any]], **settings: Any) -> None:
+        tasks = {"task.list_queries": list_queries, "task.stream_query": parts, **tasks}
         self.settings = Settings(**settings)
-        self.bridge = FakeBridge(tasks, queues=["queries.catalogue", "queries.streams"])
+        self.bridge = FakeBridge(tasks, queues=["queries.catalogue", "queries.streams", "queries.fast"])
         self.app: WebApplication = make_app(self.bridge, self.settings)
         self.http = HTTPServer(self.app, **SERVER_OPTIONS)
         sock, self.port = bind_unused_port()
         self.http.add_socket(sock)
 
-    async def ask(self, version: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def ask(
+        self, version: str, accept: str = "text/csv", connection: str = "close"
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(("127.0.0.1", self.port))
         reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
-        head = f"GET /queries/rows HTTP/{version}\r\nHost: h\r\nAccept: text/csv\r\nConnection: close\r\n\r\n"
+        head = f"GET /queries/rows HTTP/{version}\r\nHost: h\r\nAccept: {accept}\r\nConnection: {connection}\r\n\r\n"
         writer.write(head.encode())
         return reader, writer
 
 
 @asynccontextmanager
-async def serving(parts: Parts, **settings: Any) -> AsyncIterator[Site]:
-    site = Site(parts, **settings)
+async def serving(
+    parts: Parts, tasks: dict[str, Callable[..., Any]] | None = None, **settings: Any
+) -> AsyncIterator[Site]:
+    site = Site(parts, tasks or {}, **settings)
     yield site
     site.http.stop()
     await site.http.close_all_connections()
@@ -181,4 +185,34 @@ async def test_no_error_in_the_middle_ends_the_answer_as_if_it_were_whole(
         reader, writer = await site.ask(version)
         await reader.readuntil(b"\r\n\r\n")
         await assert_broken_off(reader, version)
+        writer.close()
+
+
+@pytest.mark.gen_test
+async def test_rows_as_json_are_written_to_their_end_while_a_server_stops() -> None:
+    async def rows(*_: Any) -> list[dict[str, str]]:
+        return [{"text": "x" * 20_000_000}]
+
+    async with serving(endless, {"task.run_query": rows}, shutdown_timeout=0.0) as site:
+        reader, writer = await site.ask("1.1", "application/json")
+        head = await reader.readuntil(b"\r\n\r\n")
+        stopping = asyncio.ensure_future(shut_down(site.http, site.app, site.bridge, site.settings))
+        await asyncio.sleep(0.2)
+        assert not stopping.done()
+        body = await reader.read()
+        assert f"Content-Length: {len(body)}".encode() in head
+        writer.close()
+        await stopping
+
+
+@pytest.mark.gen_test
+async def test_a_stream_ends_the_connection_of_a_client_of_http_1_0_that_would_keep_it() -> None:
+    async def two(*_: Any) -> AsyncGenerator[bytes, None]:
+        yield b"1\r\n"
+        yield b"2\r\n"
+
+    async with serving(two) as site:
+        reader, writer = await site.ask("1.0", connection="keep-alive")
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert b"keep-alive" not in head.lower() and body == b"1\r\n2\r\n"
         writer.close()
