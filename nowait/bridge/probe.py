@@ -35,7 +35,8 @@ class Probe:
             last_received: when each connection had last received anything, the earlier of the two.
             blocked: the broker takes no messages.
         """
-        if now < self.due:
+        late = now - self.due
+        if late < 0:
             return "wait"
         self.due = now + PAUSE
         if blocked:
@@ -44,6 +45,8 @@ class Probe:
         if self._sent_at is None:
             self._sent_at = now
             return "send"
+        # While the loop stood still, the probe may not have left, and nothing was read.
+        self._sent_at += late
         # While other things arrive, it is behind them and takes its time.
         end = max(self._sent_at, last_received) + TIMEOUT
         self.due = min(self.due, end)

@@ -486,10 +486,21 @@ def test_a_link_whose_probe_does_not_come_back_is_given_up() -> None:
 def test_a_probe_may_take_its_time_while_other_things_arrive_or_the_broker_is_blocked() -> None:
     table = connected()
     probe(table, 0.0)
-    assert table.tick(1.8, last_received=1.7, unblocked_at=0.0) == []
-    assert table.tick(3.4, last_received=1.7, unblocked_at=0.0) == []
+    for now in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0):
+        assert table.tick(now, last_received=now - 0.1, unblocked_at=0.0) == []
     assert table.tick(60.0, last_received=0.0, unblocked_at=None) == []
     probe(table, 61.0)
+
+
+def test_a_loop_that_stood_still_gives_no_link_up() -> None:
+    table = connected()
+    probe(table, 0.0)
+    # Until now, nothing was sent, and nothing was read.
+    assert table.tick(10.0, last_received=0.0, unblocked_at=0.0) == []
+    for now in (10.5, 11.0):
+        assert table.tick(now, last_received=0.0, unblocked_at=0.0) == []
+    (effect,) = table.tick(11.25, last_received=0.0, unblocked_at=0.0)
+    assert isinstance(effect, GiveUp)
 
 
 def test_a_reply_queue_that_is_gone_ends_the_link() -> None:
