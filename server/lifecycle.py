@@ -142,8 +142,8 @@ async def serve(
     liveness.cancel()
     notifier.stopping()
     await _end(looking)
-    # A key that is revoked meanwhile is no key either, and the last answers count, too.
     await shut_down(http, app, bridge, settings)
+    # Until here: keys that are revoked meanwhile are none, and the last answers count, too.
     await _end(reloading | measuring)
 
 

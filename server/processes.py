@@ -125,11 +125,8 @@ class Processes:
         while not self._stopping.is_set():
             liveness = Liveness(self._watchdog, self._stop_timeout, ready)
             try:
-                transport = await liveness.listen()
-                try:
+                with contextlib.closing(await liveness.listen()):
                     await self._run(place, liveness)
-                finally:
-                    transport.close()
             except OSError as error:
                 # No process, or no descriptor, is to be had: the others go on.
                 log.error("a server process cannot be started: %s", error)

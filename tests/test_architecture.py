@@ -293,7 +293,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.http.problem": {"tornado", "nowait"},
     "server.http.proxies": set(),
     "server.http.proxy_protocol": {"proxyprotocol"},
-    "server.http.request_stream": {"tornado"},
+    "server.http.request_stream": {"tornado", "server.http.limits"},
     "server.http.route": {"tornado"},
     "server.http.schedules": {
         "tornado", "nowait.schedules.ticks", "server.http.handler", "server.http.jobs", "server.http.preconditions",

@@ -50,9 +50,7 @@ class EventStream(BaseHandler):
 
         Raises Finish when the client leaves.
         """
-        self.set_header("Content-Type", "text/event-stream")
-        if self.request.version == "HTTP/1.0":
-            self.close_behind()
+        self.begin_without_length("text/event-stream")
         self.set_header("X-Accel-Buffering", "no")  # of nginx
         await self._taken(self.flush())
         if self.request.method == "HEAD":

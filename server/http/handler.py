@@ -197,7 +197,7 @@ class BaseHandler(WaitingHandler):
         try:
             written = super().finish(chunk)
         except Exception:
-            self.leave()
+            self.leave()  # Tornado does not say any more when the client leaves
             raise
         if written.done():
             self.leave()

@@ -11,6 +11,8 @@ MAX_BODY = 1024 * 1024  # bytes that a handler gets to see
 _OF_ANYBODY = 16 * 1024  # bytes of a body that are kept of who has not the right to send one
 _MAX_DISCARDED = 64 * 1024 * 1024  # bytes that are read only so that their sender can read the answer
 
+MAX_HEADER_LINES = 1000  # with more, the connection is ended before they are parsed
+
 # The limits above are answered; Tornado's own only end the connection.
 SERVER_OPTIONS: dict[str, Any] = {
     "idle_connection_timeout": 75.0,  # seconds for a request's headers, from the end of the last one

@@ -6,6 +6,7 @@ for each byte.
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable
 
 _LONGEST = 1.0  # seconds from one look to the next: as many as have passed since the first byte, no more than these
@@ -33,6 +34,7 @@ class Looks:
         self.room = bytearray(_MOST)
         self._loop = asyncio.get_running_loop()
         self._due: dict[int, list[Callable[[], None]]] = {}
+        self._now: deque[Callable[[], None]] = deque()
 
     def later(self, seconds: float, look: Callable[[], None]) -> None:
         """Look again after so many seconds, and up to 10 ms more."""
@@ -43,12 +45,15 @@ class Looks:
         self._due[moment].append(look)
 
     def _look(self, moment: int) -> None:
-        self._take(self._due.pop(moment))
+        if not self._now:
+            self._loop.call_soon(self._take)
+        self._now.extend(self._due.pop(moment))
 
-    def _take(self, looks: list[Callable[[], None]]) -> None:
-        if len(looks) > _AT_ONCE:
-            self._loop.call_soon(self._take, looks[_AT_ONCE:])
-        for look in looks[:_AT_ONCE]:
+    def _take(self) -> None:
+        looks = [self._now.popleft() for _ in range(min(_AT_ONCE, len(self._now)))]
+        if self._now:
+            self._loop.call_soon(self._take)
+        for look in looks:
             look()
 
 

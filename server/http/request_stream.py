@@ -7,8 +7,9 @@ from typing import Any
 
 from tornado.iostream import BaseIOStream, IOStream, SSLIOStream, UnsatisfiableReadError
 
+from server.http.limits import MAX_HEADER_LINES
+
 _MOST = 64 * 1024  # bytes, as many as are read at a time
-_LINES = 1000  # of a request's headers
 _END = 4  # bytes that the end of the headers has, at most
 
 
@@ -31,8 +32,8 @@ class _Headers(BaseIOStream):
         self._check_max_bytes(self._read_regex, self._read_buffer_size if found is None else found.end())
         if found is None:
             return None
-        if buffer.count(b"\n", 0, found.end()) > _LINES:
-            raise UnsatisfiableReadError(f"headers of more than {_LINES} lines")
+        if buffer.count(b"\n", 0, found.end()) > MAX_HEADER_LINES:
+            raise UnsatisfiableReadError(f"headers of more than {MAX_HEADER_LINES} lines")
         return found.end()
 
 

@@ -44,7 +44,7 @@ class SocketHandler(BaseHandler, WebSocketHandler):
         return not self.is_of_another_site
 
     def close_behind(self) -> None:
-        """A WebSocket ends by itself."""
+        """A WebSocket ends by itself; its handshake would have no `Connection: Upgrade` any more."""
 
     def on_connection_close(self) -> None:
         self.leave()

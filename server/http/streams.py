@@ -53,9 +53,7 @@ class StreamHandler(TaskHandler):
                     part = await self.wait_for(asyncio.wait_for(_next(parts), self.deadline.remaining()))
             except (TimeoutError, asyncio.TimeoutError) as error:
                 raise DeadlineExceeded("there was no part in time") from error
-            self.set_header("Content-Type", content_type)
-            if self.request.version == "HTTP/1.0":
-                self.close_behind()
+            self.begin_without_length(content_type)
             try:
                 # An answer without rows begins, too; HEAD gets the beginning alone.
                 await self._write(part or b"")

@@ -151,8 +151,14 @@ class WaitingHandler(OriginHandler):
         # Otherwise the system would keep megabytes of it, and wait for minutes.
         self.break_off(reset=True)
 
+    def begin_without_length(self, content_type: str) -> None:
+        """The answer is of that type, and comes in parts. In HTTP/1.0, its end is that of the connection."""
+        self.set_header("Content-Type", content_type)
+        if self.request.version == "HTTP/1.0":
+            self.close_behind()
+
     def close_behind(self) -> None:
-        """The connection ends with the answer: before the headers of that are written."""
+        """Have the connection end with the answer, none of which is written yet."""
         connection: Any = self.request.connection
         connection._disconnect_on_finish = True
         if self.request.version == "HTTP/1.0":

@@ -68,7 +68,7 @@ class Gate:
             raise NotBearer
         now = self._clock()
         key = self.keyring.find(match[1], now)
-        limits = self.keyring.limits(key.name, now).share(self._processes)
+        limits = self.keyring.limits(key, now).share(self._processes)
         quota = self._quotas.setdefault(key.name, Quota(limits))
         quota.limits = limits
         return Client(key.name, key.id, key.owner, key.scopes, quota)

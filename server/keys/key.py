@@ -24,7 +24,7 @@ class Key:
     Attributes:
         id: of its text.
         digest: SHA-256 of its text.
-        name: whose it is; limits are for all keys of a name.
+        name: whose it is; limits are for all keys of a name, those of the newest.
         owner: of the jobs and schedules that it makes, and sees.
         scopes, limits: what it may be used for, and how much.
         created, not_before, expires, revoked: moments, with a zone; None for none.

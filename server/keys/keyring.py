@@ -34,9 +34,9 @@ class Keyring:
 
     def __init__(self, keys: Iterable[Key]) -> None:
         self._keys = {key.id: key for key in keys}
-        # Of each name, the newest first.
+        # Of each name, the newest last.
         self._named: dict[str, list[Key]] = {}
-        for key in sorted(reversed(self._keys.values()), key=lambda key: key.created, reverse=True):
+        for key in sorted(self._keys.values(), key=lambda key: key.created):
             self._named.setdefault(key.name, []).append(key)
 
     def __len__(self) -> int:
@@ -50,9 +50,9 @@ class Keyring:
         """The names of all keys."""
         return frozenset(self._named)
 
-    def limits(self, name: str, now: datetime) -> Limits:
-        """Those of a name: its newest key's, of those that are valid. Raises StopIteration where none is."""
-        return next(key.limits for key in self._named[name] if key.state(now) == VALID)
+    def limits(self, key: Key, now: datetime) -> Limits:
+        """Those of the client that has a key: the newest one's of its name that is valid."""
+        return next((each.limits for each in reversed(self._named[key.name]) if each.state(now) == VALID), key.limits)
 
     def lasts(self, key_id: str, owner: str, scopes: Scopes, now: datetime) -> float:
         """Seconds that a key remains valid; 0 when it is not, or is another one by now, math.inf without an end."""

@@ -486,8 +486,9 @@ def test_a_link_whose_probe_does_not_come_back_is_given_up() -> None:
 def test_a_probe_may_take_its_time_while_other_things_arrive_or_the_broker_is_blocked() -> None:
     table = connected()
     probe(table, 0.0)
-    for now in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0):
-        assert table.tick(now, last_received=now - 0.1, unblocked_at=0.0) == []
+    for now in (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.4):
+        assert table.tick(now, last_received=min(now, 1.7), unblocked_at=0.0) == []
+    assert table.wakeup == 1.7 + 1.75
     assert table.tick(60.0, last_received=0.0, unblocked_at=None) == []
     probe(table, 61.0)
 

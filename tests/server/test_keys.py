@@ -269,7 +269,6 @@ def test_a_rate_that_changes_locks_nobody_out() -> None:
     with pytest.raises(QuotaExceeded) as caught:
         quota.enter(0)
     assert caught.value.retry_after == pytest.approx(10 / 60)
-    # As two keys of one name have, in turn.
     quota.limits = Limits(rate=Rate(3600, 3600))
     assert quota.fields(0)["RateLimit"] == '"default";r=600;t=1'
 

@@ -12,6 +12,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
+from tornado.web import RequestHandler
 
 from deploy.local.process import free_port
 from nowait.testing import FakeBridge
@@ -32,12 +33,25 @@ async def query_users(flag: int, delay: float) -> list[dict[str, Any]]:
     return [{"text": LARGE}] if flag == 2 else []
 
 
+def list_queries() -> list[dict[str, Any]]:
+    parameters = {"type": "object", "properties": {}}
+    return [
+        {"name": "large", "description": "", "parameters": parameters, "queue": "queries.fast", "repeatable": True}
+    ]
+
+
+def run_query(*_: Any) -> list[dict[str, str]]:
+    return [{"text": LARGE}]
+
+
 class Site:
     """One server that is about to be stopped."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, tasks: dict[str, Callable[..., Any]] | None = None, **settings: Any) -> None:
         self.settings = Settings(**{"demo": True, "timeout": 60, **settings})
-        self.bridge = FakeBridge({"task.query_users": query_users}, queues=["queries"])
+        self.bridge = FakeBridge(
+            {"task.query_users": query_users, **(tasks or {})}, queues=["queries", "queries.catalogue", "queries.fast"]
+        )
         self.app: WebApplication = make_app(self.bridge, self.settings)
         self.http = HTTPServer(self.app, **SERVER_OPTIONS)
         sock, self.port = bind_unused_port()
@@ -63,10 +77,9 @@ async def test_requests_in_flight_end_and_their_connections_with_them() -> None:
 
 
 @pytest.mark.gen_test
-@pytest.mark.parametrize("path", ["/mysql_query/1?delay=60", "/queries"])
+@pytest.mark.parametrize("path", ["/mysql_query/1?delay=60", "/queries"])  # whose list never comes
 async def test_requests_beyond_the_drain_are_answered_503(path: str) -> None:
     site = Site(shutdown_timeout=0.1)
-    site.bridge._queues = ["queries", "queries.catalogue"]  # a list of queries that never comes
     slow = site.fetch(path)
     await until(lambda: site.bridge.in_flight == 1)
     await site.stop()
@@ -77,12 +90,13 @@ async def test_requests_beyond_the_drain_are_answered_503(path: str) -> None:
 
 
 @pytest.mark.gen_test
-async def test_an_answer_under_way_is_written_to_its_end() -> None:
-    site = Site(shutdown_timeout=0.0)
+@pytest.mark.parametrize("path", ["/mysql_query/2", "/queries/large"])
+async def test_an_answer_under_way_is_written_to_its_end(path: str) -> None:
+    site = Site({"task.list_queries": list_queries, "task.run_query": run_query}, shutdown_timeout=0.0)
     with socket.create_connection(("127.0.0.1", site.port)) as sock:
         sock.setblocking(False)
         reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
-        writer.write(b"GET /mysql_query/2 HTTP/1.1\r\nHost: h\r\n\r\n")
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
         head = await reader.readuntil(b"\r\n\r\n")
         # The handler is done; what it wrote is not on its way yet.
         assert site.bridge.in_flight == 0 and len(site.app.in_flight) == 1
@@ -175,7 +189,8 @@ async def test_a_key_that_is_revoked_while_a_server_stops_is_no_key_any_more(
     monkeypatch.setattr(lifecycle, "on_signal", lambda act, *_: stops.append(act))
     keys = Keys(tmp_path / "keys.json")
     headers = keys.add("shop", "admin")
-    site = Site(shutdown_notice=5, shutdown_timeout=5, keys=keys.path, demo=False, port=free_port())
+    tasks = {"task.list_queries": list_queries}
+    site = Site(tasks, shutdown_notice=5, shutdown_timeout=5, keys=keys.path, demo=False, port=free_port())
     site.http.stop()
     site.port = site.settings.port
 
@@ -188,7 +203,7 @@ async def test_a_key_that_is_revoked_while_a_server_stops_is_no_key_any_more(
     await until(lambda: bool(stops) and site.bridge.state == "connected")
     stops[0]()
     await until(lambda: site.app.in_flight.stopping)
-    assert (await site.fetch("/queries", headers)).code != 401
+    assert (await site.fetch("/queries", headers)).code == 200
     with KeyFile(keys.path).editing() as listed:
         listed.clear()
     statuses = [200]
@@ -196,3 +211,19 @@ async def test_a_key_that_is_revoked_while_a_server_stops_is_no_key_any_more(
         assert not serving.done()
         statuses.append((await site.fetch("/queries", headers)).code)
     await serving
+
+
+@pytest.mark.gen_test
+async def test_an_answer_that_cannot_be_ended_is_in_flight_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(self: RequestHandler) -> None:
+        self.set_header("Content-Length", "10")
+        self.write(b"short")
+
+    monkeypatch.setattr("server.routes.health.NowHandler.get", answer)
+    site = Site()
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+    writer.write(b"GET /i_want_you_now HTTP/1.1\r\nHost: h\r\n\r\n")
+    assert (await reader.read()).endswith(b"short")
+    assert len(site.app.in_flight) == 0
+    writer.close()
+    await site.stop()

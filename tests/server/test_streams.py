@@ -37,32 +37,30 @@ def list_queries() -> list[dict[str, Any]]:
 class Site:
     """A server of one query, whose stream is `parts`."""
 
-    def __init__(self, parts: Parts, tasks: dict[str, Callable[..., Any]], **settings: Any) -> None:
-        tasks = {"task.list_queries": list_queries, "task.stream_query": parts, **tasks}
+    def __init__(self, parts: Parts, **settings: Any) -> None:
+        tasks = {"task.list_queries": list_queries, "task.stream_query": parts}
         self.settings = Settings(**settings)
-        self.bridge = FakeBridge(tasks, queues=["queries.catalogue", "queries.streams", "queries.fast"])
+        self.bridge = FakeBridge(tasks, queues=["queries.catalogue", "queries.streams"])
         self.app: WebApplication = make_app(self.bridge, self.settings)
         self.http = HTTPServer(self.app, **SERVER_OPTIONS)
         sock, self.port = bind_unused_port()
         self.http.add_socket(sock)
 
     async def ask(
-        self, version: str, accept: str = "text/csv", connection: str = "close"
+        self, version: str, connection: str = "close"
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         sock = socket.socket()
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sock.connect(("127.0.0.1", self.port))
         reader, writer = await asyncio.open_connection(sock=sock, limit=1024)
-        head = f"GET /queries/rows HTTP/{version}\r\nHost: h\r\nAccept: {accept}\r\nConnection: {connection}\r\n\r\n"
+        head = f"GET /queries/rows HTTP/{version}\r\nHost: h\r\nAccept: text/csv\r\nConnection: {connection}\r\n\r\n"
         writer.write(head.encode())
         return reader, writer
 
 
 @asynccontextmanager
-async def serving(
-    parts: Parts, tasks: dict[str, Callable[..., Any]] | None = None, **settings: Any
-) -> AsyncIterator[Site]:
-    site = Site(parts, tasks or {}, **settings)
+async def serving(parts: Parts, **settings: Any) -> AsyncIterator[Site]:
+    site = Site(parts, **settings)
     yield site
     site.http.stop()
     await site.http.close_all_connections()
@@ -186,23 +184,6 @@ async def test_no_error_in_the_middle_ends_the_answer_as_if_it_were_whole(
         await reader.readuntil(b"\r\n\r\n")
         await assert_broken_off(reader, version)
         writer.close()
-
-
-@pytest.mark.gen_test
-async def test_rows_as_json_are_written_to_their_end_while_a_server_stops() -> None:
-    async def rows(*_: Any) -> list[dict[str, str]]:
-        return [{"text": "x" * 20_000_000}]
-
-    async with serving(endless, {"task.run_query": rows}, shutdown_timeout=0.0) as site:
-        reader, writer = await site.ask("1.1", "application/json")
-        head = await reader.readuntil(b"\r\n\r\n")
-        stopping = asyncio.ensure_future(shut_down(site.http, site.app, site.bridge, site.settings))
-        await asyncio.sleep(0.2)
-        assert not stopping.done()
-        body = await reader.read()
-        assert f"Content-Length: {len(body)}".encode() in head
-        writer.close()
-        await stopping
 
 
 @pytest.mark.gen_test
