@@ -194,11 +194,7 @@ class BaseHandler(WaitingHandler):
 
     def finish(self, chunk: Any = None) -> "asyncio.Future[None]":
         """End the answer; the request is in flight until its last byte is written."""
-        try:
-            written = super().finish(chunk)
-        except Exception:
-            self.leave()  # Tornado does not say any more when the client leaves
-            raise
+        written = super().finish(chunk)
         if written.done():
             self.leave()
         else:

@@ -12,7 +12,6 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest, HTTPResponse
 from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
-from tornado.web import RequestHandler
 
 from deploy.local.process import free_port
 from nowait.testing import FakeBridge
@@ -211,19 +210,3 @@ async def test_a_key_that_is_revoked_while_a_server_stops_is_no_key_any_more(
         assert not serving.done()
         statuses.append((await site.fetch("/queries", headers)).code)
     await serving
-
-
-@pytest.mark.gen_test
-async def test_an_answer_that_cannot_be_ended_is_in_flight_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    def answer(self: RequestHandler) -> None:
-        self.set_header("Content-Length", "10")
-        self.write(b"short")
-
-    monkeypatch.setattr("server.routes.health.NowHandler.get", answer)
-    site = Site()
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-    writer.write(b"GET /i_want_you_now HTTP/1.1\r\nHost: h\r\n\r\n")
-    assert (await reader.read()).endswith(b"short")
-    assert len(site.app.in_flight) == 0
-    writer.close()
-    await site.stop()
