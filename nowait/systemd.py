@@ -1,6 +1,7 @@
 """Readiness and liveness for systemd, by sd_notify(3), and for whatever watches a file."""
 
 import contextlib
+import math
 import os
 import re
 import socket
@@ -17,7 +18,8 @@ class Notifier:
     the process WATCHDOG_PID.
 
     Args:
-        file: is touched by ready() and with each notice of liveness; None for none.
+        file: is touched by ready(), and with each notice of liveness, before ready() too: what watches it is not to end
+            a process that waits. One of a process before is removed. None for none.
 
     Attributes:
         interval: seconds after which alive() is due again.
@@ -30,17 +32,22 @@ class Notifier:
         limit = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6 if watched else 0
         self.interval = min(_INTERVAL, limit / 4) if limit else _INTERVAL
         self._file = file
-        self._notified: float | None = None
+        if file is not None:
+            file.unlink(missing_ok=True)
+        self._ready = False
+        self._notified = -math.inf
 
     def ready(self) -> None:
         """The process serves; all calls but the first do nothing."""
-        if self._notified is None:
+        if not self._ready:
+            self._ready = True
             self._notify("READY=1")
 
     def alive(self) -> None:
-        """The process does what it should; to be called often, notifies once per interval, from ready() on."""
-        if self._notified is not None and time.monotonic() - self._notified >= self.interval:
-            self._notify("WATCHDOG=1")
+        """The process does what it should; to be called often, notifies once per interval, systemd from ready() on."""
+        if time.monotonic() - self._notified >= self.interval:
+            # Until it is ready, systemd waits for that alone.
+            self._notify("WATCHDOG=1" if self._ready else "")
 
     def stopping(self) -> None:
         """The process begins to stop."""
@@ -50,7 +57,7 @@ class Notifier:
         self._notified = time.monotonic()
         if self._file is not None:
             self._file.touch()
-        if self._address:
+        if self._address and state:
             # A systemd that does not listen, or not now, is no reason to stop serving.
             with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
                 sock.setblocking(False)

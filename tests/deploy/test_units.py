@@ -43,12 +43,13 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.
 
 def test_a_process_notifies_that_it_is_ready_alive_and_stopping(systemd: socket.socket, tmp_path: Path) -> None:
     file = tmp_path / "alive"
+    file.touch()
     notifier = Notifier(file)
+    assert not file.exists(), "it is another process's"
     notifier.alive()
-    assert not file.exists(), "it is not alive before it is ready"
+    assert file.exists(), "it is alive, also while it waits"
     notifier.ready()
     notifier.ready()
-    assert file.exists()
     assert systemd.recv(100) == b"READY=1"
     file.unlink()
     while not file.exists():

@@ -145,6 +145,8 @@ def test_one_pod_of_each_goes_on_whatever_is_drained(rendered: Rendered) -> None
         least = scaled[name]["spec"]["minReplicaCount"] if name in scaled else deployment["spec"]["replicas"]
         assert least - budgets[name]["spec"]["maxUnavailable"] >= 1
         assert budgets[name]["spec"]["selector"] == deployment["spec"]["selector"]
+        # Without a broker no server is ready: nodes are drained all the same.
+        assert budgets[name]["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 
 def test_every_pod_has_the_time_that_it_takes_to_end(rendered: Rendered) -> None:
@@ -174,11 +176,15 @@ def test_only_servers_are_reached_and_only_what_is_needed_is(rendered: Rendered)
     (webhooks,) = policies["server"]["spec"]["egress"]
     assert {port["port"] for port in webhooks["ports"]} == PORTS
     assert {"10.0.0.0/8", "169.254.0.0/16", "192.168.0.0/16"} <= set(webhooks["to"][0]["ipBlock"]["except"])
+    if "broker" in policies:
+        looked_at = [rule["ports"] for rule in policies["broker"]["spec"]["ingress"] if rule["from"] == monitoring]
+        assert looked_at == [[{"port": 15691, "protocol": "TCP"}]]
 
 
 def test_every_pod_has_a_port_for_its_metrics_that_prometheus_looks_for(rendered: Rendered) -> None:
     wanted = (ROOT / "deploy/metrics/prometheus-kubernetes.yml").read_text()
     assert "[__meta_kubernetes_pod_container_port_name], regex: metrics, action: keep" in wanted
+    assert '[__meta_kubernetes_pod_container_port_number], regex: "15691", action: keep' in wanted
     for name, container in rendered.containers().items():
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
         assert rendered.environment(name)["NOWAIT_METRICS"] == f"0.0.0.0:{ports['metrics']}"
