@@ -2,8 +2,8 @@
 
     python3 deploy/broker/definitions.py [--passwords] >cluster.json
 
-The two users cannot log in until they get a password; with --passwords they have SERVER_PASSWORD and WORKER_PASSWORD of
-the environment, as salted hashes. Needs nothing but Python.
+The two users are to be there already; with --passwords they are among the definitions, and have SERVER_PASSWORD and
+WORKER_PASSWORD of the environment, as salted hashes. Needs nothing but Python.
 """
 
 import argparse
@@ -41,13 +41,19 @@ def clustered(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_passwords(definitions: dict[str, Any], passwords: Mapping[str, str]) -> dict[str, Any]:
-    """Those definitions with the hashes of the users' passwords, which are in variables such as SERVER_PASSWORD.
+    """Those definitions with the users, and the hashes of their passwords, which are in variables such as SERVER_PASSWORD.
 
     Raises KeyError when one is missing.
     """
     users = [
-        {**user, "password_hash": password_hash(passwords[f"{user['name'].upper()}_PASSWORD"], os.urandom(4))}
-        for user in definitions["users"]
+        {
+            "name": name,
+            "password_hash": password_hash(passwords[f"{name.upper()}_PASSWORD"], os.urandom(4)),
+            "hashing_algorithm": "rabbit_password_hashing_sha256",
+            "tags": [],
+            "limits": {},
+        }
+        for name in (rights["user"] for rights in definitions["permissions"])
     ]
     return {**definitions, "users": users}
 

@@ -15,11 +15,17 @@ if [ "${CLUSTER:-0}" = 1 ]; then
 else
     definitions=$here/definitions.json
 fi
+users=$(rabbitmqctl --quiet list_users --no-table-headers)
+is_there() { printf '%s\n' "$users" | grep -q "^$1[[:space:]]"; }
+# One that is there is changed, and so has a password at every moment. By standard input: anybody on the machine can read
+# the command line of a program. RabbitMQ 4 reads it only where the command has no options.
+set_password() {
+    if is_there "$1"; then verb=change_password; else verb=add_user; fi
+    printf '%s\n' "$2" | rabbitmqctl "$verb" "$1" >/dev/null
+}
+set_password server "$SERVER_PASSWORD"
+set_password worker "$WORKER_PASSWORD"
 rabbitmqctl --quiet import_definitions "$definitions"
-# By standard input: anybody on the machine can read the command line of a program. RabbitMQ 4 reads it only where the
-# command has no options.
-printf '%s\n' "$SERVER_PASSWORD" | rabbitmqctl change_password server >/dev/null
-printf '%s\n' "$WORKER_PASSWORD" | rabbitmqctl change_password worker >/dev/null
-if rabbitmqctl --quiet list_users --no-table-headers | grep -q '^guest[[:space:]]'; then
+if is_there guest; then
     rabbitmqctl --quiet delete_user guest
 fi

@@ -192,6 +192,11 @@ def postpone(job_ids: Collection[str], seconds: float) -> Update:
     return _update(jobs.c.id.in_(job_ids)).values(due=later(seconds))
 
 
+def wait(job_ids: Collection[str], seconds: float) -> Update:
+    """Look at jobs that wait, locked by due(), again in so many seconds, or when they expire."""
+    return _update(jobs.c.id.in_(job_ids)).values(due=_or_expiry(later(seconds)))
+
+
 def expire(job_ids: Collection[str]) -> Update:
     """End jobs, locked by due(), that were not begun in time."""
     return _final(State.EXPIRED, jobs.c.id.in_(job_ids))
@@ -200,7 +205,7 @@ def expire(job_ids: Collection[str]) -> Update:
 def recall(job_id: str, seconds: float) -> Update:
     """Wait for another attempt of a job, locked by due(), whose worker is lost."""
     return _step(jobs.c.id == job_id).values(
-        state=State.QUEUED.value, eta=later(seconds), due=later(seconds), history=_history(LOST)
+        state=State.QUEUED.value, eta=later(seconds), due=_or_expiry(later(seconds)), history=_history(LOST)
     )
 
 
@@ -234,9 +239,8 @@ def withdraw(job_ids: Collection[str]) -> Delete:
 
 def confirm(job_ids: Collection[str], attempt: int) -> Update:
     """Have nothing more sent for jobs that wait for this attempt: the broker has the message."""
-    longest = func.least(later(CONFIRMED), func.coalesce(jobs.c.expires, later(CONFIRMED)), type_=DateTime())
     waiting = (jobs.c.state == State.QUEUED.value, jobs.c.attempt == attempt - 1)
-    return _update(jobs.c.id.in_(job_ids), *waiting).values(due=longest)
+    return _update(jobs.c.id.in_(job_ids), *waiting).values(due=_or_expiry(later(CONFIRMED)))
 
 
 def _step(*where: ColumnElement[bool]) -> Update:
@@ -270,6 +274,11 @@ def _history(reason: str | ColumnElement[str]) -> ColumnElement[Any]:
     return func.json_array_append(case((full, func.json_remove(before, "$[0]")), else_=before), "$", attempt)
 
 
+def _or_expiry(moment: ColumnElement[Any]) -> ColumnElement[Any]:
+    """That moment, or the one at which the job expires, if that comes first."""
+    return func.least(moment, func.coalesce(jobs.c.expires, moment), type_=DateTime())
+
+
 def _unless_null(column: ColumnElement[Any], condition: ColumnElement[bool]) -> ColumnElement[bool]:
     return column.is_(None) | condition
 
@@ -296,7 +305,7 @@ _RETRY = _step(*_RUNNING).values(
     state=State.QUEUED.value,
     failures=jobs.c.failures + 1,
     eta=later_by(_PAUSE),
-    due=later_by(_PAUSE),
+    due=_or_expiry(later_by(_PAUSE)),
     history=_history(_WHY),
 )
 _FAIL = _final(State.FAILED, *_RUNNING).values(

@@ -1,6 +1,6 @@
 """What is to be done about jobs that are due. No I/O."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ WORKER_LOST = {
 Retention = Mapping[State, float]
 """Seconds that jobs are kept behind their end, by their final state; inf for ever."""
 
+_PUT_OFF = 30.0  # seconds for which a job waits whose queue takes no messages
 _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 600.0  # seconds; a job that ends its workers should not end all of them at once
 
 
@@ -71,6 +72,7 @@ class Plan:
         recall: ids of jobs, with the seconds until their next attempt.
         give_up: ids of jobs.
         messages: for the jobs that wait.
+        put_off: ids of those that wait for a queue that takes none.
     """
 
     expire: list[str] = field(default_factory=list)
@@ -81,16 +83,17 @@ class Plan:
     recall: list[tuple[str, float]] = field(default_factory=list)
     give_up: list[str] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    put_off: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, jobs: Iterable[DueJob], retention: Retention) -> "Plan":
-        """Decide about jobs that are due."""
+    def of(cls, jobs: Iterable[DueJob], retention: Retention, refusing: Set[str] = frozenset()) -> "Plan":
+        """Decide about jobs that are due; `refusing` are queues that take no messages."""
         plan = cls()
         for job in jobs:
             if job.state.final:
                 plan._add_final(job, retention[job.state])
             else:
-                plan._add(job)
+                plan._add(job, refusing)
         return plan
 
     @property
@@ -98,7 +101,7 @@ class Plan:
         """How many jobs it is about."""
         kept = sum(map(len, self.keep.values()))
         final = len(self.prune) + kept + len(self.hold)
-        return final + len(self.expire) + len(self.recall) + len(self.give_up) + len(self.messages)
+        return final + len(self.expire) + len(self.recall) + len(self.give_up) + len(self.messages) + len(self.put_off)
 
     @property
     def urgent(self) -> bool:
@@ -118,12 +121,14 @@ class Plan:
         if self.hold:
             steps.append(protocol.postpone(self.hold, ENDED))
         if self.messages:
-            steps.append(protocol.postpone([message.job_id for message in self.messages], UNCONFIRMED))
+            steps.append(protocol.wait([message.job_id for message in self.messages], UNCONFIRMED))
+        if self.put_off:
+            steps.append(protocol.wait(self.put_off, _PUT_OFF))
         steps += [protocol.recall(job_id, seconds) for job_id, seconds in self.recall]
         steps += [protocol.give_up(job_id, WORKER_LOST) for job_id in self.give_up]
         return steps
 
-    def _add(self, job: DueJob) -> None:
+    def _add(self, job: DueJob, refusing: Set[str]) -> None:
         if job.state == State.RUNNING:
             # The lease is over.
             lost = job.attempt - job.failures - job.forgiven
@@ -133,6 +138,8 @@ class Plan:
                 self.recall.append((job.id, _pause(lost)))
         elif job.expired:
             self.expire.append(job.id)
+        elif job.queue in refusing:
+            self.put_off.append(job.id)
         else:
             self.messages.append(Message(job.id, job.attempt + 1, job.queue, job.traceparent))
 

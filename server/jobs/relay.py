@@ -1,11 +1,13 @@
 """Looks after the jobs that are due: one in each server process, any number beside each other."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from functools import partial
+from types import NoneType
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from nowait.errors import Refused, Unroutable
 from nowait.jobs import protocol
 from server.jobs.connections import Connections
 from server.jobs.decisions import Plan, Retention, due_job
@@ -16,6 +18,7 @@ _BATCH = 100  # jobs that are looked at in one transaction
 _INTERVAL = 0.5  # seconds between two looks
 _NO_BROKER = 2.0  # the same, as long as nothing can be sent
 _TIMEOUT = 5.0  # seconds that the database gets for one transaction
+_SETTLED = (NoneType, Unroutable, Refused)  # what may become of a message while the broker serves
 
 
 class Relay:
@@ -51,24 +54,30 @@ class Relay:
         for attempt, job_ids in self._publisher.take_confirmed().items():
             await self._connections.transaction(partial(_confirm, job_ids, attempt), _TIMEOUT)
         publishing = self._publisher.ready
-        plan = await self._connections.transaction(partial(_carry_out, publishing, self._retention), _TIMEOUT)
+        refusing = self._publisher.refusing()
+        steps = partial(_carry_out, publishing, self._retention, refusing)
+        plan = await self._connections.transaction(steps, _TIMEOUT)
         if plan.deliver:
             self._on_delivery()
         calls = [self._publisher.publish(message) for message in plan.messages]
         if calls:
             # Of all that waits, the broker gets a batch at a time: requests need the bridge as well.
             await asyncio.wait(calls)
-        if any(call.cancelled() or call.exception() for call in calls):
+        # A queue that refuses its own is in nobody's way: where a batch is full, all others for it are put off.
+        if not all(not call.cancelled() and isinstance(call.exception(), _SETTLED) for call in calls):
             return _INTERVAL
         if plan.urgent or plan.size == _BATCH:
             return 0.0
         return _INTERVAL if publishing else _NO_BROKER
 
 
-async def _carry_out(publishing: bool, retention: Retention, connection: AsyncConnection) -> Plan:
+async def _carry_out(
+    publishing: bool, retention: Retention, refusing: Set[str], connection: AsyncConnection
+) -> Plan:
     """Decide, while the jobs are locked; returns what was decided."""
-    found = await connection.execute(protocol.due(_BATCH, publishing))
-    plan = Plan.of(map(due_job, found), retention)
+    found = (await connection.execute(protocol.due(_BATCH, publishing))).all()
+    crowded = len(found) == _BATCH
+    plan = Plan.of(map(due_job, found), retention, refusing if crowded else frozenset())
     for statement in plan.statements():
         await connection.execute(statement)
     return plan

@@ -1,6 +1,8 @@
 """Passwords are on no command line, and in no file before only its owner may read that."""
 
+import json
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -36,14 +38,20 @@ def test_the_brokers_passwords_are_on_no_command_line(broker: Broker, tmp_path: 
     program.chmod(0o755)
     passwords = {"SERVER_PASSWORD": "a b'\"c$", "WORKER_PASSWORD": "change-me-2"}
     environment = broker.environment() | {"PATH": f"{tmp_path}:{os.environ['PATH']}", **passwords}
-    done = subprocess.run(
-        ["sh", str(ROOT / "deploy/broker/setup.sh")], env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert "change_password" in calls.read_text()
-    for name, password in passwords.items():
-        assert password not in calls.read_text()
-        broker.control("authenticate_user", name.partition("_")[0].lower(), password)
+    for verb in ("add_user", "change_password"):
+        calls.unlink(missing_ok=True)
+        done = subprocess.run(
+            ["sh", str(ROOT / "deploy/broker/setup.sh")], env=environment, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        assert re.findall(r"^(?:add_user|change_password) .*", calls.read_text(), re.MULTILINE) == [
+            f"{verb} server", f"{verb} worker",
+        ]  # fmt: skip
+        for name, password in passwords.items():
+            assert password not in calls.read_text()
+            broker.control("authenticate_user", name.partition("_")[0].lower(), password)
+    # Nothing that is imported takes passwords away, not even for a moment.
+    assert "users" not in json.loads((ROOT / "deploy/broker/definitions.json").read_text())
 
 
 def test_the_databases_password_is_on_no_command_line(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The relay and the publisher: what is due is looked after, once, whoever else does and whatever fails."""
 
 import asyncio
+import dataclasses
 import json
 import logging
 import signal
@@ -14,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 from celery import Celery
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from deploy.local.database import Database
 from deploy.local.process import free_port
@@ -41,6 +43,8 @@ QUEUE = "queries.jobs"
 LONG_AGO = datetime(2026, 1, 1)
 
 
+PUT_OFF = "SELECT COUNT(*) AS jobs FROM jobs WHERE queue = 'nobodys' AND due > UTC_TIMESTAMP(6) + INTERVAL 10 SECOND"
+
 RETENTION = {State.SUCCEEDED: 100.0, State.FAILED: 200.0, State.CANCELLED: inf, State.EXPIRED: 100.0}  # seconds
 
 
@@ -55,6 +59,9 @@ def due(state: State, attempt: int = 0, failures: int = 0, expired: bool = False
         (due(State.QUEUED, attempt=3, failures=2), Plan(messages=[Message("1", 4, QUEUE)])),
         (due(State.QUEUED, expired=True), Plan(expire=["1"])),
         (due(State.QUEUED, attempt=3, failures=1, expired=True), Plan(expire=["1"])),
+        (dataclasses.replace(due(State.QUEUED), queue="full"), Plan(put_off=["1"])),
+        (dataclasses.replace(due(State.QUEUED, expired=True), queue="full"), Plan(expire=["1"])),
+        (dataclasses.replace(due(State.RUNNING, attempt=1), queue="full"), Plan(recall=[("1", 0.0)])),
         (due(State.RUNNING, attempt=1), Plan(recall=[("1", 0.0)])),
         (due(State.RUNNING, attempt=1, expired=True), Plan(recall=[("1", 0.0)])),
         (due(State.RUNNING, attempt=9, failures=8), Plan(recall=[("1", 0.0)])),
@@ -76,7 +83,7 @@ def due(state: State, attempt: int = 0, failures: int = 0, expired: bool = False
     ],
 )
 def test_what_is_done_about_a_job_that_is_due(job: DueJob, plan: Plan) -> None:
-    assert Plan.of([job], RETENTION) == plan
+    assert Plan.of([job], RETENTION, {"full"}) == plan
 
 
 @pytest.mark.parametrize(("lost", "most"), [(2, 2), (3, 4), (4, 8), (5, 16)])
@@ -146,6 +153,34 @@ async def test_a_message_that_the_broker_does_not_take_is_sent_again(database_ur
         tasks._queues = [QUEUE]
         rows.run("UPDATE jobs SET due = UTC_TIMESTAMP(6)")
         await until(lambda: sent(tasks) == [(job_id, 1)])
+
+
+@pytest.mark.gen_test
+async def test_jobs_of_a_queue_that_takes_no_messages_are_in_nobodys_way(database_url: str, rows: Rows) -> None:
+    for _ in range(350):
+        rows.add(queue="nobodys", due_in=-120)
+    lost, waiting = rows.add(state="running", attempt=1), rows.add()
+    tasks = bridge()
+    async with connections(database_url) as opened, relaying(relay(opened, TaskPublisher(tasks))):
+        await until(lambda: len(tasks.sent) == 2)
+        assert Counter(sent(tasks)) == Counter([(lost, 2), (waiting, 1)])
+        # Behind the first batch for that queue, all others that are full are put off.
+        assert rows.run(PUT_OFF) == [{"jobs": 200}]
+
+
+@pytest.mark.gen_test
+async def test_a_job_that_waits_for_long_expires_in_time(database_url: str, rows: Rows) -> None:
+    lost, retried = rows.add(state="running", attempt=5), rows.add(state="running", attempt=1, due_in=60)
+    put_off = [rows.add(queue="nobodys", due_in=-120) for _ in range(150)][-1]
+    rows.run("UPDATE jobs SET expires = TIMESTAMPADD(SECOND, 3, UTC_TIMESTAMP(6))")
+
+    async def retry(connection: AsyncConnection) -> None:
+        await connection.execute(*protocol.retry(retried, 1, 3600.0, "task-failed"))
+
+    async with connections(database_url) as opened:
+        await opened.transaction(retry, 5.0)
+        async with relaying(relay(opened, TaskPublisher(bridge()))):
+            await until(lambda: all(rows[job_id]["state"] == "expired" for job_id in (lost, retried, put_off)))
 
 
 @pytest.mark.gen_test
