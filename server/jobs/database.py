@@ -106,19 +106,28 @@ class DatabaseStore:
         return await self._connections.transaction(steps, timeout)
 
     async def _add_together(self, added: Sequence[NewJob], timeout: float) -> Sequence[Job | Exception]:
-        return await self._connections.transaction(partial(self._add_all, added), timeout)
+        return await self._connections.transaction(partial(self._add_all, added, {}), timeout)
 
-    async def _add_all(self, added: Sequence[NewJob], connection: AsyncConnection) -> Sequence[Job | Exception]:
-        """Add jobs without keys; TooManyJobs for those that there is no room for."""
+    async def _add_all(
+        self, added: Sequence[NewJob], fits: dict[str, bool], connection: AsyncConnection
+    ) -> Sequence[Job | Exception]:
+        """Add jobs without keys; TooManyJobs for those that there is no room for.
+
+        Which these are is decided once, in `fits`, by their ids: when these steps are repeated, what they have
+        committed is counted.
+        """
         await self._count({job.owner for job in added}, connection)
         results: dict[str, Job | Exception] = {}
         fitting = []
         for job in added:
-            if self._quota.full(job.owner):
-                results[job.id] = self._too_many()
-            else:
-                self._quota.added(job.owner)
+            if job.id not in fits:
+                fits[job.id] = not self._quota.full(job.owner)
+                if fits[job.id]:
+                    self._quota.added(job.owner)
+            if fits[job.id]:
                 fitting.append(job)
+            else:
+                results[job.id] = self._too_many()
         try:
             found = await _insert(fitting, connection)
         except DBAPIError as error:

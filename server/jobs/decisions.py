@@ -12,9 +12,8 @@ from nowait.jobs.retry import backoff
 from nowait.jobs.table import Delivery, State
 
 WORKER_LOST = {
-    "type": "urn:problem-type:nowait:worker-lost",
+    "type": "urn:problem-type:nowait:lost",
     "title": "Worker lost",
-    "status": 500,
     "detail": f"More than {MAX_LOST} workers were lost while they ran the job.",
 }
 

@@ -114,8 +114,11 @@ def parse_key(values: list[str]) -> str | None:
         return None
     quoted, bare = _QUOTED.fullmatch(values[0]), _BARE.fullmatch(values[0])
     key = re.sub(r"\\(.)", r"\1", quoted.group(1)) if quoted else bare.group() if bare else ""
-    if len(values) > 1 or not 1 <= len(key) <= _MAX_KEY:
-        raise BadRequest(f"Idempotency-Key: one of 1 to {_MAX_KEY} printable ASCII characters is expected.")
+    # To the database, blanks at the end are nothing: two keys would be one.
+    if len(values) > 1 or not 1 <= len(key) <= _MAX_KEY or key.endswith(" "):
+        raise BadRequest(
+            f"Idempotency-Key: one of 1 to {_MAX_KEY} printable ASCII characters is expected, with no blank at its end."
+        )
     return key
 
 

@@ -10,6 +10,7 @@ from server.jobs.kind import JobKind
 from server.jobs.request import MAX_SECONDS
 from server.openapi.operation import Component, Schema, json, members, nullable
 from server.openapi.shared import MOMENT, REPLAYED, RETRY_AFTER, TEXT
+from server.webhooks.url import MAX_URL
 
 ID = {"type": "string", "pattern": "^[0-9a-f-]{36}$"}
 STATE = {"type": "string", "enum": [state.value for state in State]}
@@ -124,7 +125,7 @@ def of_any_kind(further: dict[str, Any]) -> dict[str, Any]:
 
 def webhook(configured: bool) -> dict[str, Any]:
     """The schema of the URL that gets a job's end."""
-    return {"type": ["string", "null"], "format": "uri", "maxLength": 2000} if configured else {"type": "null"}
+    return {"type": ["string", "null"], "format": "uri", "maxLength": MAX_URL} if configured else {"type": "null"}
 
 
 def new_job(kinds: Iterable[JobKind], webhooks: bool) -> Schema:

@@ -51,10 +51,11 @@ MESSAGE = (502, 503, 504)  # the broker
 PREFER = header("Prefer", TEXT, "`wait=SECONDS` is the time that the request may take (RFC 7240)")
 PREFER_NEWS = header("Prefer", TEXT, "`wait=SECONDS`: the answer may be held back so long for news of the job")
 PREFER_ROOM = header("Prefer", TEXT, "`wait=SECONDS`: a queue that is full is tried again for so long")
+# As it is, with the spaces at its ends being those of the header, or quoted, with none at its end.
+_BARE, _QUOTED = r"[!#-~]([ -~]{0,253}[!-~])?", r'"([ !#-\[\]-~]|\\["\\]){0,254}([!#-\[\]-~]|\\["\\])"'
 IDEMPOTENCY_KEY = header(
     "Idempotency-Key",
-    # As it is, or quoted; spaces at its ends are those of the header.
-    {"type": "string", "pattern": r'^([!#-~]([ -~]{0,253}[!-~])?|"([ !#-\[\]-~]|\\["\\]){1,255}")$'},
+    {"type": "string", "pattern": f"^({_BARE}|{_QUOTED})$"},
     "of a request that may come again: the second one is answered as the first",
 )
 _TAGS = {"type": "string", "pattern": f"^{PATTERN}$", "examples": ["*", '"1.261126193000000000"']}

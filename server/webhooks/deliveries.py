@@ -112,7 +112,8 @@ def note(attempt: Attempt, state: Delivery, pause: float, outcome: str) -> Updat
         deliveries.c.state: state.value,
         deliveries.c.due: later(pause) if state is Delivery.PENDING else None,
         deliveries.c.outcome: outcome,
-        deliveries.c.failures: deliveries.c.failures + (0 if state is Delivery.DELIVERED else 1),
+        # A number, not one more: what is committed and not known to be is noted once more.
+        deliveries.c.failures: attempt.failures + (0 if state is Delivery.DELIVERED else 1),
     }
     held = (
         jobs.c.id == attempt.job.id,

@@ -112,8 +112,10 @@ class Slots(Generic[T]):
                 failed.
         """
         begun, planned, shares = self._begun.copy(), Counter[str](), Shares()
+        # Remembered once there is an attempt: names alone, which cost nothing, push out none of those that answer.
+        seen: dict[str, _Host] = {}
         for delivery, name in hosts.items():
-            host = self._host(name)
+            host = self._host(name) if name in self._hosts else seen.setdefault(name, _Host())
             if host.standing is Standing.NEW and delivery in unanswered:
                 host.standing = Standing.FAILED
             standing, of_host = host.standing, len(host.began) + host.waiting + planned[name]
@@ -121,6 +123,7 @@ class Slots(Generic[T]):
                 begun[standing] += 1
                 planned[name] += 1
                 shares.begin.append(delivery)
+                self._hosts.setdefault(name, host)
             else:
                 shares.postpone.setdefault(_rounded(_book(host, of_host, now)), []).append(delivery)
         return shares

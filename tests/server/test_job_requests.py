@@ -147,7 +147,10 @@ def test_a_key_is_taken_quoted_and_bare(value: str, key: str) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [[""], ['""'], ["x" * 256], [f'"{"x" * 256}"'], ['"open'], ['"a"b"'], ["ü"], ["a\tb"], ['"\\x"'], ["a", "a"]],
+    [
+        [""], ['""'], ["x" * 256], [f'"{"x" * 256}"'], ['"open'], ['"a"b"'], ["ü"], ["a\tb"], ['"\\x"'], ["a", "a"],
+        ['"a "'], ["a "],
+    ],
 )
 def test_any_other_key_is_refused(values: list[str]) -> None:
     with pytest.raises(BadRequest, match="Idempotency-Key: one of 1 to 255 printable ASCII characters is expected"):

@@ -237,8 +237,9 @@ async def test_a_job_that_loses_one_worker_after_the_other_waits_and_is_given_up
         await until(lambda: rows[too_often]["state"] == "failed" and rows[again]["state"] == "queued")
     assert 5 < rows[again]["due_in"] <= 16
     assert rows[again]["eta"] == rows[again]["due"]
-    (error,) = rows.run("SELECT JSON_VALUE(error, '$.type') AS type FROM jobs WHERE id = %s", too_often)
-    assert error["type"] == WORKER_LOST["type"]
+    error, history = (json.loads(rows[too_often][column]) for column in ("error", "history"))
+    assert error == WORKER_LOST
+    assert error["type"].endswith(f":{history[-1]['reason']}") and "status" not in error
     assert sent(tasks) == []
 
 

@@ -278,6 +278,20 @@ async def test_a_connection_lost_in_commit_leaves_one_job(
     assert [row["id"] for row in rows.run("SELECT id FROM jobs")] == [job.id]
 
 
+async def test_a_connection_lost_in_commit_takes_no_job_for_one_too_many(
+    database_url: str, private_database: Database, rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.jobs.quota._FRESH", 0.0)  # jobs are counted each time
+    async with Proxy(private_database.port) as proxy:
+        async with connections(database_url.replace(f":{private_database.port}/", f":{proxy.port}/")) as opened:
+            await store(opened).get("", "", T)
+            proxy.last_words = b"COMMIT"
+            bounded = store(opened, max_jobs=1)
+            job, _ = await bounded.add(new_job(owner="me"), T)
+            assert proxy.last_words is None
+    assert [row["id"] for row in rows.run("SELECT id FROM jobs")] == [job.id]
+
+
 async def test_a_connection_lost_at_its_cancel_does_not_make_it_one_that_had_ended(
     database_url: str, private_database: Database, rows: Rows
 ) -> None:

@@ -226,6 +226,17 @@ async def test_what_nobody_has_noted_is_sent_again_under_the_same_id(
     assert [headers["webhook-id"] for _, headers, _ in each.receivers.got["good0.test"]] == [f"job_{job_id}"] * 2
 
 
+async def test_an_attempt_that_is_noted_twice_has_failed_once(database_url: str, rows: Rows) -> None:
+    async with scene(database_url, running=False) as each:
+        job_id = await each.ended("good0.test")
+        rows.run("INSERT INTO deliveries (job_id, state, due) VALUES (%s, 'pending', UTC_TIMESTAMP(6))", job_id)
+        (attempt,) = (await each.deliverer._connections.transaction(partial(each.deliverer._begin, 10), T)).begun
+        note = deliveries.note(attempt, Delivery.PENDING, 60.0, "http-500")
+        for _ in range(2):
+            await each.deliverer._connections.transaction(lambda connection: connection.execute(note), T)
+    assert rows.run("SELECT failures, outcome FROM deliveries") == [{"failures": 1, "outcome": "http-500"}]
+
+
 async def test_a_webhook_is_sent_again_when_a_client_wants_it(database_url: str, rows: Rows) -> None:
     async with scene(database_url) as each:
         waiting, _ = await each.store.add(new_job(countdown=3600, webhook=each.receivers.url("good0.test")), T)

@@ -148,6 +148,15 @@ def test_what_is_remembered_is_bounded() -> None:
     each.end(running, True, 1.0)
 
 
+def test_names_without_an_attempt_push_out_no_host_that_answers() -> None:
+    each: Slots[str] = Slots()
+    known(each, "good", True)
+    begin(each, [f"first{n}" for n in range(8)])
+    for n in range(slots._HOSTS + 100):
+        assert share(each, [f"h{n}"], 1.0).begin == []
+    assert each._hosts["good"].standing is slots.Standing.GOOD
+
+
 def delays(arrivals: list[float], answers: Callable[[float], tuple[bool, float]]) -> list[float]:
     """Seconds from the first moment at which deliveries to one host are due until each is answered well.
 
