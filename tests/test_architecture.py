@@ -259,8 +259,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.http.event_stream": {"server.http.handler", "server.keys.quota"},
     "server.http.events": {
-        "server.http.event_stream", "server.http.jobs", "server.http.problem", "server.jobs", "server.jobs.model",
-        "server.jobs.watcher",
+        "nowait.errors", "server.http.event_stream", "server.http.jobs", "server.http.problem", "server.jobs",
+        "server.jobs.model", "server.jobs.watcher",
     },
     "server.http.files": {
         "tornado", "server.assets", "server.http.accept", "server.http.context", "server.http.handler",
@@ -328,12 +328,13 @@ ALLOWED: dict[str, set[str]] = {
     "server.jobs.looks": {"nowait.jobs.retry", "server.jobs.model"},
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
     "server.jobs.publisher": {
-        "nowait.bridge", "nowait.jobs.protocol", "server.bridge", "server.jobs.decisions", "server.jobs.model",
+        "nowait.bridge", "nowait.errors", "nowait.jobs.protocol", "server.bridge", "server.jobs.decisions",
+        "server.jobs.model",
     },
     "server.jobs.quota": set(),
     "server.jobs.relay": {
-        "sqlalchemy", "nowait.jobs", "server.jobs.connections", "server.jobs.decisions", "server.jobs.looks",
-        "server.jobs.publisher",
+        "sqlalchemy", "nowait.errors", "nowait.jobs", "server.jobs.connections", "server.jobs.decisions",
+        "server.jobs.looks", "server.jobs.publisher",
     },
     "server.jobs.request": {"nowait.formats", "nowait.jobs.retry", "server.jobs.kind", "server.jobs.model"},
     "server.jobs.rows": {
@@ -341,8 +342,8 @@ ALLOWED: dict[str, set[str]] = {
         "server.jobs.model",
     },
     "server.jobs.schemas": {
-        "nowait.jobs.retry", "nowait.jobs.table", "server.jobs.kind", "server.jobs.request", "server.openapi.operation",
-        "server.openapi.shared",
+        "nowait.jobs.retry", "nowait.jobs.table", "server.jobs.kind", "server.jobs.model", "server.jobs.request",
+        "server.openapi.operation", "server.openapi.shared",
     },
     "server.jobs.watcher": {"nowait", "server.jobs.model"},
     "server.keys": set(),
@@ -534,7 +535,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.webhooks.signing": {"standardwebhooks"},
     "server.webhooks.slots": set(),
-    "server.webhooks.url": {"server.webhooks.addresses"},
+    "server.webhooks.url": {"server.jobs.model", "server.webhooks.addresses"},
     "tasks": {"tasks.app"},
     "tasks.__main__": {"tasks.app", "tasks.checks", "tasks.database", "tasks.settings"},
     "tasks.app": {

@@ -1,5 +1,6 @@
 """Jobs as server-sent events."""
 
+from nowait.errors import Overloaded
 from server.http.event_stream import COMMENT, COMMENT_INTERVAL, EventStream, event
 from server.http.jobs import JobHandler, no_such_job
 from server.http.problem import TOO_MANY_WATCHERS, ProblemError
@@ -49,7 +50,11 @@ class EventsHandler(EventStream, JobHandler):
         present: Job | None = job
         while present is not None and not self.context.watcher.closed:
             if str(present.version) != sent:
-                await self.write_taken(job_event(present, self.once(present)))
+                try:
+                    await self._write_job(present)
+                except Overloaded:
+                    # The client comes again, and finds the same.
+                    break
                 sent = str(present.version)
             if present.state.final:
                 break
@@ -57,6 +62,15 @@ class EventsHandler(EventStream, JobHandler):
                 present = await self.latest(present)
             else:
                 await self.write_taken(COMMENT)
+
+    async def _write_job(self, job: Job) -> None:
+        """Write the event of a job as it is. Raises Overloaded where there is no room for its result, and Finish."""
+        text = job_event(job, self.once(job))
+        share = self.context.tasks.hold(len(text))
+        try:
+            await self.write_taken(text)
+        finally:
+            share.release()
 
 
 def job_event(job: Job, once: bool | None) -> bytes:

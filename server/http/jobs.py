@@ -167,12 +167,21 @@ class JobHandler(BaseHandler):
         self.set_applied(watch)
         await self.finish_job(job)
 
-    async def finish_job(self, job: Job) -> None:
-        """Finish with the job's document. Raises Finish when the client leaves, or takes too long."""
+    async def finish_job(self, job: Job, held: bool = False) -> None:
+        """Finish with the job's document.
+
+        Args:
+            job: the job.
+            held: its result counts as an answer that is held, while it is written; not where a request has done what
+                it should, and would be sent again.
+
+        Raises Overloaded where there is no room, and Finish when the client leaves, or takes too long.
+        """
         if not job.state.final:
             self.set_header("Retry-After", _RETRY_AFTER)
         start, result, end = document.parts(job, self.once(job))
-        await self.finish_encoded(start, Encoded(result), end)
+        share = self.context.tasks.hold(len(result)) if held else None
+        await self.finish_encoded(start, Encoded(result, share=share), end)
 
     async def finish_accepted(self, job: Job, watch: Watch | None = None) -> None:
         """The same, as 202: what was wanted of the job is still to come."""

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import Delivery, State
 
+MAX_LISTED = 16 * 1024  # bytes of parameters that a list has, at most
+MAX_WEBHOOK_URL = 2048  # characters
+
 
 @dataclass(frozen=True)
 class NewJob:
@@ -73,6 +76,7 @@ class Job:
     """A row of the table; moments are UTC without a zone, by the database's clock.
 
     Attributes:
+        parameters: JSON values; None in a list where they take more than MAX_LISTED.
         attempt: attempts that were begun.
         failures: of these, that raised.
         version: one more with each change that a client sees.
@@ -93,7 +97,7 @@ class Job:
     owner: str
     name: str
     queue: str
-    parameters: dict[str, Any]
+    parameters: dict[str, Any] | None
     retry: Retry
     state: State
     attempt: int
@@ -189,7 +193,7 @@ class Store(Protocol):
         name: str | None,
         schedule: str | None = None,
     ) -> list[Job]:
-        """Up to `limit` jobs without their results, newest first: older than the id `before`, and of these only."""
+        """Up to `limit` jobs without what is long, newest first: older than the id `before`, and of these only."""
 
     async def cancel(self, job_id: str, owner: str | None, timeout: float) -> Job | None:
         """Cancel it, also one that is cancelled; None when there is none. Raises AlreadyEnded."""

@@ -12,7 +12,7 @@ from nowait.jobs import protocol
 from nowait.jobs.protocol import NOW, UNCONFIRMED, later, later_by, microseconds
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import Delivery, State, deliveries, jobs
-from server.jobs.model import Job, NewJob, Webhook
+from server.jobs.model import MAX_LISTED, Job, NewJob, Webhook
 
 _WEBHOOK = [
     deliveries.c.state.label("delivery"),
@@ -23,7 +23,13 @@ _WEBHOOK = [
 COLUMNS = [*(jobs.c[field.name] for field in fields(Job)), *_WEBHOOK]
 """What job() reads, of WITH_DELIVERIES."""
 WITH_DELIVERIES = jobs.outerjoin(deliveries, deliveries.c.job_id == jobs.c.id)
-_LISTED = [column for column in COLUMNS if column not in (jobs.c.result, jobs.c.history)]
+# A page of a hundred jobs is read and written as one.
+_SHORT_PARAMETERS = case((func.octet_length(jobs.c.parameters) <= MAX_LISTED, jobs.c.parameters)).label("parameters")
+_LISTED = [
+    _SHORT_PARAMETERS if column is jobs.c.parameters else column
+    for column in COLUMNS
+    if column not in (jobs.c.result, jobs.c.history)
+]
 _MOMENTS = (jobs.c.id, jobs.c.created, jobs.c.eta, jobs.c.expires)
 _UNFINISHED = (State.QUEUED.value, State.RUNNING.value)
 
@@ -124,7 +130,7 @@ def of_key(owner: str, key: str) -> Select[Any]:
 def listed(
     owner: str | None, limit: int, before: str | None, state: State | None, name: str | None, schedule: str | None
 ) -> Select[Any]:
-    """Up to `limit` jobs without their results and histories, the newest first."""
+    """Up to `limit` jobs without results, histories and long parameters, the newest first."""
     found = _select(_LISTED).where(*protocol.of_owner(owner))
     if schedule is not None and owner is not None:
         found = found.with_hint(jobs, "FORCE INDEX (schedule)")

@@ -7,10 +7,10 @@ from typing import Any
 from nowait.jobs.retry import MAX_BACKOFF, MAX_RETRIES
 from nowait.jobs.table import Delivery, State
 from server.jobs.kind import JobKind
+from server.jobs.model import MAX_WEBHOOK_URL
 from server.jobs.request import MAX_SECONDS
 from server.openapi.operation import Component, Schema, json, members, nullable
 from server.openapi.shared import MOMENT, REPLAYED, RETRY_AFTER, TEXT
-from server.webhooks.url import MAX_URL
 
 ID = {"type": "string", "pattern": "^[0-9a-f-]{36}$"}
 STATE = {"type": "string", "enum": [state.value for state in State]}
@@ -66,7 +66,8 @@ _SUMMARY: dict[str, Schema] = {
     "owner": {"type": "string", "description": "of the key that has made it"},
 }
 _OPTIONAL = ("owner",)  # without keys
-SUMMARY = Component("JobSummary", members(_SUMMARY, _OPTIONAL))
+_SHORT = nullable({"type": "object", "description": "null where they are longer than 16 KiB"})
+SUMMARY = Component("JobSummary", members({**_SUMMARY, "parameters": _SHORT}, _OPTIONAL))
 JOB = Component(
     "Job", members({**_SUMMARY, "result": {}, "history": {"type": "array", "items": {"type": "object"}}}, _OPTIONAL)
 )
@@ -125,7 +126,9 @@ def of_any_kind(further: dict[str, Any]) -> dict[str, Any]:
 
 def webhook(configured: bool) -> dict[str, Any]:
     """The schema of the URL that gets a job's end."""
-    return {"type": ["string", "null"], "format": "uri", "maxLength": MAX_URL} if configured else {"type": "null"}
+    if not configured:
+        return {"type": "null"}
+    return {"type": ["string", "null"], "format": "uri", "maxLength": MAX_WEBHOOK_URL}
 
 
 def new_job(kinds: Iterable[JobKind], webhooks: bool) -> Schema:

@@ -77,7 +77,7 @@ class OneJobHandler(JobHandler):
             self.set_status(304)
             self.finish()
             return
-        await self.finish_job(job)
+        await self.finish_job(job, held=True)
 
     async def delete(self, job_id: str) -> None:
         await self.check_named(job_id)

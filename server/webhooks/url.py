@@ -3,9 +3,8 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from server.jobs.model import MAX_WEBHOOK_URL
 from server.webhooks.addresses import PORTS, AllowList, is_name, parse_address
-
-MAX_URL = 2048  # characters
 
 
 class BadUrl(ValueError):
@@ -26,8 +25,8 @@ def check(url: Any, allowed: AllowList) -> str:
 
     Raises BadUrl.
     """
-    if not isinstance(url, str) or len(url) > MAX_URL or not all("!" <= character <= "~" for character in url):
-        raise BadUrl(f"a URL of up to {MAX_URL} printable ASCII characters is expected.")
+    if not isinstance(url, str) or len(url) > MAX_WEBHOOK_URL or not all("!" <= character <= "~" for character in url):
+        raise BadUrl(f"a URL of up to {MAX_WEBHOOK_URL} printable ASCII characters is expected.")
     try:
         parts = urlsplit(url)
         host, given = parts.hostname or "", parts.port

@@ -1,6 +1,7 @@
 """Where jobs are kept, who wakes workers, and a worker: without database and broker."""
 
 import asyncio
+import json
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 from nowait.jobs.table import Delivery, State
 from server.jobs.document import text
 from server.jobs.model import (
+    MAX_LISTED,
     AlreadyEnded,
     Job,
     KeyInUse,
@@ -21,6 +23,10 @@ from server.jobs.model import (
     TooManyJobs,
     Webhook,
 )
+
+
+def _short(parameters: dict[str, Any] | None) -> dict[str, Any] | None:
+    return parameters if len(json.dumps(parameters)) <= MAX_LISTED else None
 
 
 class FakeStore(Store):
@@ -88,7 +94,7 @@ class FakeStore(Store):
     ) -> list[Job]:
         await self._enter("list")
         found = [
-            replace(job, result=None, history=None)
+            replace(job, parameters=_short(job.parameters), result=None, history=None)
             for job in sorted(self._rows.values(), key=lambda job: job.id, reverse=True)
             if owner in (None, job.owner) and (before is None or job.id < before)
             and state in (None, job.state) and name in (None, job.name) and schedule in (None, job.schedule)

@@ -121,7 +121,9 @@ class Site:
     ) -> None:
         self.settings = Settings(**settings)
         tasks = {"task.list_jobs": lambda: JOBS, "task.list_queries": lambda: QUERIES}
-        self.bridge = FakeBridge(tasks, queues=["queries.catalogue"])
+        self.bridge = FakeBridge(
+            tasks, queues=["queries.catalogue"], max_reply_bytes=self.settings.max_answer_bytes
+        )
         self.app: WebApplication = make_app(
             self.bridge, self.settings, store, publisher, schedule_store
         )

@@ -180,6 +180,22 @@ async def test_a_reader_that_does_not_read_is_disconnected(
 
 
 @pytest.mark.gen_test
+async def test_results_are_answered_as_long_as_there_is_room_for_them(serve: Serve, worker: Worker) -> None:
+    async with serve(max_answer_bytes=1_000_000) as site:
+        job_id = await site.posted()
+        await worker.claim(job_id)
+        await worker.succeed(job_id, f'"{"x" * 600_000}"')
+        share = site.bridge.hold(500_000)
+        response = await site.fetch(f"/jobs/{job_id}")
+        assert (response.code, json.loads(response.body)["type"]) == (503, "urn:problem-type:nowait:overloaded")
+        assert (await site.fetch(f"/jobs/{job_id}/events")).body == b"retry: 2000\n\n"
+        share.release()
+        for path in (f"/jobs/{job_id}", f"/jobs/{job_id}/events"):
+            assert b"x" * 600_000 in (await site.fetch(path)).body
+        site.bridge.hold(1_000_000).release()
+
+
+@pytest.mark.gen_test
 async def test_the_head_of_a_stream_is_that_of_its_get(serve: Serve) -> None:
     async with serve() as site:
         job_id = await site.posted()

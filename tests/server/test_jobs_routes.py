@@ -10,7 +10,7 @@ import pytest
 
 from nowait.jobs.ids import new_id
 from nowait.jobs.table import State
-from server.jobs.model import SchemaMissing, Store, StoreUnavailable
+from server.jobs.model import MAX_LISTED, SchemaMissing, Store, StoreUnavailable
 from tests.bridge.conftest import until
 from tests.server.conftest import Serve
 from tests.server.fake_jobs import FakePublisher, FakeStore
@@ -448,6 +448,18 @@ async def test_who_waits_for_a_job_that_is_cancelled_learns_it_at_once(serve: Se
         await until(lambda: len(site.app.watcher) == 1)
         await site.fetch(f"/jobs/{job_id}", method="DELETE")
         assert json.loads((await waiting).body)["state"] == "cancelled"
+
+
+@pytest.mark.gen_test
+async def test_a_list_leaves_out_parameters_that_are_long(serve: Serve) -> None:
+    async with serve() as site:
+        lengths = [10, MAX_LISTED + 1]
+        for length in lengths:
+            await site.posted({"name": "slow_count", "parameters": {"steps": 1, "note": "x" * length}})
+        listed = json.loads((await site.fetch("/jobs")).body)["jobs"]
+        assert [job["parameters"] and job["parameters"]["note"] for job in listed] == [None, "x" * 10]
+        one = json.loads((await site.fetch(f"/jobs/{listed[0]['id']}")).body)
+        assert len(one["parameters"]["note"]) == MAX_LISTED + 1
 
 
 async def pages(site: Any, path: str) -> list[list[str]]:
