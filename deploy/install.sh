@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs one part alone, with its pinned dependencies, or upgrades it: install.sh server|worker|migrate FOLDER
 # FOLDER is a link to a virtual environment in FOLDER.versions/. A new one is built beside the old one, and the link
-# is switched when it is whole; the version before it stays, for the processes that still run from it. Each part has a
-# FOLDER of its own.
+# is switched when it is whole; the version before it stays, and so does each that a process still runs from. Each part has
+# a FOLDER of its own.
 # OTEL=1 installs the packages for traces as well. SETUPTOOLS_SCM_PRETEND_VERSION is the version, where the tree does not
 # know it, as without git.
 set -eu
@@ -87,5 +87,7 @@ ln -s "$name.versions/${new##*/}" "$new.link"
 mv -T "$new.link" "$folder"
 trap 'rm -rf "$copy"' EXIT
 for old in "$versions"/[0-9]*; do
-    case $old in "$new" | "$parent/$last") ;; *) rm -rf "$old" ;; esac
+    case $old in "$new" | "$parent/$last") continue ;; esac
+    # Processes that have not been started again since may run from a version before the last one.
+    cat /proc/[0-9]*/maps 2>/dev/null | grep -qF " $old/" || rm -rf "$old"
 done

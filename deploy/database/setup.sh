@@ -14,6 +14,9 @@ require=SSL
 [ "${DATABASE_TLS:-1}" = 1 ] || require=NONE
 client=$(command -v mariadb || command -v mysql)
 
+# In a right to a whole database, _ is any character.
+database=$(printf %s "$DATABASE" | sed 's/_/\\_/g')
+
 tables=$("$client" --batch --skip-column-names -e "SHOW TABLES LIKE 'deliveries'" "$DATABASE")
 [ -n "$tables" ] || { echo "the database $DATABASE has no table deliveries: run python -m nowait.jobs first" >&2; exit 1; }
 
@@ -27,7 +30,7 @@ GRANT SELECT ON \`$DATABASE\`.nowait_migrations TO server@'%';
 
 CREATE USER IF NOT EXISTS worker@'%' IDENTIFIED BY '$WORKER_DATABASE_PASSWORD';
 ALTER USER worker@'%' IDENTIFIED BY '$WORKER_DATABASE_PASSWORD' REQUIRE $require;
-GRANT SELECT ON \`$DATABASE\`.* TO worker@'%';
+GRANT SELECT ON \`$database\`.* TO worker@'%';
 GRANT UPDATE (state, due, attempt, failures, version, progress, result, error, worker, eta, started, finished, history)
     ON \`$DATABASE\`.jobs TO worker@'%';
 

@@ -1,22 +1,23 @@
 """HAProxy with deploy/haproxy.cfg: what a server has seen is not sent a second time."""
 
+import os
 import re
 import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import urlopen
 
+import psutil
 import pytest
 import trustme
 
-from deploy.local.process import Process, free_port, listens
-from tests import programs
-from tests.conftest import ROOT
+from deploy.local.process import listens
+from tests import balancer, programs
+from tests.balancer import CONFIGURATION
 from tests.http import fetch
-
-CONFIGURATION = (ROOT / "deploy/haproxy.cfg").read_text()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -75,14 +76,7 @@ def servers(seen: list[str]) -> Iterator[list[Server]]:
 
 def balance(folder: Path, ports: list[int], configuration: str = CONFIGURATION) -> Iterator[str]:
     """The URL of a balancer before servers with these ports."""
-    programs.require("haproxy")
-    port, rest = free_port(), iter(ports)
-    configuration = configuration.replace("bind :80", f"bind 127.0.0.1:{port}")
-    configuration = re.sub(r"\w+\.example:\d+", lambda _: f"127.0.0.1:{next(rest)}", configuration)
-    assert next(rest, None) is None
-    file = folder / "haproxy.cfg"
-    file.write_text(configuration)
-    process = Process("haproxy", [programs.path("haproxy"), "-db", "-f", str(file)], output=folder / "log")
+    process, port = balancer.begin(folder, ports, configuration)
     try:
         process.wait_until(lambda: listens(port), 30.0)
         yield f"http://127.0.0.1:{port}"
@@ -139,3 +133,26 @@ def test_its_lines_for_https_serve_clients_and_servers(servers: list[Server], se
         with urlopen(f"{url.replace('http', 'https')}/one", context=trusting, timeout=30) as answer:
             assert answer.status == 200
     assert seen == ["GET /one"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root becomes another user")
+def test_what_reads_requests_is_not_root(servers: list[Server], tmp_path: Path) -> None:
+    process, port = balancer.begin(tmp_path, [server.server_port for server in servers])
+    try:
+        process.wait_until(lambda: listens(port), 30.0)
+        assert 0 not in psutil.Process(process.pid).uids()
+    finally:
+        process.stop()
+
+
+@pytest.mark.parametrize(("named_by_dns", "status"), [(True, 0), (False, 1)])
+def test_it_starts_without_the_address_of_a_server_where_dns_has_it(
+    named_by_dns: bool, status: int, tmp_path: Path
+) -> None:
+    programs.require("haproxy")
+    configuration = CONFIGURATION.replace(".example:", ".invalid:")
+    if named_by_dns:
+        configuration = configuration.replace("# default-server init-addr", "default-server init-addr")
+    (tmp_path / "haproxy.cfg").write_text(configuration)
+    check = [programs.path("haproxy"), "-c", "-f", str(tmp_path / "haproxy.cfg")]
+    assert subprocess.run(check, capture_output=True, timeout=60).returncode == status

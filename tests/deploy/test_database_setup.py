@@ -41,8 +41,8 @@ def setup(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     )  # fmt: skip
 
 
-def connect(database: Database, user: str, password: str) -> None:
-    pymysql.connect(host="127.0.0.1", port=database.port, user=user, password=password, database="nowait").close()
+def connect(database: Database, user: str, password: str, name: str = "nowait") -> None:
+    pymysql.connect(host="127.0.0.1", port=database.port, user=user, password=password, database=name).close()
 
 
 def test_accounts_are_made_behind_the_migration_and_their_passwords_can_be_changed(
@@ -57,6 +57,17 @@ def test_accounts_are_made_behind_the_migration_and_their_passwords_can_be_chang
         assert (done.returncode, done.stderr) == (0, "")
     for user in ("server", "worker", "scheduler"):
         connect(database, user, "changed")
+
+
+def test_workers_read_the_database_of_that_name_and_none_of_a_similar_one(database: Database, tmp_path: Path) -> None:
+    root = [programs.path("mariadb"), *database.root, "-e"]
+    for name in ("shop_eu", "shopXeu"):
+        subprocess.run([*root, f"CREATE DATABASE {name}; GRANT ALL ON {name}.* TO nowait@'127.0.0.1'"], check=True)
+    migrate(database.url.removesuffix("nowait") + "shop_eu")
+    assert setup(tmp_path, **PASSWORDS, DATABASE="shop_eu", DATABASE_TLS="0").returncode == 0
+    connect(database, "worker", "change-me", "shop_eu")
+    with pytest.raises(pymysql.err.OperationalError, match="denied"):
+        connect(database, "worker", "change-me", "shopXeu")
 
 
 @pytest.mark.parametrize("name", PASSWORDS)

@@ -4,6 +4,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -106,6 +108,16 @@ def run_python(folder: Path, code: str) -> str:
     return done.stdout.strip()
 
 
+@contextmanager
+def running_from(file: Path) -> Iterator[None]:
+    """A process that has loaded the file."""
+    code = "import mmap, sys; it = mmap.mmap(open(sys.argv[1]).fileno(), 0, prot=mmap.PROT_READ); input('.')"
+    process = subprocess.Popen([sys.executable, "-c", code, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.read(1) == b"."
+    yield
+    process.communicate(b"\n")
+
+
 VERSION = "from importlib import metadata; print(metadata.version('nowait'))"
 
 
@@ -118,7 +130,7 @@ def test_an_upgrade_is_whole_or_changes_nothing(
     # As earlier versions left it: the folder itself is the environment.
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (folder / "made").touch()
-    (folder / "first").touch()
+    (folder / "first").write_text("library")
     requirements = source / "deploy/requirements/server.txt"
     requirements.write_text("./no-such-package.whl\n")
     assert run(script, "server", folder).returncode == 1
@@ -149,11 +161,13 @@ def test_an_upgrade_is_whole_or_changes_nothing(
     switch.parent.mkdir()
     switch.write_text(f'#!/bin/sh\n{shutil.which("mv")} "$@" && kill -TERM $PPID\n')
     switch.chmod(0o755)
-    done = run(script, "server", folder, PATH=f"{switch.parent}:{os.environ['PATH']}")
+    (versions / "00").mkdir()  # of a version before
+    with running_from(versions / "0/first"):
+        done = run(script, "server", folder, PATH=f"{switch.parent}:{os.environ['PATH']}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert installed(folder) == str(versions / "2")
     assert run_python(folder, VERSION) == "1.3.0"
-    assert {path.name for path in versions.iterdir()} == {"1", "2", "lock"}
+    assert {path.name for path in versions.iterdir()} == {"0", "1", "2", "lock"}, "a process runs from 0"
     assert {path.name for path in tmp_path.iterdir()} == {"nowait", "nowait.versions"}
     (application,) = folder.glob("lib/python3*/site-packages/server")
     for path in (application, *application.rglob("*")):

@@ -18,9 +18,9 @@ from tornado.simple_httpclient import SimpleAsyncHTTPClient
 from deploy.local.broker import Broker
 from deploy.local.process import Process, free_port
 from deploy.local.services import Services
-from tests import programs
+from tests import balancer
 from tests.bridge.conftest import until
-from tests.conftest import ROOT, Start, celery_worker, connect, ready, services_settings
+from tests.conftest import Start, celery_worker, connect, ready, services_settings
 from tests.faults.conftest import Site, control, serving
 from tests.faults.figures import Figures
 from tests.faults.load import QUEUE
@@ -127,13 +127,5 @@ async def test_a_query_that_must_not_run_twice_does_not_behind_a_balancer_whatev
 
 def balance(folder: Path, ports: list[int]) -> tuple[Process, str]:
     """HAProxy with the project's own configuration in front of servers on these ports."""
-    programs.require("haproxy")
-    port = free_port()
-    config = (ROOT / "deploy/haproxy.cfg").read_text().replace("bind :80", f"bind 127.0.0.1:{port}")
-    for name, number, target in (("one", 1, ports[0]), ("two", 2, ports[1])):
-        config = config.replace(f"server {name} server.example:800{number}", f"server {name} 127.0.0.1:{target}")
-    (folder / "haproxy.cfg").write_text(config)
-    process = Process(
-        "haproxy", [programs.path("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")], output=folder / "haproxy.log"
-    )
+    process, port = balancer.begin(folder, ports)
     return process, ready(process, port)
