@@ -41,7 +41,7 @@ def clustered(definitions: dict[str, Any]) -> dict[str, Any]:
 
 
 def with_passwords(definitions: dict[str, Any], passwords: Mapping[str, str]) -> dict[str, Any]:
-    """Those definitions with the users, and the hashes of their passwords, which are in variables such as SERVER_PASSWORD.
+    """Those definitions with the users and the hashes of their passwords, of variables such as SERVER_PASSWORD.
 
     Raises KeyError when one is missing.
     """
