@@ -95,7 +95,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _moment(item: pytest.Item) -> int:
     needs = set(getattr(item, "fixturenames", ()))
-    return 0 if "deployment" in needs else 1 if _is_in(item, LONGEST) else 2 if {"services", "tmp_path"} & needs else 3
+    first = "deployment" in needs or _is_in(item, parallel.MEASURED)
+    return 0 if first else 1 if _is_in(item, LONGEST) else 2 if {"services", "tmp_path"} & needs else 3
 
 
 @pytest.hookimpl(optionalhook=True)

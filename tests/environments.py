@@ -39,7 +39,7 @@ def _make(folder: Path, requirements: Path) -> None:
     pip = [str(folder / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
     for command in (
         [sys.executable, "-m", "venv", "--clear", str(folder)],
-        [*pip, "install", "--require-hashes", "-r", str(requirements)],
+        [*pip, "install", "--no-compile", "--require-hashes", "-r", str(requirements)],
     ):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:

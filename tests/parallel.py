@@ -32,7 +32,10 @@ MEASURED = (
     "tests/capacity/test_real.py",
 )  # fmt: skip
 # These measure minutes, in which they hardly do anything: they run beside those.
-WAITING = ("tests/faults/jobs/test_webhooks.py",)
+WAITING = (
+    "tests/faults/jobs/test_away.py", "tests/faults/jobs/test_keys.py", "tests/faults/jobs/test_takeover.py",
+    "tests/faults/jobs/test_waiting.py", "tests/faults/jobs/test_webhooks.py",
+)  # fmt: skip
 
 
 class ByFile(LoadFileScheduling):

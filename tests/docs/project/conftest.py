@@ -26,7 +26,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     programs = folder / "venv/bin"
     commands = [
         f"{shlex.quote(sys.executable)} -m venv {folder}/venv",
-        f"python -m pip install --quiet --require-hashes -r {REQUIREMENTS}",
+        f"python -m pip install --quiet --no-compile --require-hashes -r {REQUIREMENTS}",
         *INSTALL.splitlines(),
     ]
     for command in commands:
