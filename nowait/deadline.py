@@ -62,7 +62,10 @@ def parse_moment(text: str) -> datetime:
         # Celery's own parser takes 15 times as long.
         with contextlib.suppress(ValueError):  # Python 3.10 reads less of it
             return datetime.fromisoformat(text)
-    moment: datetime | None = maybe_iso8601(text)
+    try:
+        moment: datetime | None = maybe_iso8601(text)
+    except OverflowError as error:  # it is behind the last day of the year 9999
+        raise ValueError("there is no such day") from error
     if moment is None:
         raise ValueError("an empty text is no moment")
     return moment

@@ -5,8 +5,8 @@ queue: classic, quorum or exclusive; NOWAIT_TEST_BACKEND the result backend, rpc
 NOWAIT_TEST_CONSUMER the class of the consumer, Celery's own unless it is given; NOWAIT_TEST_ACCEPT the
 content that is accepted, JSON unless it is given; NOWAIT_TEST_ACKS_LATE=1 has tasks acknowledged after
 their end; NOWAIT_TEST_ALIVE the file of its signs of life; NOWAIT_TEST_TASK the base class of the tasks;
-NOWAIT_TEST_METRICS=1 has them counted; NOWAIT_TEST_TRACES=1 has them traced, 0 has what
-that takes loaded.
+NOWAIT_TEST_TIMEZONE the time zone, UTC unless it is given; NOWAIT_TEST_METRICS=1 has them counted;
+NOWAIT_TEST_TRACES=1 has them traced, 0 has what that takes loaded.
 """
 
 import math
@@ -43,6 +43,7 @@ app.conf.update(
     task_acks_late=environment("NOWAIT_TEST_ACKS_LATE") == "1",
     broker_connection_retry_on_startup=environment("NOWAIT_TEST_RETRY_ON_STARTUP") != "0",
     worker_prefetch_multiplier=1,
+    timezone=environment("NOWAIT_TEST_TIMEZONE"),
 )
 
 if environment("NOWAIT_TEST_METRICS") == "1":

@@ -60,3 +60,9 @@ def test_what_celery_cannot_read_is_no_moment(text: str) -> None:
     for parse in (parse_moment, maybe_iso8601):
         with pytest.raises(ValueError):
             parse(text)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31T24:00", "9999-W53-7"])
+def test_what_is_behind_the_last_day_is_no_moment(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_moment(text)

@@ -6,7 +6,7 @@ https://docs.celeryq.dev/en/stable/internals/protocol.html.
 """
 
 from collections.abc import Callable, Container, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from inspect import signature
 from typing import Any
@@ -23,6 +23,7 @@ Check = Callable[[Any], bool]
 
 JSON = "application/json"
 _UTF8 = ("utf-8", "utf8")
+_FIRST, _LAST = datetime.min + timedelta(days=1), datetime.max - timedelta(days=1)
 _MAX_DEPTH = 8  # of lists and objects in the value of a stamp
 # When a stamped task is tried again, Celery makes an option of each stamp, and drops it before it publishes: none may
 # have the name of an option that is read earlier.
@@ -36,13 +37,26 @@ class Rejected(ValueError):
 
     Args:
         reason: why, in words fit for a header: short, without line breaks.
-        kind: the exception that its caller is answered with: Celery's NotRegistered for a task that
-            there is not, MessageTooLarge, or InvalidMessage for all else.
+        kind: the exception that its caller is answered with: MessageTooLarge, or InvalidMessage for all else.
     """
 
     def __init__(self, reason: str, kind: str = "InvalidMessage") -> None:
         super().__init__(reason)
         self.kind = kind
+
+
+class NoSuchTask(Rejected):
+    """A message for a task that there is not; its caller is answered with Celery's NotRegistered.
+
+    Args:
+        task: the name of the task.
+        task_id: the id of this one.
+    """
+
+    def __init__(self, task: str, task_id: str) -> None:
+        super().__init__(f"there is no task {task[:100]!r}", "NotRegistered")
+        self.task = task
+        self.task_id = task_id
 
 
 def _text(value: Any) -> bool:
@@ -63,7 +77,8 @@ def _count(value: Any) -> bool:
 
 def _moment(value: Any) -> bool:
     try:
-        return isinstance(value, str) and bool(parse_moment(value))
+        # A day off the first and the last one there is: Celery converts it to its own time zone.
+        return isinstance(value, str) and _FIRST < parse_moment(value).replace(tzinfo=None) < _LAST
     except ValueError:
         return False
 
@@ -181,7 +196,7 @@ def validate_headers(headers: Any, tasks: Container[str]) -> None:
         elif not check(value):
             raise Rejected(f"the header {name} is not what it should be")
     if headers["task"] not in tasks:
-        raise Rejected(f"there is no task {headers['task'][:100]!r}", "NotRegistered")
+        raise NoSuchTask(headers["task"], headers["id"])
 
 
 def validate_body(body: Any, canvas: bool = False) -> None:

@@ -8,7 +8,7 @@ from celery.backends.base import DisabledBackend
 from celery.backends.rpc import RPCBackend
 from kombu import Message
 
-from nowait.messages.validation import Rejected, reply_address
+from nowait.messages.validation import NoSuchTask, Rejected, reply_address
 from nowait.topology import Topology
 from nowait.worker.publisher import ConfirmedPublisher
 from nowait.worker.replies import describe_failure, encode_rejection, reply_message
@@ -48,7 +48,7 @@ class Answers:
         if address is None:
             return None
         # Celery's NotRegistered has the name of the task, and makes a sentence of it.
-        text = headers["task"] if error.kind == "NotRegistered" else str(error)
+        text = error.task if isinstance(error, NoSuchTask) else str(error)
         return Answer(*address, describe_failure(error.kind, text))
 
     def send(self, answer: Answer) -> None:

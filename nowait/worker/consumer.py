@@ -18,6 +18,7 @@ from kombu import Message, compression
 from nowait.broker import require_rabbitmq
 from nowait.messages.validation import (
     JSON,
+    NoSuchTask,
     Rejected,
     as_version_2,
     validate_body,
@@ -88,6 +89,10 @@ class Consumer(LeanConsumer):
                 self.validate(message)
             except Rejected as error:
                 self._reject(message, error)
+            except Exception as error:
+                # It would go back to its queue, and end the next worker.
+                log.exception("a message could not be received")
+                self._reject(message, Rejected(f"it could not be received: {type(error).__name__}"))
             else:
                 handle(message)
 
@@ -182,11 +187,10 @@ class Consumer(LeanConsumer):
 
     def _announce(self, message: Message, error: Rejected) -> None:
         """Send the signals and the event that Celery's consumer sends of a message that it does not run."""
-        if error.kind != "NotRegistered":
+        if not isinstance(error, NoSuchTask):
             signals.task_rejected.send(sender=self, message=message, exc=error)
             return
-        headers: Any = message.headers
-        task_id, name = headers["id"], headers["task"]
+        task_id, name = error.task_id, error.task
         if self.event_dispatcher:
             self.event_dispatcher.send("task-failed", uuid=task_id, exception=f"NotRegistered({name!r})")
         signals.task_unknown.send(sender=self, message=message, exc=error, name=name, id=task_id)

@@ -143,20 +143,26 @@ def dead_letter(message: Message, reason: str, topology: Topology) -> amqp.Messa
     """
     properties: Mapping[str, Any] = message.properties or {}
     body = message.body[:MAX_TASK_BODY] if isinstance(message.body, (bytes, str)) else b""
-    if isinstance(body, str):  # py-amqp has decoded it
-        body = body.encode(message.content_encoding or "utf-8", "replace")
     notes = {
         "x-rejected": reason,
         "x-queue": str((message.delivery_info or {}).get("routing_key", ""))[:255],
         **({"x-user-id": properties["user_id"]} if properties.get("user_id") else {}),
     }
     return amqp.Message(
-        body,
+        body if isinstance(body, bytes) else _encoded(body, message.content_encoding or "utf-8"),
         application_headers={**_usable(message.headers), **notes},
         delivery_mode=2,
         **{name: value for name, value in properties.items() if name not in _NOT_KEPT},
         **topology.sender_properties(),
     )
+
+
+def _encoded(body: str, encoding: str) -> bytes:
+    """A body that py-amqp has decoded, as it came; in UTF-8 where it cannot be encoded so again."""
+    try:
+        return body.encode(encoding, "replace")
+    except UnicodeError:  # idna, for one, knows no "replace"
+        return body.encode("utf-8", "replace")
 
 
 def _usable(headers: Any) -> dict[str, Any]:

@@ -273,3 +273,9 @@ def test_the_body_of_a_dead_letter_is_bounded() -> None:
         assert len(dead_letter(received({}, body), "a reason", Topology.declared()).body) == MAX_TASK_BODY
     assert dead_letter(received({}, "ü"), "a reason", Topology.declared()).body == "ü".encode()
     assert dead_letter(received({}, None), "a reason", Topology.declared()).body == b""
+
+
+def test_a_body_that_cannot_be_encoded_as_it_came_is_kept_in_utf_8() -> None:
+    message = received({}, "ü\ud800")
+    message.content_encoding = "idna"
+    assert dead_letter(message, "a reason", Topology.declared()).body == "ü?".encode()

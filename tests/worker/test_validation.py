@@ -244,7 +244,9 @@ def test_headers_of_others_are_no_matter() -> None:
     [
         ("task", None), ("task", ["test.echo"]), ("task", "os.system"), ("id", None), ("id", {}), ("id", ""),
         ("id", "x" * 256), ("timelimit", 5), ("timelimit", [1]), ("timelimit", [1, "2"]), ("timelimit", [-1, None]),
-        ("eta", "tomorrow"), ("eta", 5), ("expires", {}), ("retries", -1), ("retries", "1"), ("retries", True),
+        ("eta", "tomorrow"), ("eta", 5), ("expires", {}),
+        ("expires", "9999-12-31T24:00"), ("eta", "9999-W53-7"), ("expires", "0001-01-01T00:00:00"),
+        ("eta", "9999-12-31T23:59:59+00:00"), ("retries", -1), ("retries", "1"), ("retries", True),
         ("group", []), ("stamps", ["a"]), ("stamps", {"a": object()}), ("stamps", {"a": [[[[[[[[1]]]]]]]]}),
         ("stamped_headers", "a"), ("stamped_headers", [1]), ("stamped_headers", ["queue"]),
         ("stamped_headers", ["link"]), ("stamped_headers", ["routing_key"]), ("stamped_headers", ["chain"]),
@@ -396,6 +398,65 @@ async def test_headers_that_cannot_be_decoded_are_rejected_like_none(
         async with running(vhost) as bridge:
             await served(bridge)
             await until(lambda: channel.queue_declare(Topology.dead_letter_queue, passive=True).message_count == 1)
+    assert worker.returncode is None
+    worker.kill()
+
+
+# What Celery, Python's dates or its codecs fail at, where nobody would expect it.
+PROTOCOL_1 = {**version_1(), "task": "test.nobody"}
+HOSTILE: dict[str, tuple[dict[str, Any], dict[str, Any], Any]] = {
+    "the end of a last day": ({"expires": "9999-12-31T24:00"}, {}, [[], {}, {}]),
+    "a day behind the last one": ({"eta": "9999-W53-7"}, {}, [[], {}, {}]),
+    "a first day": ({"expires": "0001-01-01T00:00:00"}, {}, [[], {}, {}]),
+    "an encoding of names": ({}, {"content_encoding": "idna"}, [[], {}, {}]),
+    "a task of protocol 1 that there is not": ({"task": None, "id": None}, {}, PROTOCOL_1),
+}
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("pool", ["prefork", "threads", "gevent"])
+async def test_no_message_ends_a_worker(vhost: str, start: Start, pool: str, what: str) -> None:
+    worker = celery_worker(
+        start, "tests.celeryapp", "-P", pool, "-c", "1", broker_url=vhost, test_consumer="nowait.worker:Consumer",
+        test_timezone="America/New_York",
+    )  # fmt: skip
+    headers, properties, body = HOSTILE[what]
+    made = {name: value for name, value in {**good()[0], **headers}.items() if headers.get(name, value) is not None}
+    content = {"content_type": "application/json", "content_encoding": "utf-8", "reply_to": "callers"}
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        channel.queue_declare("callers", durable=True, auto_delete=False)
+        message = amqp.Message(json.dumps(body).encode(), application_headers=made, **{**content, **properties})
+        message.properties["correlation_id"] = "an-id"
+        channel.basic_publish(message, routing_key=QUEUE)
+        async with running(vhost) as bridge:
+            await served(bridge)
+            await until(lambda: channel.queue_declare(Topology.dead_letter_queue, passive=True).message_count == 1)
+        answer = channel.basic_get("callers", no_ack=True)
+        assert json.loads(answer.body)["task_id"] == "an-id"
+        letter = channel.basic_get(Topology.dead_letter_queue, no_ack=True)
+        assert json.loads(letter.body) == json.loads(json.dumps(body))
+    assert worker.returncode is None
+    worker.kill()
+
+
+@pytest.mark.gen_test
+async def test_a_message_at_which_the_check_itself_fails_is_rejected(vhost: str, start: Start) -> None:
+    worker = celery_worker(
+        start, "tests.celeryapp", "-P", "prefork", "-c", "1", broker_url=vhost,
+        test_consumer="tests.worker.brittle:BrittleConsumer",
+    )  # fmt: skip
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        headers, _, body = good()
+        message = amqp.Message(json.dumps(body).encode(), application_headers={**headers, "x-fails": 1}, **PLAIN)
+        channel.basic_publish(message, routing_key=QUEUE)
+        async with running(vhost) as bridge:
+            await served(bridge)
+            await until(lambda: channel.queue_declare(Topology.dead_letter_queue, passive=True).message_count == 1)
+        letter = channel.basic_get(Topology.dead_letter_queue, no_ack=True)
+        assert letter.headers["x-rejected"] == "it could not be received: AttributeError"
     assert worker.returncode is None
     worker.kill()
 
