@@ -12,7 +12,7 @@ from amqp.serialization import dumps
 from celery import Celery
 from kombu import Connection, Message, Queue
 
-from nowait.messages.limits import MAX_TASK_BODY, MAX_TASK_HEADERS
+from nowait.messages.limits import MAX_SHORT_STRING, MAX_TASK_BODY, MAX_TASK_HEADERS
 from nowait.messages.validation import Rejected
 from nowait.topology import Topology
 from nowait.worker.answers import Answer, Answers
@@ -152,7 +152,7 @@ def dead_letter(message: Message, reason: str, topology: Topology) -> amqp.Messa
         body if isinstance(body, bytes) else _encoded(body, message.content_encoding or "utf-8"),
         application_headers={**_usable(message.headers), **notes},
         delivery_mode=2,
-        **{name: value for name, value in properties.items() if name not in _NOT_KEPT},
+        **{name: _short(value) for name, value in properties.items() if name not in _NOT_KEPT},
         **topology.sender_properties(),
     )
 
@@ -161,8 +161,15 @@ def _encoded(body: str, encoding: str) -> bytes:
     """A body that py-amqp has decoded, as it came; in UTF-8 where it cannot be encoded so again."""
     try:
         return body.encode(encoding, "replace")
-    except UnicodeError:  # idna, for one, knows no "replace"
+    except (LookupError, ValueError):  # idna, for one, knows no "replace"
         return body.encode("utf-8", "replace")
+
+
+def _short(value: Any) -> Any:
+    """A property, cut where AMQP could not have it: bytes that are no UTF-8 have become three times as many."""
+    if not isinstance(value, str):
+        return value
+    return value.encode("utf-8", "replace")[:MAX_SHORT_STRING].decode("utf-8", "ignore")
 
 
 def _usable(headers: Any) -> dict[str, Any]:

@@ -63,6 +63,11 @@ class ConfirmedPublisher:
         Raises Undelivered, QueueFull and NoQueue. A message that was published and not confirmed may be there twice.
         """
         deadline = Deadline.after(timeout)
+        encoding: Any = message
+        try:
+            encoding._serialize_properties()
+        except Exception as error:  # struct's, py-amqp's own, RecursionError: it would be so with each connection
+            raise Undelivered(f"it cannot be encoded: {type(error).__name__}: {error}") from error
         self._leave_parent()
         if not self._free.acquire(timeout=timeout):
             raise Undelivered("all connections were busy")

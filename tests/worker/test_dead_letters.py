@@ -16,6 +16,8 @@ from celery.exceptions import NotRegistered
 from kombu.message import Message
 
 from deploy.local.process import Process
+from nowait.amqp import methods
+from nowait.amqp import properties as amqp_properties
 from nowait.errors import MessageTooLarge, TaskFailed, UnknownTask
 from nowait.messages.limits import MAX_TASK_BODY, MAX_TASK_HEADERS
 from nowait.messages.reply import decode_reply
@@ -182,6 +184,28 @@ async def test_a_dead_letter_keeps_headers_and_properties(vhost: str, start: Sta
     worker.stop()
 
 
+# Properties of any text.
+TEXTS = (
+    "content_type", "content_encoding", "correlation_id", "reply_to", "message_id", "type", "app_id", "cluster_id",
+)  # fmt: skip
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize("pool", ["prefork", "threads"])
+async def test_properties_that_are_no_utf_8_keep_no_dead_letter_back(vhost: str, start: Start, pool: str) -> None:
+    worker = strict_worker(start, vhost, pool)
+    with kombu.Connection(vhost) as connection:
+        channel: Any = connection.default_channel
+        for name in TEXTS:
+            encoded = amqp_properties.encode({name: "x" * 100}).replace(b"x", b"\xff")
+            channel.connection.transport.write(methods.publish(channel.channel_id, "", QUEUE, encoded, b"{}", 131072))
+        assert len(await messages(channel, DEAD_LETTERS, len(TEXTS))) == len(TEXTS)
+        async with running(vhost) as bridge:
+            assert await bridge.send_task("test.echo", [1], queue=QUEUE) == 1
+        assert channel.basic_get(DEAD_LETTERS) is None
+    worker.stop()
+
+
 @pytest.mark.gen_test
 async def test_a_dead_letter_goes_to_no_other_queue(vhost: str, start: Start) -> None:
     # RabbitMQ routes a message to the queues that its header CC names, too.
@@ -273,6 +297,12 @@ def test_the_body_of_a_dead_letter_is_bounded() -> None:
         assert len(dead_letter(received({}, body), "a reason", Topology.declared()).body) == MAX_TASK_BODY
     assert dead_letter(received({}, "ü"), "a reason", Topology.declared()).body == "ü".encode()
     assert dead_letter(received({}, None), "a reason", Topology.declared()).body == b""
+
+
+def test_a_property_that_is_too_long_for_a_dead_letter_is_cut() -> None:
+    message = received({}, message_id="\ufffd" * 100, type="a type", priority=3)
+    properties = dead_letter(message, "a reason", Topology.declared()).properties
+    assert (properties["message_id"], properties["type"], properties["priority"]) == ("\ufffd" * 85, "a type", 3)
 
 
 def test_a_body_that_cannot_be_encoded_as_it_came_is_kept_in_utf_8() -> None:

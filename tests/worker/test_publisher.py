@@ -118,6 +118,18 @@ def test_many_threads_share_a_few_connections(vhost: str) -> None:
         assert 1 <= len(publishes._idle) <= MAX_CONNECTIONS
 
 
+def test_a_message_that_cannot_be_encoded_costs_no_connection(vhost: str) -> None:
+    with kombu.Connection(vhost) as connection, publisher(vhost) as publishes:
+        channel: Any = connection.default_channel
+        channel.queue_declare("tests", durable=True, auto_delete=False)
+        publishes.publish(amqp.Message("x"), "", "tests", 30.0)
+        idle = list(publishes._idle)
+        for wrong in ({"message_id": "x" * 256}, {"application_headers": {"x": object()}}, {"priority": 1000}):
+            with pytest.raises(Undelivered, match="encoded"):
+                publishes.publish(amqp.Message("x", **wrong), "", "tests", TIMEOUT)
+        assert len(idle) == 1 and publishes._idle == idle
+
+
 def test_an_exchange_that_is_not_there_is_undelivered(private_broker: Broker) -> None:
     with publisher(private_broker.url) as publishes, pytest.raises(Undelivered, match="NOT_FOUND"):
         publishes.publish(amqp.Message("x"), "nowhere", "tests", TIMEOUT)
