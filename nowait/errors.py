@@ -115,8 +115,8 @@ class ResultTooLarge(BridgeError):
 class OutcomeUnknown(BridgeError):
     """The connection was lost, or a confirm did not come, with the message under way; or a worker was lost.
 
-    Whether the task ran, or the broker has the message, is unknown. Tasks that are sent with
-    `idempotent=True` are sent again instead, when the connection is back.
+    A worker's process that ran the task is enough. Whether the task ran, or the broker has the message, is unknown.
+    Where it was the connection, tasks that are sent with `idempotent=True` are sent again instead, when it is back.
     """
 
     status = 502

@@ -60,7 +60,7 @@ class Reply(NamedTuple):
             return UnknownTask(f"there is no task {text[:100]!r}")
         if self.state == "REJECTED" and kind == "MessageTooLarge":
             return MessageTooLarge(text)
-        if kind == "OutcomeUnknown":
+        if kind in ("OutcomeUnknown", "WorkerLostError"):  # Celery's, of a child process that was killed
             return OutcomeUnknown(text)
         if kind == "ResultTooLarge":
             return self._too_large()

@@ -197,6 +197,7 @@ def test_a_failure_is_data_and_builds_no_exception(result: Any, failure: tuple[s
         ("REJECTED", "MessageTooLarge", "2 bytes", MessageTooLarge),
         ("REJECTED", "InvalidMessage", "no", TaskFailed),
         ("FAILURE", "OutcomeUnknown", "a worker was lost", OutcomeUnknown),
+        ("FAILURE", "WorkerLostError", "Worker exited prematurely: signal 9 (SIGKILL) Job: 3.", OutcomeUnknown),
         ("FAILURE", "NotRegistered", "a task's own", TaskFailed),
     ],
 )
