@@ -28,7 +28,7 @@ from nowait.amqp.methods import (
     PropertiesTooLarge,
     Returned,
 )
-from nowait.bridge.call import Call, Progress, new_id
+from nowait.bridge.call import Call, Progress, new_id, seconds_of
 from nowait.bridge.calls import Acknowledge, Calls, Complete, Decode, Effect, GiveUp, Report, Resend, SendProbe
 from nowait.bridge.consumer import Consumer
 from nowait.bridge.consumers import Consumers
@@ -100,7 +100,7 @@ class Bridge:
         max_in_flight: calls that may wait at once, 1 or more, and as many other messages; above, Overloaded. An eighth
             is kept for clients with less than their share of it.
         max_streams: streams that may be read at once; above, Overloaded. Each one's call counts as in flight, too.
-        timeout: seconds that a call may take when it does not say.
+        timeout: seconds that a call may take when it does not say, a finite number.
         max_body: bytes that a message, a task's serialised arguments or another one, may have, as its receivers take
             it; above, MessageTooLarge. None for what the broker takes.
         max_reply_bytes: bytes of replies, and of parts of streams, that may be held at once: as they arrive, and as
@@ -266,7 +266,8 @@ class Bridge:
             timeout: seconds until the call fails with DeadlineExceeded. None for the bridge's own; 0 or less fails at
                 once.
             lifetime: seconds after which no worker starts the task any more, at most 4,000,000; longer than `timeout`
-                for a task that is to run whether or not anybody waits for it. None for `timeout`.
+                for a task that is to run whether or not anybody waits for it. None for `timeout`, or 4,000,000 where
+                that is more.
             task_id: the task's id; None for a new one.
             idempotent: the task may run twice: after a lost connection it is sent again when it may be
                 lost, under the same id and within its deadline. Otherwise the call fails with
@@ -290,11 +291,11 @@ class Bridge:
 
         Raises:
             TypeError: an option that is not supported, or arguments that JSON cannot carry.
-            ValueError: the task id is in flight already, a name is too long for AMQP, or the lifetime is not above 0
-                and at most 4,000,000.
+            ValueError: the task id is in flight already, a name is too long for AMQP, the timeout is not finite, or
+                the lifetime is not above 0 and at most 4,000,000.
         """
         now = asyncio.get_running_loop().time()
-        deadline = now + (self._timeout if timeout is None else timeout)
+        deadline = now + seconds_of(timeout, self._timeout)
         if lifetime is not None and not 0 < lifetime <= MAX_LIFETIME:
             raise ValueError(f"lifetime: expected seconds, above 0 and at most {MAX_LIFETIME}")
         call = Call(task_id or new_id(), deadline, idempotent, self._abandon)
@@ -340,9 +341,9 @@ class Bridge:
             Overloaded, Unroutable (no such exchange, or no queue), Refused, QueueFull, Stopped or MessageTooLarge when
             the broker does not have it; with OutcomeUnknown and DeadlineExceeded it may.
 
-        Raises ValueError when a name is too long for AMQP, or the id is under way.
+        Raises ValueError when a name is too long for AMQP, the id is under way, or the timeout is not finite.
         """
-        deadline = asyncio.get_running_loop().time() + (self._timeout if timeout is None else timeout)
+        deadline = asyncio.get_running_loop().time() + seconds_of(timeout, self._timeout)
         call = Call(message_id or new_id(), deadline, False, self._messages.abandon)
         call.bounded = bounded
         # A message that is returned is known by its correlation id.
@@ -453,13 +454,14 @@ class Bridge:
             timeout: seconds that the task may take, its reader's time included; None for the bridge's own.
 
         Raises what a call fails with. What is lost, a connection, a part or the worker (nothing comes from it for
-        5 s), is Disconnected before the task was sent, and OutcomeUnknown from then on.
+        5 s), is Disconnected before the task was sent, and OutcomeUnknown from then on. ValueError when the timeout is
+        not finite.
         """
 
         def send(task_id: str, left: float) -> Call:
             return self.send_task(name, args, kwargs, timeout=left, task_id=task_id, **options)
 
-        return self._streams.read(self._usable_link, send, self._timeout if timeout is None else timeout)
+        return self._streams.read(self._usable_link, send, seconds_of(timeout, self._timeout))
 
     def _task(
         self, task_id: str, name: str, args: Args, kwargs: Kwargs, options: Options, left: float
@@ -472,7 +474,8 @@ class Bridge:
 
     def _frames(self, link: Link, call: Call, now: float, make: Callable[[float], OutboundMessage]) -> bytes:
         """The message of a call, for the wire. Raises as send_task(), and MessageTooLarge."""
-        message = make((call.lifetime or call.deadline) - now)
+        # More would close the channel, for all calls.
+        message = make(min((call.lifetime or call.deadline) - now, MAX_LIFETIME))
         self._check_size(message.body)
         call.destination = message.routing_key
         try:

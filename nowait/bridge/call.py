@@ -1,6 +1,7 @@
 """A task, or another message, that was sent, as its caller sees it."""
 
 import asyncio
+import math
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -14,6 +15,14 @@ def new_id() -> str:
     """The id of a task: a random UUID (version 4), for a third of what `uuid.uuid4` takes."""
     digits = os.urandom(16).hex()
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-a{digits[17:20]}-{digits[20:]}"
+
+
+def seconds_of(timeout: float | None, default: float) -> float:
+    """The seconds that a call may take; None for the default. Raises ValueError when that is no finite number."""
+    seconds = default if timeout is None else timeout
+    if not math.isfinite(seconds):
+        raise ValueError("timeout: expected a finite number of seconds")
+    return seconds
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any
 
-from nowait.bridge.call import Call, new_id
+from nowait.bridge.call import Call, new_id, seconds_of
 from nowait.bridge.calls import Calls
 from nowait.bridge.consumer import Consumer
 from nowait.budget import Budget, Share
@@ -119,7 +119,7 @@ class FakeBridge:
     ) -> Call:
         """As `Bridge.send_task`; the task runs at once, whatever its `lifetime`, and gets no headers."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + (self._timeout if timeout is None else timeout)
+        deadline = loop.time() + seconds_of(timeout, self._timeout)
         call = Call(task_id or new_id(), deadline, idempotent, self._calls.abandon)
         call.encoded = encoded
         call.client = client
@@ -197,7 +197,7 @@ class FakeBridge:
     ) -> Call:
         """As `Bridge.publish`; it is confirmed at once."""
         now = asyncio.get_running_loop().time()
-        deadline = now + (self._timeout if timeout is None else timeout)
+        deadline = now + seconds_of(timeout, self._timeout)
         call = Call(message_id or new_id(), deadline, idempotent, self._calls.abandon)
         try:
             self._check_state()

@@ -1,6 +1,7 @@
 """What handlers rely on: the same tests over the bridge with real workers and over its fake."""
 
 import asyncio
+import math
 from typing import Any
 from uuid import RFC_4122, UUID
 
@@ -61,6 +62,20 @@ async def test_a_call_whose_result_is_ignored_ends_with_the_brokers_confirm(make
     async with make() as bridge:
         call = bridge.send_task("test.sleep", [0.5], ignore_result=True, lifetime=60.0, queue=QUEUE)
         assert (await call, call.confirmed, in_flight(bridge)) == (None, True, 0)
+
+
+@pytest.mark.gen_test
+async def test_a_timeout_is_a_finite_number(make: Make) -> None:
+    async with make() as bridge:
+        for timeout in (math.inf, -math.inf, math.nan):
+            with pytest.raises(ValueError, match="timeout"):
+                bridge.send_task("test.echo", [1], queue=QUEUE, timeout=timeout)
+            with pytest.raises(ValueError, match="timeout"):
+                bridge.publish(QUEUE, b"", timeout=timeout)
+            with pytest.raises(ValueError, match="timeout"):
+                await anext(bridge.stream("test.echo", [1], queue=QUEUE, timeout=timeout))
+        assert in_flight(bridge) == 0
+        assert isinstance(await failure(bridge.send_task("test.echo", queue=QUEUE, timeout=-1)), DeadlineExceeded)
 
 
 @pytest.mark.gen_test

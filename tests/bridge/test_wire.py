@@ -161,6 +161,22 @@ async def test_a_message_may_live_longer_than_its_call(app: Celery) -> None:
 
 
 @pytest.mark.gen_test
+async def test_a_long_timeout_harms_no_other_call(app: Celery) -> None:
+    loop = asyncio.get_running_loop()
+    async with running(app.conf.broker_url, timeout=1e9) as bridge:
+        long = [bridge.send_task("test.echo", [1], queue="wire", timeout=timeout) for timeout in (None, 5e6)]
+        for _ in long:
+            message = await loop.run_in_executor(None, take, app)
+            assert 3_999_000_000 <= int(message["properties"]["expiration"]) <= 4_000_000_000
+        last = bridge.send_task("test.echo", [1], queue="wire", ignore_result=True)
+        assert await last is None
+        assert bridge.statistics().connects == 1 and not any(call.done() for call in long)
+        assert long[1].deadline - loop.time() > 4.9e6
+        for call in long:
+            call.cancel()
+
+
+@pytest.mark.gen_test
 async def test_celerys_signals_are_sent_and_may_change_the_message(app: Celery) -> None:
     seen = []
 
