@@ -52,7 +52,9 @@ def seconds_until(expires: Any, now: datetime) -> float:
     if isinstance(expires, (int, float)):
         return float(expires)
     moment = expires if isinstance(expires, datetime) else parse_moment(expires)
-    return float(((moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)) - now).total_seconds())
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)
+    # Within one time zone, Python would subtract what clocks on the wall show.
+    return (aware - now.astimezone(timezone.utc)).total_seconds()
 
 
 @lru_cache(maxsize=64)  # a message's is read by its validation, and then again
@@ -73,7 +75,9 @@ def parse_moment(text: str) -> datetime:
 
 def to_expires(seconds: float, now: datetime) -> str:
     """The header `expires` of a task that is over in `seconds`: ISO 8601, in the time zone of `now`."""
-    return (now + timedelta(seconds=seconds)).isoformat()
+    # Across a change to or from summer time, clocks on the wall are an hour off.
+    moment = now.astimezone(timezone.utc) + timedelta(seconds=seconds)
+    return moment.astimezone(now.tzinfo).isoformat()
 
 
 def to_expiration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 import time
 from datetime import datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from celery.utils.time import maybe_iso8601
@@ -23,6 +24,16 @@ def test_expires_is_read_as_it_is_written(now: datetime) -> None:
     assert seconds_until(now - timedelta(seconds=1), now) == -1
     assert seconds_until((now + timedelta(seconds=3)).replace(tzinfo=None).isoformat(), now) == 3
     assert seconds_until(4, now) == 4
+
+
+@pytest.mark.parametrize("now", ["2026-10-25T00:59:50", "2026-03-29T00:30:00"])
+def test_no_hour_is_lost_or_won_with_summer_time(now: str) -> None:
+    berlin = datetime.fromisoformat(now).replace(tzinfo=timezone.utc).astimezone(ZoneInfo("Europe/Berlin"))
+    expires = to_expires(7200, berlin)
+    assert datetime.fromisoformat(expires) - berlin.astimezone(timezone.utc) == timedelta(hours=2)
+    assert seconds_until(expires, berlin) == 7200
+    in_two_hours = (berlin.astimezone(timezone.utc) + timedelta(hours=2)).astimezone(berlin.tzinfo)
+    assert seconds_until(in_two_hours, berlin) == 7200
 
 
 def test_an_expiration_is_whole_milliseconds() -> None:
