@@ -210,7 +210,7 @@ def test_the_processes_of_a_worker_count_together_and_those_that_are_gone_leave_
         wait_until(lambda: scrape(site.forking_port).of("nowait_worker_tasks", state="running") == 1)
         for child in psutil.Process(site.forking.pid).children():
             child.kill()
-        assert answer.result().status == 500
+        assert answer.result().status == 502
     wait_until(lambda: ran("lost") == 1)
     wait_until(lambda: len({child.pid for child in psutil.Process(site.forking.pid).children()} - first) == 2)
     assert ran("succeeded") == before + 4
