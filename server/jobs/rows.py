@@ -23,10 +23,10 @@ _WEBHOOK = [
 COLUMNS = [*(jobs.c[field.name] for field in fields(Job)), *_WEBHOOK]
 """What job() reads, of WITH_DELIVERIES."""
 WITH_DELIVERIES = jobs.outerjoin(deliveries, deliveries.c.job_id == jobs.c.id)
-# A page of a hundred jobs is read and written as one.
-_SHORT_PARAMETERS = case((func.octet_length(jobs.c.parameters) <= MAX_LISTED, jobs.c.parameters)).label("parameters")
+SHORT_PARAMETERS = case((func.octet_length(jobs.c.parameters) <= MAX_LISTED, jobs.c.parameters)).label("parameters")
+"""For where hundreds of jobs are read at once."""
 _LISTED = [
-    _SHORT_PARAMETERS if column is jobs.c.parameters else column
+    SHORT_PARAMETERS if column is jobs.c.parameters else column
     for column in COLUMNS
     if column not in (jobs.c.result, jobs.c.history)
 ]

@@ -20,7 +20,8 @@ from server.webhooks.message import MAX_RESULT
 LEASE = 60.0  # seconds that an attempt may take, and its outcome be noted
 
 _SHORT_RESULT = case((func.length(jobs.c.result) <= MAX_RESULT, jobs.c.result)).label("result")
-_BEGUN = [_SHORT_RESULT if column is jobs.c.result else column for column in rows.COLUMNS]
+_SHORT: dict[Any, Any] = {jobs.c.result: _SHORT_RESULT, jobs.c.parameters: rows.SHORT_PARAMETERS}
+_BEGUN = [_SHORT.get(column, column) for column in rows.COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Attempt:
     """One that was begun.
 
     Attributes:
-        job: whose end is delivered; without its result where that is larger than MAX_RESULT.
+        job: whose end is delivered; without its result where that is larger than MAX_RESULT, and without long
+            parameters, as in a list.
         url: that it goes to.
         number: 1 or more, and the fencing token together with `began`.
         failures: of the attempts before, those that were noted; others were lost with their server.

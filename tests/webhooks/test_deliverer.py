@@ -19,7 +19,7 @@ from nowait.jobs.table import Delivery
 from nowait.testing import FakeBridge
 from server.jobs.connections import Connections
 from server.jobs.database import DatabaseStore
-from server.jobs.model import NotEnded
+from server.jobs.model import MAX_LISTED, NotEnded
 from server.jobs.publisher import TaskPublisher
 from server.jobs.relay import Relay
 from server.settings import Settings
@@ -224,6 +224,19 @@ async def test_what_nobody_has_noted_is_sent_again_under_the_same_id(
         await until(lambda: bool(rows.run("SELECT 1 FROM deliveries WHERE state = 'delivered' AND attempt = 2")))
         assert rows[job_id]["version"] == 2
     assert [headers["webhook-id"] for _, headers, _ in each.receivers.got["good0.test"]] == [f"job_{job_id}"] * 2
+
+
+async def test_long_parameters_are_left_to_be_fetched(database_url: str, rows: Rows) -> None:
+    async with scene(database_url) as each:
+        ids = []
+        for length in (10, MAX_LISTED):
+            webhook = each.receivers.url("good0.test")
+            job, _ = await each.store.add(new_job(countdown=3600, webhook=webhook, parameters={"x": "x" * length}), T)
+            await each.store.cancel(job.id, "", T)
+            ids.append(job.id)
+        await until(lambda: len(rows.run("SELECT 1 FROM deliveries WHERE state = 'delivered'")) == 2)
+    got = [json.loads(body)["data"] for _, _, body in each.receivers.got["good0.test"]]
+    assert {data["id"]: data["parameters"] for data in got} == dict(zip(ids, [{"x": "x" * 10}, None]))
 
 
 async def test_an_attempt_that_is_noted_twice_has_failed_once(database_url: str, rows: Rows) -> None:
