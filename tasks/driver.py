@@ -86,7 +86,12 @@ class _Connection(_PyMySQL):  # type: ignore[misc]
     @property
     def usable(self) -> bool:
         """False once it is closed, or a result has not been read to its end."""
-        return self.open and not (self._result is not None and self._result.unbuffered_active)
+        return self.open and not self.reading
+
+    @property
+    def reading(self) -> bool:
+        """Whether rows of its last statement are still to be read: another one would drop them."""
+        return self._result is not None and bool(self._result.unbuffered_active)
 
     @property
     def lost(self) -> bool:

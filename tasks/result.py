@@ -9,7 +9,7 @@ from typing import Any
 
 from pymysql.connections import MySQLResult
 from pymysql.constants import COMMAND
-from pymysql.err import MySQLError
+from pymysql.err import InterfaceError, MySQLError
 
 from tasks.packets import Values, decoded, take_packets, take_rows
 from tasks.values import describe
@@ -64,8 +64,10 @@ class Result(_Result):  # type: ignore[misc]
     def batches(self) -> Iterator[Columns]:
         """The rows, each time as many as have arrived: the values of each column, as encode_columns() takes them.
 
-        Raises pymysql.err.MySQLError.
+        Raises pymysql.err.MySQLError, also when another statement, or the end of the connection, has ended them.
         """
+        if not self.names:
+            return
         while self.unbuffered_active:
             rows, size = take_rows(self.connection.arrived(), self._texts)
             if rows:
@@ -77,6 +79,7 @@ class Result(_Result):  # type: ignore[misc]
                 return
             self.count += len(rows)
             yield [convert(column) for convert, column in zip(self._conversions, zip(*rows))]
+        raise InterfaceError(0, "the rows were not read to their end")
 
     def _read_row(self) -> Values | None:
         """One row, when all of it is there; None behind the last."""

@@ -12,7 +12,9 @@ from tasks.jobs.lease import Lease
 from tasks.jobs.results import encode
 
 _LARGEST_PROGRESS = 64 * 1024  # bytes
-_LONGEST_SILENCE = 30.0  # seconds after which check() uses the connection, which the database would end otherwise
+# Seconds after which check() uses the connection, which the database would end otherwise; not one whose rows are read:
+# it is in use, and would drop them.
+_LONGEST_SILENCE = 30.0
 
 
 class Job:
@@ -70,8 +72,10 @@ class Job:
         now = time.monotonic()
         self._lease.check(now)
         if self._connection is not None and now - self._used >= _LONGEST_SILENCE:
-            self._used = now
-            self._connection.exec_driver_sql("DO 0")
+            driven: Any = self._connection.connection.driver_connection
+            if not driven.reading:
+                self._used = now
+                self._connection.exec_driver_sql("DO 0")
 
     def progress(self, value: Any) -> None:
         """Let clients see how far it is; of several within a second they see the last.

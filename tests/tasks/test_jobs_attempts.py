@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import sys
 import threading
 import time
 import weakref
@@ -25,6 +26,7 @@ from tasks.database import transaction
 from tasks.jobs import attempt, failures, heartbeat, lease, steps
 from tasks.jobs.job import Job
 from tasks.jobs.lease import LeaseLost
+from tests.sequence import sequence
 from tests.tasks.jobs import Table, defined, effect, later
 
 URN = "urn:problem-type:nowait:"
@@ -228,6 +230,34 @@ def test_parameters_are_validated_again(table: Table) -> None:
     job_id = table.add(parameters={"number": "7"})
     assert table.run(job_id, lambda job, number: number, parameters={"number": {"type": "integer"}}) is State.FAILED
     assert table.row(job_id).error["type"] == f"{URN}bad-parameters"
+
+
+def test_a_check_between_rows_drops_none_of_them(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def function(job: Job) -> int:
+        streamed = job.connection.execution_options(stream_results=True)
+        count = 0
+        for _ in streamed.execute(text(f"SELECT seq FROM {sequence(4)} AS s")):
+            job.check()
+            count += 1
+        return count
+
+    monkeypatch.setattr(sys.modules[Job.__module__], "_LONGEST_SILENCE", 0.0)
+    job_id = table.add()
+    assert table.run(job_id, function) is State.SUCCEEDED
+    assert table.row(job_id).result == "10000"
+
+
+def test_a_check_uses_a_connection_that_was_silent_for_long(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    def function(job: Job) -> None:
+        effect(job)
+        job.check()
+        kill_connection(table, job)
+        with pytest.raises(DBAPIError):
+            job.check()
+        raise ValueError
+
+    monkeypatch.setattr(sys.modules[Job.__module__], "_LONGEST_SILENCE", 0.0)
+    assert table.run(table.add(), function) is State.FAILED
 
 
 # The transaction is the worker's.

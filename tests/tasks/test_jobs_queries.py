@@ -1,6 +1,7 @@
 """Named queries as jobs."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import State
 from tasks.catalogue import CatalogueError, Query, load
+from tasks.jobs.job import Job
 from tasks.jobs.queries import definition_of
 from tasks.jobs.registry import Definition
+from tests.sequence import sequence
 from tests.tasks.jobs import Table
 
 Load = Callable[..., Query]
@@ -73,6 +76,15 @@ def test_the_rows_of_a_query_are_the_result(table: Table, query: Load) -> None:
     rows = json.loads(table.row(job_id).result)
     assert len(rows) == 10
     assert rows[0] == {"id": 2, "name": "Børge 2", "balance": "-6171600433.4999"}
+
+
+def test_a_query_that_its_job_looks_after_for_long_gives_all_of_its_rows(
+    table: Table, query: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules[Job.__module__], "_LONGEST_SILENCE", 0.0)
+    state, job_id = run(table, definition_of(query(f"SELECT seq FROM {sequence(5)} AS s")))
+    assert state is State.SUCCEEDED
+    assert sorted(row["seq"] for row in json.loads(table.row(job_id).result)) == list(range(1, 100_001))
 
 
 def test_no_rows_are_an_empty_array(table: Table, query: Load) -> None:

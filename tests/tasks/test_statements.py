@@ -11,16 +11,18 @@ from functools import partial
 from typing import Any
 
 import pytest
+from pymysql.err import InterfaceError
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
 from deploy.local.services import Services
 from nowait.database_url import DatabaseUrl
 from nowait.errors import ResultTooLarge
-from tasks.database import limited, make_engine
-from tasks.statements import ConnectionLost, OutOfTime, QueryFailed, fetch
+from tasks.database import connect, limited, make_engine
+from tasks.statements import ConnectionLost, OutOfTime, QueryFailed, begin, fetch
 from tests.bridge.conftest import until
 from tests.faults.proxy import Proxy
+from tests.sequence import sequence
 
 
 @pytest.fixture
@@ -171,6 +173,16 @@ def test_an_idle_connection_that_the_database_has_ended_is_replaced(engine: Engi
         while connection.execute(alive).scalar_one():
             time.sleep(0.02)
         assert ask() != idle
+
+
+def test_rows_that_another_statement_has_ended_are_no_whole_result(engine: Engine) -> None:
+    with connect(engine) as connection:
+        batches = begin(connection, engine.dialect, text(f"SELECT seq FROM {sequence(5)} AS s"), {}, 60.0).batches()
+        next(batches)
+        with pytest.warns(UserWarning, match="left incomplete"):
+            connection.query("DO 0")
+        with pytest.raises(InterfaceError):
+            list(batches)
 
 
 @pytest.mark.parametrize("limits", [{"row_limit": 1000}, {"byte_limit": 100_000}])
