@@ -90,8 +90,26 @@ class _Connection(_PyMySQL):  # type: ignore[misc]
 
     @property
     def reading(self) -> bool:
-        """Whether rows of its last statement are still to be read: another one would drop them."""
-        return self._result is not None and bool(self._result.unbuffered_active)
+        """Whether rows or results of its last statement are still to be read: another one would drop them."""
+        return self._result is not None and bool(self._result.unbuffered_active or self._result.has_next)
+
+    def finish(self) -> None:
+        """Read what a procedure gives behind a result that has been read to its end, and drop it.
+
+        Raises pymysql.err.MySQLError for what fails there.
+        """
+        try:
+            while self.reading:
+                self.next_result(unbuffered=True)
+                result = self._result
+                while result.unbuffered_active:
+                    if result._check_packet_is_eof(self._read_packet()):
+                        result.unbuffered_active, result.connection = False, None
+        except pymysql.err.MySQLError:
+            raise
+        except BaseException:
+            self._force_close()
+            raise
 
     @property
     def lost(self) -> bool:

@@ -64,10 +64,14 @@ class Result(_Result):  # type: ignore[misc]
     def batches(self) -> Iterator[Columns]:
         """The rows, each time as many as have arrived: the values of each column, as encode_columns() takes them.
 
-        Raises pymysql.err.MySQLError, also when another statement, or the end of the connection, has ended them.
+        Further results of a procedure are read behind them, and dropped.
+
+        Raises pymysql.err.MySQLError, also for what fails there, and when another statement, or the end of the
+        connection, has ended the rows.
         """
         if not self.names:
             return
+        connection = self.connection
         while self.unbuffered_active:
             rows, size = take_rows(self.connection.arrived(), self._texts)
             if rows:
@@ -76,6 +80,7 @@ class Result(_Result):  # type: ignore[misc]
             elif (row := self._read_row()) is not None:
                 rows = [row]
             else:
+                connection.finish()
                 return
             self.count += len(rows)
             yield [convert(column) for convert, column in zip(self._conversions, zip(*rows))]

@@ -131,6 +131,17 @@ def test_an_error_before_the_first_row_is_the_statements_and_one_behind_it_broke
     assert 0 < len(taken.rows) <= 90_000
 
 
+def test_a_procedure_that_fails_behind_its_rows_is_broken(engine: Engine) -> None:
+    with engine.connect() as connection:
+        fails = "SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062"
+        connection.exec_driver_sql(f"CREATE PROCEDURE breaks() BEGIN SELECT 'begun' AS a; {fails}; END")
+        try:
+            with pytest.raises(Broken, match="error 1062 of the database after 1 rows"):
+                read(engine, "CALL breaks()", Taken())
+        finally:
+            connection.exec_driver_sql("DROP PROCEDURE breaks")
+
+
 def test_the_database_ends_it_at_its_deadline(engine: Engine) -> None:
     with pytest.raises(QueryFailed):
         # A sleep alone would end without an error in MySQL.

@@ -185,6 +185,43 @@ def test_rows_that_another_statement_has_ended_are_no_whole_result(engine: Engin
             list(batches)
 
 
+@pytest.fixture
+def procedures(engine: Engine) -> Iterator[None]:
+    """Procedures that give rows: one fails behind them, at once or a little later, and one gives others, too."""
+    many = f"SELECT seq AS b FROM {sequence(5)} AS s"
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "CREATE PROCEDURE fails_late(seconds DOUBLE) BEGIN SELECT 'begun' AS a; DO SLEEP(seconds); "
+            "SIGNAL SQLSTATE '23000' SET MYSQL_ERRNO = 1062; END"
+        )
+        connection.exec_driver_sql(f"CREATE PROCEDURE several() BEGIN SELECT 'one' AS a; {many}; DO 0; {many}; END")
+        yield
+        connection.exec_driver_sql("DROP PROCEDURE fails_late")
+        connection.exec_driver_sql("DROP PROCEDURE several")
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_procedure_that_fails_behind_its_rows_has_failed_and_no_query_after_it(
+    engine: Engine, procedures: None, seconds: float
+) -> None:
+    with pytest.raises(QueryFailed, match="error 1062 of the database"):
+        fetch(engine, text("CALL fails_late(:seconds)"), {"seconds": seconds}, deadline=time.monotonic() + 60)
+    assert fetch(engine, text("SELECT 1 AS one"), {}, deadline=time.monotonic() + 60) == b'[{"one":1}]'
+
+
+def test_of_a_procedure_the_first_result_is_given_and_all_others_are_read(engine: Engine, procedures: None) -> None:
+    with connect(engine) as connection:
+        result = begin(connection, engine.dialect, text("CALL several()"), {}, 60.0)
+        assert [list(map(list, columns)) for columns in result.batches()] == [[["one"]]]
+        assert connection.usable
+
+
+def test_a_connection_with_a_result_that_is_not_read_is_not_used_again(engine: Engine, procedures: None) -> None:
+    with connect(engine) as connection:
+        connection.query("CALL several()")
+    assert not connection.open
+
+
 @pytest.mark.parametrize("limits", [{"row_limit": 1000}, {"byte_limit": 100_000}])
 def test_a_result_over_its_limits_is_an_error_and_is_not_read_to_its_end(
     engine: Engine, limits: dict[str, int]
