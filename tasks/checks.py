@@ -22,9 +22,9 @@ log = logging.getLogger(__name__)
 
 _TIMEOUT = 5.0  # seconds that a check of all queries may take
 _PAUSE = 60.0  # seconds from one check to the next
-# Error numbers that say nothing of a statement: the database is busy, full, or about to stop, or it cannot prepare such
+# Error numbers that say nothing of a statement: the database is busy or full, or it cannot prepare such
 # a statement. It does not take two `?` for the same value, and may not group, or order, by one of them.
-_INCONCLUSIVE = {1037, 1038, 1041, 1053, 1205, 1213, 1226, 1317, 1461, 1969, 3024, 1055, 1295, 3065}
+_INCONCLUSIVE = {1037, 1038, 1041, 1205, 1213, 1226, 1317, 1461, 1969, 3024, 1055, 1295, 3065}
 _PLACEHOLDERS = mysql.dialect(paramstyle="qmark")
 
 

@@ -20,6 +20,9 @@ import pymysql
 from pymysql.constants import CR, FIELD_TYPE
 from pymysql.converters import conversions
 
+# Errors of the server behind which it ends the connection, at once or in a moment: it stops, the connection was killed,
+# or was idle for too long. https://mariadb.com/kb/en/mariadb-error-code-reference/
+LAST = {1053, 1927, 4031}
 _LOGIN_TIMEOUT = 10.0  # seconds from the first packet to a connection that can be used
 _LAST_RESORT = 300.0  # seconds that one wait may take where there is no deadline
 _PRECISION = 0.02  # seconds that a wait may take too long
@@ -151,6 +154,14 @@ class _Connection(_PyMySQL):  # type: ignore[misc]
         """Also once it is closed."""
         if not self._closed:
             super().close()
+
+    def _read_packet(self, *arguments: Any) -> Any:
+        try:
+            return super()._read_packet(*arguments)
+        except pymysql.err.MySQLError as error:
+            if error.args[0] in LAST:
+                self._force_close()
+            raise
 
     def _force_close(self) -> None:
         if self._result is not None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from nowait.errors import ResultTooLarge
 from nowait.rows import encode_columns
 from tasks.database import connect, limited
-from tasks.driver import remaining, until
+from tasks.driver import LAST, remaining, until
 from tasks.result import Result
 
 # Error numbers of the server: https://mariadb.com/kb/en/mariadb-error-code-reference/. After a
@@ -24,7 +24,9 @@ REPEATED = {1213, 1205, 3572}
 # Why a connection cannot be opened for now: the server is away, lost while it was greeted (both by the
 # client), full, or about to stop.
 AWAY = {2003, 2006, 2013, 1040, 1053}
-LOST = {1927, 2006, 2013, 4031}  # the connection has ended, as one of both knows
+# The connection has ended, as one of both knows. What somebody has ended by KILL QUERY, 1317, is to end: it is not run
+# again.
+LOST = LAST | {2006, 2013}
 ENDED = 1094  # there is no connection that could be killed
 _GRACE = 0.1  # seconds behind the deadline, at which the database itself ends a statement, that its error is awaited
 _PAUSE = 0.05  # seconds before another try, with jitter

@@ -376,6 +376,22 @@ def test_a_lost_connection_has_the_function_run_again_once(table: Table) -> None
     assert table.effects(job_id) == []
 
 
+def test_a_database_that_is_about_to_stop_has_the_function_run_again_on_another_connection(table: Table) -> None:
+    connections: list[int] = []
+
+    def function(job: Job) -> None:
+        effect(job)
+        driven: Any = job.connection.connection.driver_connection
+        connections.append(driven.thread_id())
+        if len(connections) == 1:
+            job.connection.execute(text("SIGNAL SQLSTATE '08S01' SET MYSQL_ERRNO = 1053"))
+
+    job_id = table.add()
+    assert table.run(job_id, function) is State.SUCCEEDED
+    assert len(set(connections)) == 2
+    assert table.effects(job_id) == [1]
+
+
 def kill_connection(table: Table, job: Job) -> None:
     connection: Any = job.connection.connection.driver_connection
     table.execute(f"KILL {connection.thread_id()}")

@@ -149,6 +149,40 @@ def test_a_lost_connection_is_replaced_once_when_the_statement_may_run_again(eng
     assert outcome == ([b'[{"done":0}]'] if repeatable else ["lost"])
 
 
+@pytest.fixture
+def failing_once(engine: Engine) -> Iterator[None]:
+    """A procedure that fails with this error when it is called first, and then gives the id of its connection."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE failures (number INT)")
+        connection.exec_driver_sql(
+            "CREATE PROCEDURE failing_once(error INT) BEGIN IF NOT EXISTS (SELECT * FROM failures) THEN "
+            "INSERT INTO failures VALUES (error); SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = error; END IF; "
+            "SELECT CONNECTION_ID() AS id; END"
+        )
+        yield
+        connection.exec_driver_sql("DROP PROCEDURE failing_once")
+        connection.exec_driver_sql("DROP TABLE failures")
+
+
+def test_a_database_that_is_about_to_stop_has_ended_the_connection(engine: Engine, failing_once: None) -> None:
+    own = text("SELECT CONNECTION_ID() AS id")
+    before = fetch(engine, own, {}, deadline=time.monotonic() + 60)
+    call = text("CALL failing_once(1053)")
+    after = fetch(engine, call, {}, deadline=time.monotonic() + 60, repeatable=True)
+    assert json.loads(after)[0].keys() == {"id"}
+    assert after != before, "the connection that it ends in a moment was not used again"
+
+
+def test_a_database_that_is_about_to_stop_may_have_run_a_statement(engine: Engine, failing_once: None) -> None:
+    with pytest.raises(ConnectionLost, match="error 1053 of the database"):
+        fetch(engine, text("CALL failing_once(1053)"), {}, deadline=time.monotonic() + 60)
+
+
+def test_a_statement_that_somebody_has_ended_is_not_run_again(engine: Engine, failing_once: None) -> None:
+    with pytest.raises(QueryFailed, match="error 1317 of the database"):
+        fetch(engine, text("CALL failing_once(1317)"), {}, deadline=time.monotonic() + 60, repeatable=True)
+
+
 def test_a_query_that_is_well_is_one_statement(engine: Engine) -> None:
     with engine.connect() as connection:
         if not getattr(connection.dialect, "is_mariadb", False):
