@@ -3,6 +3,7 @@
 import logging
 import random
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _TRIES = 5  # of a transaction that others stand in the way of
 _CHANGED = 1020  # the database's error: with innodb_snapshot_isolation, and an isolation level that is not ours
+# The database's errors of a value that a column of JSON does not take: MariaDB's, MySQL's. Behind these alone, the
+# transaction is certain to be as it was.
+_REFUSED = {4025, 3140}
 _GRACE = 5.0  # seconds behind the time limit, at which the connection is ended, that its end is awaited
 _PAUSE = 0.1  # seconds before another try, with jitter
 
@@ -147,8 +151,8 @@ class Attempt:
             raise NoResult(f"no form in JSON: {error}") from error
 
     def _finish(self, connection: Connection, result: str) -> None:
-        step = self._with_progress(protocol.succeed(self._claim.id, self._claim.attempt, result))
-        if connection.execute(*step).rowcount != 1:
+        step = protocol.succeed(self._claim.id, self._claim.attempt, result)
+        if not self._end(lambda step: connection.execute(*step).rowcount == 1, step):
             raise LeaseLost("the job is cancelled, or not this worker's any more")
         try:
             connection.commit()
@@ -177,7 +181,7 @@ class Attempt:
         again = "" if delay is None else f", again in {delay:.1f} s"
         log.error("%r has failed (%s)%s", self, failure.kind, again, exc_info=error)
         try:
-            ended = steps.end(self._steps_engine, self._with_progress(step))
+            ended = self._end(partial(steps.end, self._steps_engine), step)
         except steps.DatabaseAway as away:
             log.warning("%r: its failure could not be written: %s", self, away)
             return None
@@ -189,13 +193,19 @@ class Attempt:
         """The function goes on, although its time is over: the job does not wait for it."""
         self._fail(TimeLimitExceeded("the time of the attempt is over, and the function has not returned"))
 
-    def _with_progress(self, step: protocol.Step) -> protocol.Step:
-        """The same, with progress that the heartbeat has not written yet."""
+    def _end(self, write: Callable[[protocol.Step], bool], step: protocol.Step) -> bool:
+        """Write the last step, with progress that the heartbeat has not written yet, if the database takes that."""
         unreported = self._lease.unreported
-        if unreported is None:
-            return step
-        statement, values = step
-        return statement.values(progress=unreported[0]), values
+        if unreported is not None:
+            statement, values = step
+            try:
+                return write((statement.values(progress=unreported[0]), values))
+            except (DBAPIError, MySQLError) as error:
+                if error_number(error) not in _REFUSED:
+                    raise
+            log.warning("%r: its last progress is dropped, which the database refuses", self)
+            self._lease.drop(unreported)
+        return write(step)
 
 
 def _number(error: Exception) -> Any:

@@ -15,7 +15,7 @@ from nowait.jobs import protocol
 from tasks.database import transaction
 from tasks.driver import until
 from tasks.jobs.lease import JobEnded, Lease, TimeLimitExceeded
-from tasks.statements import ENDED, error_number
+from tasks.statements import AWAY, ENDED, LOST, REPEATED, error_number
 
 log = logging.getLogger(__name__)
 
@@ -83,13 +83,8 @@ class Heartbeat:
 
     def _write(self, now: float) -> None:
         progress = self._lease.unreported
-        if progress is None:
-            step = protocol.heartbeat(self._job_id, self._attempt)
-        else:
-            step = protocol.report(self._job_id, self._attempt, *progress)
         try:
-            with until(now + _TIMEOUT), transaction(self._engine) as connection:
-                kept = connection.execute(*step).rowcount
+            kept = self._keep(now, progress)
         except (DBAPIError, MySQLError) as error:
             number = error_number(error)
             log.warning("job %s, attempt %d: no heartbeat: error %s", self._job_id, self._attempt, number)
@@ -98,6 +93,24 @@ class Heartbeat:
             self._lease.written(now, progress)
         else:
             self._lease.refuse()
+
+    def _keep(self, now: float, progress: tuple[Any] | None) -> bool:
+        """Write to the row, if it is still this attempt's."""
+        if progress is None:
+            step = protocol.heartbeat(self._job_id, self._attempt)
+        else:
+            step = protocol.report(self._job_id, self._attempt, *progress)
+        try:
+            with until(now + _TIMEOUT), transaction(self._engine) as connection:
+                return connection.execute(*step).rowcount == 1
+        except (DBAPIError, MySQLError) as error:
+            number = error_number(error)
+            if progress is None or number in AWAY | LOST | REPEATED:
+                raise
+        # It would be the same each time, until the lease is lost.
+        log.warning("job %s, attempt %d: progress is dropped: error %s", self._job_id, self._attempt, number)
+        self._lease.drop(progress)
+        return self._keep(now, None)
 
     def _end(self) -> None:
         with self._lock:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from nowait.errors import ResultTooLarge
 from tasks.jobs.lease import Lease
-from tasks.jobs.results import encode
+from tasks.jobs.results import check_column, encode
 
 _LARGEST_PROGRESS = 64 * 1024  # bytes
 # Seconds after which check() uses the connection, which the database would end otherwise; not one whose rows are read:
@@ -81,11 +81,13 @@ class Job:
         """Let clients see how far it is; of several within a second they see the last.
 
         Args:
-            value: with a form in JSON, as in `nowait.rows`; up to 64 KiB.
+            value: with a form in JSON, as in `nowait.rows`; up to 64 KiB and 31 levels, without lone surrogates.
 
         Raises TypeError or ValueError for anything else.
         """
         try:
-            self._lease.report(json.loads(encode(value, _LARGEST_PROGRESS)))
-        except ResultTooLarge as error:
-            raise ValueError(f"progress of {error}") from error
+            progress = json.loads(encode(value, _LARGEST_PROGRESS))
+            check_column(progress)
+        except (ResultTooLarge, RecursionError) as error:
+            raise ValueError(f"progress: {error}") from error
+        self._lease.report(progress)

@@ -74,8 +74,12 @@ class Lease:
         self._written = sent
         if progress is not None:
             self._reported = sent
-            if self._progress is progress:
-                self._progress = None
+            self.drop(progress)
+
+    def drop(self, progress: tuple[Any]) -> None:
+        """This progress is not to be written any more."""
+        if self._progress is progress:
+            self._progress = None
 
     def refuse(self) -> None:
         """The row is not this attempt's any more."""

@@ -8,6 +8,7 @@ from nowait.messages.encoded import Encoded
 from nowait.rows import to_json
 
 LARGEST = 4 * 1024 * 1024  # bytes of a result
+_DEEPEST = 31  # levels of arrays and objects in MariaDB's columns of JSON
 
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=to_json)
 
@@ -36,3 +37,19 @@ def encode(value: Any, limit: int = LARGEST) -> str:
             raise ResultTooLarge(limit)
         parts.append(encoded)
     return b"".join(parts).decode()
+
+
+def check_column(value: Any, levels: int = _DEEPEST) -> None:
+    """Raise ValueError unless a column of JSON keeps this value: MariaDB takes 31 levels, and no lone surrogates.
+
+    Args:
+        value: as json.loads() gives it.
+        levels: that it may have.
+    """
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, (dict, list)):
+        if not levels:
+            raise ValueError(f"it has more than {_DEEPEST} levels")
+        for part in [*value, *value.values()] if isinstance(value, dict) else value:
+            check_column(part, levels - 1)

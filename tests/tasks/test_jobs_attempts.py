@@ -693,7 +693,62 @@ def test_the_last_progress_before_the_end_is_kept(table: Table, fails: bool) -> 
     assert row.version == 2, "claimed and ended"
 
 
-@pytest.mark.parametrize("value", [object(), float("nan"), "x" * 70_000])
+def nested(levels: int) -> Any:
+    """A list in a list, and so on."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("value", [nested(31), {"😀": "\0"}])
+def test_progress_that_the_function_may_report_is_kept(table: Table, value: Any, fails: bool) -> None:
+    def function(job: Job) -> None:
+        job.progress(value)
+        if fails:
+            raise ValueError
+
+    job_id = table.add()
+    assert table.run(job_id, function) is (State.FAILED if fails else State.SUCCEEDED)
+    assert table.row(job_id).progress == value
+
+
+def test_progress_that_the_database_refuses_does_not_cost_the_lease(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def function(job: Job) -> None:
+        effect(job)
+        job._lease.report("\udce9")
+        wait_until(lambda: job._lease.unreported is None)
+        due = table.row(job.id).due
+        wait_until(lambda: table.row(job.id).due > due)
+        job.progress("well")
+
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.2)
+    job_id = table.add()
+    assert table.run(job_id, function) is State.SUCCEEDED
+    assert (table.row(job_id).progress, table.effects(job_id)) == ("well", [1])
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_end_is_written_without_progress_that_the_database_refuses(table: Table, fails: bool) -> None:
+    def function(job: Job) -> None:
+        effect(job)
+        job._lease.report("\udce9")
+        if fails:
+            raise ValueError
+
+    job_id = table.add()
+    assert table.run(job_id, function) is (State.FAILED if fails else State.SUCCEEDED)
+    assert table.row(job_id).progress is None
+    assert table.effects(job_id) == ([] if fails else [1])
+
+
+@pytest.mark.parametrize(
+    "value", [object(), float("nan"), "x" * 70_000, "\udce9", {"\ud83d": 1}, nested(32), nested(5000)],
+    ids=["no JSON", "not a number", "too long", "surrogate", "surrogate as a key", "32 levels", "5000 levels"],
+)  # fmt: skip
 def test_progress_that_cannot_be_written_is_the_functions_error(table: Table, value: Any) -> None:
     def function(job: Job) -> None:
         with pytest.raises((TypeError, ValueError)):
