@@ -29,7 +29,6 @@ class Result(_Result):  # type: ignore[misc]
     Attributes:
         names: of the columns.
         count: rows so far.
-        size: bytes of the rows so far, as the database has sent them.
     """
 
     connection: Any
@@ -38,7 +37,7 @@ class Result(_Result):  # type: ignore[misc]
         super().__init__(connection)
         self._json = frozenset(json)
         self.names: tuple[str, ...] = ()
-        self.count = self.size = 0
+        self.count = 0
         try:
             connection._execute_command(COMMAND.COM_QUERY, statement)
             connection._result = self
@@ -76,7 +75,6 @@ class Result(_Result):  # type: ignore[misc]
             rows, size = take_rows(self.connection.arrived(), self._texts)
             if rows:
                 self.connection.skip(size, len(rows))
-                self.size += size
             elif (row := self._read_row()) is not None:
                 rows = [row]
             else:
@@ -92,5 +90,4 @@ class Result(_Result):  # type: ignore[misc]
         if self._check_packet_is_eof(packet):
             self.unbuffered_active, self.connection = False, None
             return None
-        self.size += len(packet.get_all_data())
         return decoded([packet.read_length_coded_string() for _ in self.names], self._texts)

@@ -64,7 +64,7 @@ def fetch(
         statement: one statement with named parameters.
         parameters: their values.
         row_limit: rows that it may give.
-        byte_limit: bytes that they may have together, as the database sends them.
+        byte_limit: bytes that they may have together, encoded.
 
     Raises ResultTooLarge when there are more rows or bytes, which are not read then, and what run() raises.
     """
@@ -72,13 +72,15 @@ def fetch(
     def attempt(connection: Any, left: float) -> bytes:
         result = begin(connection, engine.dialect, statement, parameters, left)
         # Encoded as they come, they are still in the processor's cache, and one answer is all that is held.
-        encoded = []
+        encoded: list[bytes] = []
+        size = 0
         for columns in result.batches():
             if result.count > row_limit:
                 raise ResultTooLarge(row_limit, "rows")
-            if result.size > byte_limit:
-                raise ResultTooLarge(byte_limit, "bytes")
             encoded.append(encode_columns(result.names, columns)[1:-1])
+            size += len(encoded[-1]) + 1
+            if size > byte_limit:
+                raise ResultTooLarge(byte_limit, "bytes")
         return b"[%b]" % b",".join(encoded)
 
     return run(engine, attempt, deadline=deadline, repeatable=repeatable)

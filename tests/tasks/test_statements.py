@@ -267,6 +267,14 @@ def test_a_result_over_its_limits_is_an_error_and_is_not_read_to_its_end(
     assert fetch(engine, text("SELECT 1 AS one"), {}, deadline=time.monotonic() + 60) == b'[{"one":1}]'
 
 
+def test_bytes_are_counted_as_they_are_held_with_the_names_of_the_columns(engine: Engine) -> None:
+    # 6 bytes of each row come from the database.
+    named = text(f"SELECT NULL AS {'a' * 60}, NULL AS {'b' * 60} FROM {sequence(4)} AS s")
+    with pytest.raises(ResultTooLarge):
+        fetch(engine, named, {}, deadline=time.monotonic() + 60, byte_limit=1_000_000)
+    assert len(fetch(engine, named, {}, deadline=time.monotonic() + 60, byte_limit=1_400_000)) > 1_300_000
+
+
 def test_a_result_at_its_limit_is_whole(engine: Engine) -> None:
     whole = text("SELECT id FROM users LIMIT 1000")
     assert len(json.loads(fetch(engine, whole, {}, deadline=time.monotonic() + 60, row_limit=1000))) == 1000
