@@ -53,14 +53,14 @@ def describe(packets: tuple[bytes, ...], json: frozenset[str]) -> list[Column]:
 
 
 def _conversion(field: Any, json: bool) -> tuple[bool, Callable[[Values], Sequence[Any]]]:
-    if json:
+    if json or field.type_code == FIELD_TYPE.JSON:  # MySQL's; MariaDB's is a text
         return False, partial(_convert, compact_json)
     if field.type_code == FIELD_TYPE.GEOMETRY:
         return False, partial(_convert, _geometries)
     converter: Callable[[Any], Any] = converters.decoders.get(field.type_code, converters.through)
     if field.type_code in TEXT_TYPES and field.charsetnr == _BINARY:
         return False, _same
-    if field.type_code == FIELD_TYPE.JSON or field.type_code in TEXT_TYPES:
+    if field.type_code in TEXT_TYPES:
         return True, _same
     if converter is int and not field.flags & FLAG.ZEROFILL:
         return False, partial(_convert, _integers)

@@ -208,8 +208,8 @@ def test_a_text_of_another_format_never_reaches_a_worker(url: str, path: str) ->
     ("path", "limit"),
     [
         ("pairs?least=0", "more than 3 rows"),
-        ("huge?length=10000000", "more than 16777216 bytes"),  # of texts, in the worker
-        ("huge?length=8388608", "more than 16777216 bytes"),  # as JSON, in the reply
+        ("huge?length=10000000", "more than 16777216 bytes"),
+        ("huge?length=8388608", "more than 16777216 bytes"),  # with the names of the columns
     ],
 )
 def test_an_answer_that_is_too_large_names_its_limit_and_a_way_out(url: str, path: str, limit: str) -> None:

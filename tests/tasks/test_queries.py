@@ -213,6 +213,14 @@ def test_generated_columns_come_back_as_all_others(engine: Engine) -> None:
             connection.exec_driver_sql("DROP TABLE prices")
 
 
+def test_a_json_column_that_is_not_listed_is_json_in_mysql_and_a_text_in_mariadb(engine: Engine) -> None:
+    with engine.connect() as connection:
+        is_text = getattr(connection.dialect, "is_mariadb", False)
+    query = text("SELECT profile FROM users WHERE profile IS NOT NULL LIMIT 1")
+    (row,) = json.loads(fetch(engine, query, {}, deadline=time.monotonic() + 60))
+    assert isinstance(row["profile"], str if is_text else dict)
+
+
 def test_geojson_is_json_where_its_column_is_listed(engine: Engine) -> None:
     query = text("SELECT ST_AsGeoJSON(ST_GeomFromText('POINT(1 2)')) AS place").columns(place=JSON())
     rows = fetch(engine, query, {}, deadline=time.monotonic() + 60)
