@@ -83,12 +83,14 @@ class Parameters:
         for name, value in given.items():
             if isinstance(value, float) and not math.isfinite(value):  # JSON Schema knows no NaN
                 raise BadParameters(f"{self.name}: {name}: a number is expected")
-        return {name: given.get(name, schema.get("default")) for name, schema in self._properties.items()}
+        values = {name: given.get(name, schema.get("default")) for name, schema in self._properties.items()}
+        return {name: _typed(value, self._properties[name]) for name, value in values.items()}
 
     def sample(self) -> dict[str, Any]:
         """Values of their types, as the database takes them; not each within its limits."""
         values = {name: schema.get("default", _sample(schema)) for name, schema in self._properties.items()}
-        return {name: _bound(value, self._properties[name]) for name, value in values.items()}
+        typed = {name: _typed(value, self._properties[name]) for name, value in values.items()}
+        return {name: _bound(value, self._properties[name]) for name, value in typed.items()}
 
     def bind(self, given: Any) -> dict[str, Any]:
         """The same, as the database takes them: a date and time is one of UTC. Raises BadParameters."""
@@ -121,6 +123,11 @@ _OF_FORMATS = {
 def _sample(schema: dict[str, Any]) -> Any:
     choices = schema.get("enum", [_OF_FORMATS.get(schema.get("format", ""), _SAMPLES[schema["type"]])])
     return choices[0]
+
+
+def _typed(given: Any, schema: dict[str, Any]) -> Any:
+    # To JSON Schema 3.0 is an integer, to a LIMIT it is none.
+    return int(given) if schema["type"] == "integer" else given
 
 
 def _bound(given: Any, schema: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.catalogue import BadParameters, CatalogueError, Query, load
+from tasks.parameters import Parameters
 from tasks.settings import Settings
 from tests.conftest import ROOT
 
@@ -82,6 +83,14 @@ def test_parameters_get_their_defaults(folder: Path) -> None:
     query = load(folder)["users"]
     assert query.bind({"flag": 1}) == {"flag": 1, "name": "%"}
     assert query.schema["required"] == ["flag"]
+
+
+def test_an_integer_is_an_int_however_it_is_written() -> None:
+    parameters = Parameters.of("page", {"limit": {"type": "integer", "default": 10.0}, "share": {"type": "number"}})
+    found = [parameters.check({"limit": 3.0, "share": 3.0}), parameters.check({"share": 3.0}), parameters.sample()]
+    assert [{name: repr(value) for name, value in values.items()} for values in found] == [
+        {"limit": "3", "share": "3.0"}, {"limit": "10", "share": "3.0"}, {"limit": "10", "share": "0.0"},
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,14 @@ def test_the_rows_of_a_query_are_the_result(table: Table, query: Load) -> None:
     assert rows[0] == {"id": 2, "name": "Børge 2", "balance": "-6171600433.4999"}
 
 
+def test_an_integer_is_one_to_the_database_however_it_is_written(table: Table, query: Load) -> None:
+    definition = definition_of(query("SELECT id FROM users ORDER BY id LIMIT :number", number="integer"))
+    for number in (3, 3.0):
+        state, job_id = run(table, definition, number=number)
+        assert state is State.SUCCEEDED
+        assert table.row(job_id).result == '[{"id":1},{"id":2},{"id":3}]'
+
+
 def test_a_query_that_its_job_looks_after_for_long_gives_all_of_its_rows(
     table: Table, query: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
