@@ -142,14 +142,16 @@ def error_arguments(error: Exception) -> tuple[Any, ...]:
 
 
 def begin(
-    connection: Any, dialect: Dialect, statement: Statement, parameters: dict[str, Any], time_limit: float
+    connection: Any, dialect: Dialect, statement: Statement, parameters: dict[str, Any], time_limit: float | None
 ) -> Result:
-    """Have a connection run a statement; the database ends it after `time_limit` seconds.
+    """Have a connection run a statement.
+
+    The database ends it after `time_limit` seconds; with None, after those that the connection has for each.
 
     Raises pymysql.err.MySQLError.
     """
     sql, json = written(connection, dialect, statement, parameters)
-    *before, last = limited(dialect, sql, time_limit)
+    *before, last = [sql] if time_limit is None else limited(dialect, sql, time_limit)
     for first in before:
         connection.query(first)
     return Result(connection, last, json)

@@ -12,18 +12,16 @@ from tasks.jobs.results import LARGEST
 from tasks.spans import query_span
 from tasks.statements import begin
 
-_GRACE = 5.0  # seconds behind the time limit, at which the attempt is ended, when the database ends the statement
-
 
 def definition_of(query: Query) -> Definition:
     """The job that runs a query: its result are the rows; `{"affected": n}` of a statement that gives none."""
 
     def run(job: Job, given: Any) -> Any:
         connection: Any = job.connection.connection.driver_connection
-        seconds = job.time_left + _GRACE
         dialect = job.connection.dialect
         with query_span(query.name, dialect.name):
-            result = begin(connection, dialect, query.statement, query.bind(given), seconds)
+            # Each statement of a job's transaction has a limit, which one of its own would change for others.
+            result = begin(connection, dialect, query.statement, query.bind(given), None)
             if not result.names:
                 return {"affected": result.affected_rows}
             encoded: list[bytes] = []

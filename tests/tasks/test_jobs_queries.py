@@ -11,6 +11,7 @@ import pytest
 from nowait.jobs.retry import Retry
 from nowait.jobs.table import State
 from tasks.catalogue import CatalogueError, Query, load
+from tasks.database import transaction
 from tasks.jobs.job import Job
 from tasks.jobs.queries import definition_of
 from tasks.jobs.registry import Definition
@@ -84,6 +85,17 @@ def test_an_integer_is_one_to_the_database_however_it_is_written(table: Table, q
         state, job_id = run(table, definition, number=number)
         assert state is State.SUCCEEDED
         assert table.row(job_id).result == '[{"id":1},{"id":2},{"id":3}]'
+
+
+def test_a_query_has_the_limit_of_its_transaction_and_leaves_it_as_it_is(table: Table, query: Load) -> None:
+    sql = "SELECT info AS sent FROM information_schema.processlist WHERE id = CONNECTION_ID()"
+    state, job_id = run(table, definition_of(query(sql)))
+    assert (state, json.loads(table.row(job_id).result)) == (State.SUCCEEDED, [{"sent": sql}])
+    run(table, definition_of(query("DO 0", "repeatable = false")))
+    with transaction(table.jobs_engine) as connection:
+        is_mariadb = getattr(connection.dialect, "is_mariadb", False)
+        limit = "@@max_statement_time * 1000" if is_mariadb else "@@max_execution_time"
+        assert connection.exec_driver_sql(f"SELECT {limit}").scalar_one() == connection.info["nowait.limit"]
 
 
 def test_a_query_that_its_job_looks_after_for_long_gives_all_of_its_rows(
