@@ -139,10 +139,15 @@ def stream(self: Task, sizes: list[int], pause: float = 0.0, failure: str = "") 
 
 
 @app.task(name="test.record")
-def record(payload: str, deadline: float, pause: float = 0.0) -> str:
-    """Return `payload`, `pause` seconds after a note that it ran: when, and what deadline it had."""
+def record(payload: str, deadline: float, pause: float = 0.0, gate: str = os.devnull) -> str:
+    """Return `payload`, `pause` seconds after a note that it ran: when, and what deadline it had.
+
+    Behind the note, the file `gate` is waited for.
+    """
     line = f"{payload} {time.time()} {deadline}\n"
     with open(os.environ["NOWAIT_TEST_RUNS"], "a") as file:
         file.write(line)
+    while not os.path.exists(gate):
+        time.sleep(0.01)
     time.sleep(pause)
     return payload

@@ -1,6 +1,7 @@
 """Nowait's workers with threads, whose tasks come by a connection of their own: cut, refused, frozen, ended."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -83,16 +84,19 @@ async def test_what_a_worker_has_not_begun_when_it_is_ended_is_run_by_another_at
     vhost: str, run: Run, scale: float, figures: Figures, tmp_path: Path
 ) -> None:
     first = await run(vhost, "--prefetch-multiplier", "200")
-    file = tmp_path / "runs"
+    file, gate = tmp_path / "runs", tmp_path / "gate"
     async with running(vhost, timeout=60.0) as bridge:
-        calls = [bridge.send_task("test.record", [f"{n}", 0.0, 0.02], queue=QUEUE) for n in range(1000)]
-        await until(lambda: len(file.read_text().splitlines()) > 100)
-        # All the others were fetched by the first.
+        gates = [os.devnull] * 392 + [str(gate)] * 608
+        sent = [(f"{n}", 0.0, 0.02, wait) for n, wait in enumerate(gates)]
+        calls = [bridge.send_task("test.record", arguments, queue=QUEUE) for arguments in sent]
+        # The first has fetched all of them, and has one in each thread for as long as the second takes to start.
+        await until(lambda: len(file.read_text().splitlines()) == 400)
         await run(vhost, threads=100)
         begun = len(file.read_text().splitlines())
-        assert begun < 900
+        assert begun == 400
         ended = time.time()
         first.signal(signal.SIGTERM)
+        gate.touch()
         assert await asyncio.gather(*calls) == [f"{n}" for n in range(1000)]
         await until(lambda: first.returncode is not None, EXIT)
         assert first.returncode == 0 and "Traceback" not in printed(first), printed(first)
