@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from pymysql.err import MySQLError
-from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection, create_engine, event
+from sqlalchemy import Connection, Dialect, Engine, ExceptionContext, PoolProxiedConnection, create_engine, event
 from sqlalchemy.exc import InvalidatePoolError
 
 from nowait.database_url import DatabaseUrl
@@ -65,9 +65,15 @@ def _make_engine(url: str, init_command: str, autocommit: bool, buffer: int | No
         **arguments,
     )
     event.listen(engine, "do_connect", lambda dialect, record, arguments, options: driver.connect(buffer, **options))
+    event.listen(engine, "handle_error", _note_end)
     # Two processes that share a connection mix up their answers; those of the parent are closed by the parent.
     os.register_at_fork(after_in_child=partial(engine.dispose, close=False))
     return engine
+
+
+def _note_end(context: ExceptionContext) -> None:
+    # SQLAlchemy does not know all errors behind which the connection is closed, and would give it back to the pool.
+    context.is_disconnect |= next(iter(context.original_exception.args), None) in driver.LAST
 
 
 @contextmanager

@@ -178,6 +178,12 @@ def test_a_database_that_is_about_to_stop_may_have_run_a_statement(engine: Engin
         fetch(engine, text("CALL failing_once(1053)"), {}, deadline=time.monotonic() + 60)
 
 
+def test_a_connection_that_ends_in_the_hands_of_a_task_is_replaced(engine: Engine) -> None:
+    with pytest.raises(OperationalError, match="1053"), engine.connect() as connection:
+        connection.exec_driver_sql("SIGNAL SQLSTATE '08S01' SET MYSQL_ERRNO = 1053")
+    assert fetch(engine, text("SELECT 1 AS one"), {}, deadline=time.monotonic() + 60) == b'[{"one":1}]'
+
+
 def test_a_statement_that_somebody_has_ended_is_not_run_again(engine: Engine, failing_once: None) -> None:
     with pytest.raises(QueryFailed, match="error 1317 of the database"):
         fetch(engine, text("CALL failing_once(1317)"), {}, deadline=time.monotonic() + 60, repeatable=True)
