@@ -38,6 +38,7 @@ from server.tls import Certificate
 log = logging.getLogger(__name__)
 
 _WRITE_TIMEOUT = 5.0  # seconds that the last answers get to be written
+_MOMENT = 0.1  # seconds in which a handler goes on once what it waits for has ended
 _BACKLOG = 1024  # connections that the system makes before they are accepted; of further ones, the first packet is lost
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 
@@ -165,6 +166,9 @@ async def shut_down(http: HTTPServer, app: WebApplication, bridge: Bridge, setti
     app.stop_waiting()
     if not await requests.drain(settings.shutdown_timeout):
         log.warning("stopping with %d requests in flight after %g s", len(requests), settings.shutdown_timeout)
+        # Of what was sent, the bridge knows whether it may have been done; all else was not.
+        await bridge.stop(drain=0)
+        await requests.drain(_MOMENT)
         requests.abandon(Stopped("the server is stopping"))
         if not await requests.drain(_WRITE_TIMEOUT):
             log.warning("%d answers were not written after %g s", len(requests), _WRITE_TIMEOUT)

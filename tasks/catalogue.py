@@ -20,6 +20,7 @@ file of the same name with the ending .toml has a table for each query, all of i
     [NAME.parameters.PARAMETER]   # JSON Schema: type (integer, number, string, boolean), minimum, format, …
 """
 
+import json
 import re
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -38,6 +39,7 @@ from tasks.parameters import PARAMETER, BadParameters, BadSchema, Parameters
 
 __all__ = ["BadParameters", "CatalogueError", "Query", "load"]
 
+_NAME = re.compile(r"[A-Za-z0-9_.]{1,100}")  # what a URL of the server may have
 _READS = re.compile(r"[\s(]*(SELECT|WITH|VALUES|TABLE|SHOW|DESC|DESCRIBE|EXPLAIN)\b", re.IGNORECASE)
 _SETTINGS = Draft202012Validator(
     {
@@ -194,6 +196,8 @@ def _query(path: Path, name: str, sql: str, description: str, settings: dict[str
     used, listed = (", ".join(sorted(names)) or "none" for names in (statement.compile().params, properties))
     if used != listed:
         raise CatalogueError(f"{where}: parameters: the statement has {used}, the table {listed}")
+    if not _NAME.fullmatch(name):
+        raise CatalogueError(f"{path}: {name}: a name has up to 100 letters of ASCII, digits, _ and .")
     typed = statement.columns(**{column: JSON() for column in json_columns})
     query = Query(name, description.strip(), typed, parameters, **settings, revision=revision)
     if query.cache != query.cache or query.cache and not query.repeatable:
@@ -203,4 +207,9 @@ def _query(path: Path, name: str, sql: str, description: str, settings: dict[str
         raise CatalogueError(f"{where}: repeatable = false is expected of a statement that is no SELECT")
     if query.job and len(name) > MAX_NAME:
         raise CatalogueError(f"{where}: the name of a job has up to {MAX_NAME} characters")
+    try:
+        # TOML knows inf, nan and dates, JSON does not: servers would get no list at all.
+        json.dumps([query.document(), query.job_time_limit, query.stream_time_limit], allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise CatalogueError(f"{where}: finite numbers, texts and booleans are expected: {error}") from error
     return query

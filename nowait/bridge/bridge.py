@@ -215,8 +215,9 @@ class Bridge:
         """Take no more calls, let those in flight end and streams be read, and close.
 
         Args:
-            drain: seconds to wait for the calls and streams in flight; those left then fail with Stopped, at once
-                when there is no connection. 0 does not wait.
+            drain: seconds to wait for the calls and streams in flight, at once when there is no connection. 0 does not
+                wait. Those left then fail: with OutcomeUnknown where a task that must not run twice was sent, with
+                Stopped otherwise.
         """
         self._stopping = True
         if not self._is_idle and self._link is not None and drain > 0:

@@ -249,7 +249,12 @@ class Calls(Generic[C]):
 
     def stop(self) -> list[Effect[C]]:
         """No reply is waited for any more."""
-        return [self._fail(call, Stopped("the bridge stopped before an answer came")) for call in self]
+        text = "the bridge stopped before an answer came"
+        # One that may run twice may be sent again by whoever has sent it, too.
+        return [
+            self._fail(call, Stopped(text) if call.idempotent or not call.link else OutcomeUnknown(text))
+            for call in self
+        ]
 
     # What the broker does.
 

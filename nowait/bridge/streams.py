@@ -98,8 +98,7 @@ class Streams:
 
     def stop(self) -> None:
         """Nothing is read any more."""
-        for stream in self._streams.values():
-            stream.fail(Stopped("the bridge stopped before the stream's end"))
+        self._fail_all("the bridge stopped before the stream's end", Stopped)
 
     def received(self, event: Delivery | Consuming | Cancelled | Closed) -> None:
         """Something came on the channel of the streams."""
@@ -255,7 +254,7 @@ class _Stream:
             self.fail(failure)
 
     def lose(self, reason: str, before: Callable[[str], BridgeError]) -> None:
-        """Its queue is gone: `before` the task was sent, that error; OutcomeUnknown from then on."""
+        """Nothing more comes: `before` the task was sent, that error; OutcomeUnknown from then on."""
         self.unacknowledged.clear()
         self.fail(OutcomeUnknown(reason) if self._sent else before(reason))
 

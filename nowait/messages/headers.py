@@ -4,6 +4,7 @@ The kinds of values that Celery sends are read here, for a half of the time; a t
 """
 
 import struct
+from datetime import datetime, timezone
 from typing import Any
 
 from amqp.serialization import loads
@@ -12,7 +13,8 @@ _SIZE = struct.Struct(">I")
 _INTEGERS = {
     ord(kind): struct.Struct(form) for kind, form in {"I": ">i", "l": ">q", "L": ">q", "b": ">b", "s": ">h"}.items()
 }
-_LONG_STRING, _VOID, _BOOLEAN, _ARRAY, _TABLE = b"SVtAF"
+_LONG_STRING, _VOID, _BOOLEAN, _ARRAY, _TABLE, _TIME = b"SVtAFT"
+_TIMES = struct.Struct(">Q")
 
 
 def decode_headers(table: bytes) -> dict[str, Any]:
@@ -28,6 +30,14 @@ def decode_headers(table: bytes) -> dict[str, Any]:
     except Exception as error:  # OverflowError of a time stamp, RecursionError of a nested table, py-amqp's own
         raise ValueError(f"{type(error).__name__} in a table") from error
     return dict(decoded)
+
+
+def _time(seconds: int) -> datetime | int:
+    """A time stamp; the number where there is no such day, as of one in milliseconds."""
+    try:
+        return datetime.fromtimestamp(seconds, tz=timezone.utc).replace(tzinfo=None)
+    except (OverflowError, ValueError, OSError):
+        return seconds
 
 
 class _Other(Exception):
@@ -73,6 +83,8 @@ def _value(data: bytes, at: int) -> tuple[Any, int]:
         return data[at + 4 : end].decode(), end
     if kind == _TABLE:
         return _table(data, at)
+    if kind == _TIME:
+        return _time(_TIMES.unpack_from(data, at)[0]), at + _TIMES.size
     if kind == _ARRAY:
         end = at + 4 + int(_SIZE.unpack_from(data, at)[0])
         at += 4

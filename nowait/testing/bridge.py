@@ -16,6 +16,7 @@ from nowait.errors import (
     BridgeError,
     DeadlineExceeded,
     Disconnected,
+    OutcomeUnknown,
     Overloaded,
     Stopped,
     TaskFailed,
@@ -96,8 +97,9 @@ class FakeBridge:
         """Fail what is in flight and take no more calls; `drain` is not waited for."""
         self.state = "stopped"
         self.end_consumers(Stopped("the bridge is stopping"))
+        text = "the bridge stopped before an answer came"
         for call in self._calls:
-            self._complete(call, Stopped("the bridge stopped before an answer came"))
+            self._complete(call, Stopped(text) if call.idempotent else OutcomeUnknown(text))
         for task in list(self._running.values()):
             task.cancel()
 

@@ -118,8 +118,10 @@ class ConsumerHandler(SocketHandler):
         try:
             while True:
                 delivery = await self._consumer.next()
-                await self.write_message(self._session.delivered(delivery, loop.time()))
+                written = self.write_message(self._session.delivered(delivery, loop.time()))
+                del delivery  # its share of the room
                 self._watch_lease()
+                await written
         except BridgeError as error:
             no_room = isinstance(error, Overloaded)
             self._end_with(TRY_AGAIN, "there is no room for a message" if no_room else "the queue was lost")

@@ -530,9 +530,10 @@ def test_large_replies_are_acknowledged_at_once_and_one_by_one() -> None:
     ]
 
 
-def test_stopping_ends_every_call() -> None:
+def test_stopping_ends_every_call_and_what_may_have_run_is_not_known() -> None:
     table = connected(SomeCall("a"), SomeCall("b", idempotent=True))
-    assert kinds(table.stop()) == [("a", Stopped), ("b", Stopped)]
+    table.add(SomeCall("c"))
+    assert kinds(table.stop()) == [("a", OutcomeUnknown), ("b", Stopped), ("c", Stopped)]
     assert len(table) == 0
 
 

@@ -7,7 +7,16 @@ from uuid import RFC_4122, UUID
 
 import pytest
 
-from nowait.errors import BridgeError, DeadlineExceeded, Overloaded, Stopped, TaskFailed, Unavailable, Unroutable
+from nowait.errors import (
+    BridgeError,
+    DeadlineExceeded,
+    OutcomeUnknown,
+    Overloaded,
+    Stopped,
+    TaskFailed,
+    Unavailable,
+    Unroutable,
+)
 from nowait.messages.encoded import Encoded
 from nowait.testing import FakeBridge
 from tests.bridge.conftest import QUEUE, Make, until
@@ -189,9 +198,9 @@ async def test_cancelling_whoever_awaits_a_call_cancels_the_call(make: Make) -> 
 @pytest.mark.gen_test
 async def test_stopping_fails_what_is_in_flight_and_takes_nothing_new(make: Make) -> None:
     async with make() as bridge:
-        call = bridge.send_task("test.sleep", [5], queue=QUEUE)
+        calls = [bridge.send_task("test.sleep", [5], queue=QUEUE, idempotent=again) for again in (True, False)]
         await bridge.stop(drain=0)
-        assert isinstance(await failure(call), Stopped)
+        assert [type(await failure(call)) for call in calls] == [Stopped, OutcomeUnknown]
         error = await failure(bridge.send_task("test.echo", [1], queue=QUEUE))
         assert isinstance(error, Unavailable)
         assert (bridge.state, in_flight(bridge)) == ("stopped", 0)

@@ -7,7 +7,7 @@ from celery import Celery
 
 from nowait.bridge import Bridge
 from nowait.bridge.observer import Stages
-from nowait.errors import BridgeError, DeadlineExceeded, Stopped
+from nowait.errors import BridgeError, DeadlineExceeded, OutcomeUnknown
 from tests.bridge.conftest import QUEUE, running, until
 
 
@@ -58,11 +58,11 @@ async def test_each_call_is_seen_once_whatever_becomes_of_it(broker_url: str) ->
         await until(lambda: call.confirmed)
         assert call.cancel() and not call.cancel()
         last = bridge.send_task("test.sleep", [1], queue=QUEUE)
-    assert isinstance(last.exception(), Stopped)
+    assert isinstance(last.exception(), OutcomeUnknown)
     assert seen.calls == [
         ("test.echo", "NoneType"), ("test.echo", "NoneType"), (None, "NoneType"), ("test.echo", "Unroutable"),
         ("test.fail", "TaskFailed"), ("test.echo", "DeadlineExceeded"), ("test.sleep", "CancelledError"),
-        ("test.sleep", "Stopped"),
+        ("test.sleep", "OutcomeUnknown"),
     ]  # fmt: skip
     # A stock worker says nothing of its time.
     assert all(stages.run is stages.queue is stages.reply is None for stages in seen.stages)

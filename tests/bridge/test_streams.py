@@ -161,7 +161,7 @@ async def test_stopping_fails_the_streams(make: Make) -> None:
         await anext(parts)
         await bridge.stop(drain=0)
         _, error = await failure(parts)
-        assert isinstance(error, Stopped)
+        assert isinstance(error, OutcomeUnknown)
         _, error = await failure(bridge.stream("test.stream", [[1]], queue=QUEUE))
         assert isinstance(error, Stopped)
 

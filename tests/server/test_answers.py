@@ -397,3 +397,13 @@ async def test_what_several_get_is_among_the_metrics() -> None:
             metrics.set(server, 1.0)
         assert Scrape(generate_latest(registry).decode())["nowait_refusals_held"] == 1
     await bridge.stop()
+
+
+@pytest.mark.gen_test
+async def test_a_query_gets_its_parameters_as_they_are_with_get_as_with_post() -> None:
+    async with serving() as site:
+        site.queries[0]["parameters"]["properties"]["text"] = {"type": "string", "default": ""}
+        await site.get("plain?text=a%01%20b%0A%C3%BC")
+        assert site.runs[-1][1]["text"] == "a\x01 b\nü"
+        response = await site.get("plain?text=%FF")
+        assert response.code == 400 and b"UTF-8" in response.body

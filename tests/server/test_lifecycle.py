@@ -35,7 +35,8 @@ async def query_users(flag: int, delay: float) -> list[dict[str, Any]]:
 def list_queries() -> list[dict[str, Any]]:
     parameters = {"type": "object", "properties": {}}
     return [
-        {"name": "large", "description": "", "parameters": parameters, "queue": "queries.fast", "repeatable": True}
+        {"name": name, "description": "", "parameters": parameters, "queue": "queries.fast", "repeatable": repeatable}
+        for name, repeatable in (("large", True), ("pay", False))
     ]
 
 
@@ -86,6 +87,23 @@ async def test_requests_beyond_the_drain_are_answered_503(path: str) -> None:
     assert response.code == 503
     assert json.loads(response.body)["type"] == "urn:problem-type:nowait:stopping"
     assert response.headers["Retry-After"]
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(("name", "status", "kind"), [("large", 503, "stopping"), ("pay", 502, "outcome-unknown")])
+async def test_what_may_have_run_once_is_not_answered_as_if_it_had_not(name: str, status: int, kind: str) -> None:
+    async def run_query(*_: Any) -> None:
+        await asyncio.sleep(60)
+
+    site = Site({"task.list_queries": list_queries, "task.run_query": run_query}, shutdown_timeout=0.1)
+    request = HTTPRequest(f"http://127.0.0.1:{site.port}/queries/{name}", "POST", body="{}", request_timeout=60)
+    request.headers["Content-Type"] = "application/json"
+    running = asyncio.ensure_future(AsyncHTTPClient(force_instance=True).fetch(request, raise_error=False))
+    await until(lambda: any(task == "task.run_query" for task, _, _ in site.bridge.sent))
+    await site.stop()
+    response = await running
+    assert (response.code, json.loads(response.body)["type"]) == (status, f"urn:problem-type:nowait:{kind}")
+    assert ("Retry-After" in response.headers) is (status == 503)
 
 
 @pytest.mark.gen_test

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -36,6 +37,10 @@ from tests.server.topics_site import (
     topics_site,
 )
 
+HANDSHAKE = (
+    b"GET /queues/parcels/consumer?lease=1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
 ENVELOPE = b"\x00\x3c\x00\x3c\x00" + bytes(8) + b"\x01\x00\x00"  # delivered again, no names
 
 
@@ -297,6 +302,34 @@ async def test_a_message_for_which_there_is_no_room_is_never_delivered_empty(
             found = await message(socket)
             assert found["data"] == "x" * 60_000
             await socket.write_message(json.dumps({"ack": found["tag"]}))
+
+
+@pytest.mark.gen_test
+async def test_a_message_that_was_acknowledged_takes_no_room(vhost: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nowait.bridge.shared._MAX_BYTES", 100_000)
+    async with running(vhost) as bridge, topics_site(bridge) as site, consuming(site) as socket:
+        for _ in range(3):
+            await put(site, "x" * 60_000)
+            found = await message(socket)
+            await socket.write_message(json.dumps({"ack": found["tag"]}))
+
+
+@pytest.mark.gen_test
+async def test_a_message_that_its_client_does_not_read_is_held_no_longer_than_its_lease() -> None:
+    bridge = FakeBridge({}, bounds={"parcels": 100})
+    async with topics_site(bridge) as site:
+        await bridge.publish("parcels", b'"' + b"x" * 20_000_000 + b'"', bounded=True)
+        with socket.create_connection(("127.0.0.1", site.port)) as client:
+            client.sendall(HANDSHAKE)
+            await until(lambda: len(site.app.queues) == 1)
+
+            def is_closed() -> bool:
+                client.sendall(b"\x8a\x80\0\0\0\0")  # it is there, and answers pings
+                return len(site.app.queues) == 0
+
+            await until(is_closed)
+        assert bridge.waiting("parcels") == 1
+    await bridge.stop()
 
 
 @pytest.mark.gen_test
