@@ -40,7 +40,7 @@ fi
 versions=$folder.versions
 [ ! -e "$versions" ] || [ -f "$versions/lock" ] || fail "$versions is not Nowait's: it is left as it is"
 mkdir -p "$versions"
-parent=$(cd "$parent" && pwd) folder=$parent/$name versions=$parent/$name.versions
+parent=$(cd "$parent" && pwd -P) folder=$parent/$name versions=$parent/$name.versions
 exec 9>"$versions/lock"
 flock -n 9 || fail "another installation into $folder is under way"
 

@@ -18,8 +18,8 @@ class Notifier:
     the process WATCHDOG_PID.
 
     Args:
-        file: is touched by ready(), and with each notice of liveness, before ready() too: what watches it is not to end
-            a process that waits. One of a process before is removed. None for none.
+        file: is touched with each notice of liveness, before ready() too: what watches it is not to end a process that
+            waits. From ready() on, `ready` is in it. One of a process before is removed. None for none.
 
     Attributes:
         interval: seconds after which alive() is due again.
@@ -42,6 +42,8 @@ class Notifier:
         if not self._ready:
             self._ready = True
             self._notify("READY=1")
+            if self._file is not None:
+                self._file.write_text("ready\n")
 
     def alive(self) -> None:
         """The process does what it should; to be called often, notifies once per interval, systemd from ready() on."""

@@ -2,8 +2,9 @@
 
     signal ─▶ relay and deliverer look at nothing more ─▶ /readyz is 503 ─▶ no new connections, nobody waits for news
            ─▶ requests in flight end
-           ─▶ those left are answered 503 ─▶ answers are written to their end, streams broken off
-           ─▶ connections and bridge are closed, webhooks under way end, drivers are closed ─▶ metrics end
+           ─▶ the bridge stops, and those left are answered 503, or 502 where what was sent may have been done
+           ─▶ answers are written to their end, streams broken off
+           ─▶ connections are closed, webhooks under way end, drivers are closed ─▶ metrics end
 """
 
 import asyncio

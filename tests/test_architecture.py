@@ -328,13 +328,12 @@ ALLOWED: dict[str, set[str]] = {
     "server.jobs.looks": {"nowait.jobs.retry", "server.jobs.model"},
     "server.jobs.model": {"nowait.jobs.retry", "nowait.jobs.table"},
     "server.jobs.publisher": {
-        "nowait.bridge", "nowait.errors", "nowait.jobs.protocol", "server.bridge", "server.jobs.decisions",
-        "server.jobs.model",
+        "nowait.bridge", "nowait.jobs.protocol", "server.bridge", "server.jobs.decisions", "server.jobs.model",
     },
     "server.jobs.quota": set(),
     "server.jobs.relay": {
-        "sqlalchemy", "nowait.errors", "nowait.jobs", "server.jobs.connections", "server.jobs.decisions",
-        "server.jobs.looks", "server.jobs.publisher",
+        "sqlalchemy", "nowait.bridge", "nowait.errors", "nowait.jobs", "server.jobs.connections",
+        "server.jobs.decisions", "server.jobs.looks", "server.jobs.publisher",
     },
     "server.jobs.request": {"nowait.formats", "nowait.jobs.retry", "server.jobs.kind", "server.jobs.model"},
     "server.jobs.rows": {

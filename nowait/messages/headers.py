@@ -1,20 +1,22 @@
 """The application headers of a message, decoded: the field table of AMQP 0-9-1, 4.2.5.5, as py-amqp reads it. No I/O.
 
-The kinds of values that Celery sends are read here, for a half of the time; a table with others is py-amqp's.
+They are read here, for a half of the time; what is no table is py-amqp's, whose errors are those of a table.
 """
 
 import struct
 from datetime import datetime, timezone
+from decimal import Decimal
 from typing import Any
 
 from amqp.serialization import loads
 
 _SIZE = struct.Struct(">I")
-_INTEGERS = {
-    ord(kind): struct.Struct(form) for kind, form in {"I": ">i", "l": ">q", "L": ">q", "b": ">b", "s": ">h"}.items()
+_NUMBERS = {
+    kind: struct.Struct(f">{form}")
+    for kind, form in zip(b"IlLbsBuUifd", ("i", "q", "q", "b", "h", "B", "H", "h", "I", "f", "d"), strict=True)
 }
-_LONG_STRING, _VOID, _BOOLEAN, _ARRAY, _TABLE, _TIME = b"SVtAFT"
-_TIMES = struct.Struct(">Q")
+_LONG_STRING, _VOID, _BOOLEAN, _ARRAY, _TABLE, _TIME, _DECIMAL, _BYTES = b"SVtAFTDx"
+_TIMES, _DECIMALS = struct.Struct(">Q"), struct.Struct(">Bi")
 
 
 def decode_headers(table: bytes) -> dict[str, Any]:
@@ -30,6 +32,13 @@ def decode_headers(table: bytes) -> dict[str, Any]:
     except Exception as error:  # OverflowError of a time stamp, RecursionError of a nested table, py-amqp's own
         raise ValueError(f"{type(error).__name__} in a table") from error
     return dict(decoded)
+
+
+def _text(data: bytes) -> str | bytes:
+    try:
+        return data.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return data
 
 
 def _time(seconds: int) -> datetime | int:
@@ -48,11 +57,11 @@ def _table(data: bytes, at: int) -> tuple[dict[str, Any], int]:
     """The table at that offset, and the offset behind it."""
     end = at + 4 + int(_SIZE.unpack_from(data, at)[0])
     at += 4
-    table: dict[str, Any] = {}
+    table: dict[Any, Any] = {}  # a name that is no text is bytes
     while at < end:
         start = at + 1
         at = start + data[at]
-        name = data[start:at].decode()
+        name = _text(data[start:at])
         # The kinds of nearly all headers, without a call for each.
         kind = data[at]
         if kind == _VOID:
@@ -61,7 +70,7 @@ def _table(data: bytes, at: int) -> tuple[dict[str, Any], int]:
         elif kind == _LONG_STRING:
             start = at + 5
             at = start + _SIZE.unpack_from(data, at + 1)[0]
-            table[name] = data[start:at].decode()
+            table[name] = _text(data[start:at])
         else:
             table[name], at = _value(data, at)
     return table, at
@@ -71,8 +80,8 @@ def _value(data: bytes, at: int) -> tuple[Any, int]:
     """The value at that offset, its kind in front, and the offset behind it."""
     kind = data[at]
     at += 1
-    if kind in _INTEGERS:
-        form = _INTEGERS[kind]
+    if kind in _NUMBERS:
+        form = _NUMBERS[kind]
         return form.unpack_from(data, at)[0], at + form.size
     if kind == _VOID:
         return None, at
@@ -80,11 +89,17 @@ def _value(data: bytes, at: int) -> tuple[Any, int]:
         return data[at] != 0, at + 1
     if kind == _LONG_STRING:
         end = at + 4 + int(_SIZE.unpack_from(data, at)[0])
-        return data[at + 4 : end].decode(), end
+        return _text(data[at + 4 : end]), end
     if kind == _TABLE:
         return _table(data, at)
     if kind == _TIME:
         return _time(_TIMES.unpack_from(data, at)[0]), at + _TIMES.size
+    if kind == _DECIMAL:
+        scale, number = _DECIMALS.unpack_from(data, at)
+        return Decimal(number) / Decimal(10**scale), at + _DECIMALS.size
+    if kind == _BYTES:
+        end = at + 4 + int(_SIZE.unpack_from(data, at)[0])
+        return data[at + 4 : end], end
     if kind == _ARRAY:
         end = at + 4 + int(_SIZE.unpack_from(data, at)[0])
         at += 4

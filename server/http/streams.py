@@ -8,7 +8,7 @@ from typing import Any
 
 from tornado.web import Finish
 
-from nowait.errors import BridgeError, DeadlineExceeded
+from nowait.errors import BridgeError, DeadlineExceeded, OutcomeUnknown, Stopped
 from server.http.handler import one_line
 from server.http.tasks import TaskHandler, query_problems
 from server.keys.quota import STREAMS
@@ -21,7 +21,9 @@ class StreamHandler(TaskHandler):
 
     _streams = False
 
-    async def stream_task(self, name: str, args: list[Any], *, queue: str, content_type: str) -> None:
+    async def stream_task(
+        self, name: str, args: list[Any], *, queue: str, content_type: str, idempotent: bool
+    ) -> None:
         """Answer with what a task writes, part by part.
 
         Nothing is written before the first part: until then, an error is answered as any other is. Behind that it ends
@@ -33,6 +35,7 @@ class StreamHandler(TaskHandler):
             args: its arguments.
             queue: the queue that its workers serve.
             content_type: of the answer.
+            idempotent: it may run twice, so that its client may ask another server where this one stops.
 
         Raises BridgeError, ProblemError for a query that cannot work in its database or has lost it, and Finish when
         the client leaves, or takes too long, or the stream breaks off.
@@ -40,7 +43,12 @@ class StreamHandler(TaskHandler):
         self.check_wanted()
         self._streams = True
         async with self.counted_as(STREAMS):
-            await self._stream(name, args, queue, content_type)
+            try:
+                await self._stream(name, args, queue, content_type)
+            except OutcomeUnknown as error:
+                if idempotent and self.context.in_flight.stopping:
+                    raise Stopped("the server is stopping") from error
+                raise
         await self._taken(self.finish())
 
     async def _stream(self, name: str, args: list[Any], queue: str, content_type: str) -> None:

@@ -2,15 +2,12 @@
 
 import asyncio
 import logging
-import time
 from asyncio import Future
 from collections import defaultdict
-from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
 from nowait.bridge import Call
-from nowait.errors import Refused, Unroutable
 from nowait.jobs.protocol import UNCONFIRMED
 from server.bridge import Tasks
 from server.jobs.decisions import Message
@@ -20,7 +17,6 @@ log = logging.getLogger(__name__)
 
 _TASK = "task.run_job"
 _LIFETIME = 3600.0  # seconds that a message may wait for a worker; long before, another one is sent
-_REFUSING = 4.0  # seconds for which a queue that took no message takes none; less than the next try is away
 
 
 @dataclass(frozen=True)
@@ -46,18 +42,11 @@ class TaskPublisher:
     def __init__(self, tasks: Tasks) -> None:
         self._tasks = tasks
         self._sent: list[_Sent] = []
-        self._refused: dict[str, float] = {}  # by queue, when it took no message
 
     @property
     def ready(self) -> bool:
         """True when messages are taken."""
         return self._tasks.state == "connected"
-
-    def refusing(self) -> Set[str]:
-        """The queues that have taken no message just now: there are none of that name, or the broker refused it."""
-        now = time.monotonic()
-        self._refused = {queue: since for queue, since in self._refused.items() if now - since < _REFUSING}
-        return self._refused.keys()
 
     def send(self, job: Job, wait: float | None = None) -> "Future[None] | None":
         """As `Publisher.send`."""
@@ -88,7 +77,7 @@ class TaskPublisher:
             ignore_result=wait is None,
             headers=None if message.traceparent is None else {"traceparent": message.traceparent},
         )
-        sent.add_done_callback(lambda call: self._note(message, call))
+        sent.add_done_callback(lambda call: _note(message, call))
         self._sent.append(_Sent(message, sent, wait is not None))
         return sent
 
@@ -106,15 +95,13 @@ class TaskPublisher:
         self._sent = under_way
         return confirmed
 
-    def _note(self, message: Message, call: "Future[Any]") -> None:
-        # An error that nobody looks at would be logged by the loop.
-        if call.cancelled() or (error := call.exception()) is None:
-            return
-        log.debug("attempt %d of job %s: %s: %s", message.attempt, message.job_id, type(error).__name__, error)
-        if isinstance(error, (Unroutable, Refused)):
-            self._refused[message.queue] = time.monotonic()
-
 
 def _complete(end: "Future[None]") -> None:
     if not end.done():
         end.set_result(None)
+
+
+def _note(message: Message, call: "Future[Any]") -> None:
+    # An error that nobody looks at would be logged by the loop.
+    if not call.cancelled() and (error := call.exception()):
+        log.debug("attempt %d of job %s: %s: %s", message.attempt, message.job_id, type(error).__name__, error)

@@ -135,7 +135,9 @@ class QueryHandler(StreamHandler, AnswerHandler):
             if wanted in _STREAMED:
                 arguments = [query.name, parameters, _STREAMED[wanted]]
                 kind = f"{wanted}; charset=utf-8"
-                await self.stream_task("task.stream_query", arguments, queue=STREAMS_QUEUE, content_type=kind)
+                await self.stream_task(
+                    "task.stream_query", arguments, queue=STREAMS_QUEUE, content_type=kind, idempotent=query.idempotent
+                )
                 return
             await answer(query, parameters)
         except TaskFailed as error:

@@ -91,6 +91,8 @@ class Slots(Generic[T]):
 
     def __init__(self) -> None:
         self._hosts: OrderedDict[str, _Host] = OrderedDict()
+        # Without an attempt so far: names, which cost nothing, push out none of those that answer.
+        self._candidates: OrderedDict[str, _Host] = OrderedDict()
         self._begun: Counter[Standing] = Counter()
         self._sending = 0
         self._waiting: list[_Waiting[T]] = []
@@ -112,10 +114,8 @@ class Slots(Generic[T]):
                 failed.
         """
         begun, planned, shares = self._begun.copy(), Counter[str](), Shares()
-        # Remembered once there is an attempt: names alone, which cost nothing, push out none of those that answer.
-        seen: dict[str, _Host] = {}
         for delivery, name in hosts.items():
-            host = self._host(name) if name in self._hosts else seen.setdefault(name, _Host())
+            host = self._host(name) if name in self._hosts else self._candidate(name)
             if host.standing is Standing.NEW and delivery in unanswered:
                 host.standing = Standing.FAILED
             standing, of_host = host.standing, len(host.began) + host.waiting + planned[name]
@@ -124,6 +124,7 @@ class Slots(Generic[T]):
                 planned[name] += 1
                 shares.begin.append(delivery)
                 self._hosts.setdefault(name, host)
+                self._candidates.pop(name, None)
             else:
                 shares.postpone.setdefault(_rounded(_book(host, of_host, now)), []).append(delivery)
         return shares
@@ -172,6 +173,13 @@ class Slots(Generic[T]):
     def _drop(self, each: _Waiting[T]) -> None:
         self._host(each.host).waiting -= 1
         self._begun[each.standing] -= 1
+
+    def _candidate(self, name: str) -> _Host:
+        host = self._candidates.setdefault(name, _Host())
+        self._candidates.move_to_end(name)
+        if len(self._candidates) > _HOSTS:
+            self._candidates.popitem(last=False)
+        return host
 
     def _host(self, name: str) -> _Host:
         host = self._hosts.setdefault(name, _Host())

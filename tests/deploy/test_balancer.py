@@ -140,7 +140,7 @@ def test_what_reads_requests_is_not_root(servers: list[Server], tmp_path: Path) 
     process, port = balancer.begin(tmp_path, [server.server_port for server in servers])
     try:
         process.wait_until(lambda: listens(port), 30.0)
-        assert 0 not in psutil.Process(process.pid).uids()
+        process.wait_until(lambda: 0 not in psutil.Process(process.pid).uids(), 30.0)
     finally:
         process.stop()
 

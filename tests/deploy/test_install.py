@@ -111,11 +111,15 @@ def run_python(folder: Path, code: str) -> str:
 @contextmanager
 def running_from(file: Path) -> Iterator[None]:
     """A process that has loaded the file."""
-    code = "import mmap, sys; it = mmap.mmap(open(sys.argv[1]).fileno(), 0, prot=mmap.PROT_READ); input('.')"
-    process = subprocess.Popen([sys.executable, "-c", code, file], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdout is not None and process.stdout.read(1) == b"."
-    yield
-    process.communicate(b"\n")
+    code = "import mmap, time; it = mmap.mmap(0, 0, prot=mmap.PROT_READ); print(flush=True); time.sleep(600)"
+    with file.open("rb") as opened:
+        process = subprocess.Popen([sys.executable, "-c", code], stdin=opened, stdout=subprocess.PIPE)
+    with process:
+        assert process.stdout is not None and process.stdout.readline() == b"\n"
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 VERSION = "from importlib import metadata; print(metadata.version('nowait'))"

@@ -47,9 +47,10 @@ def test_a_process_notifies_that_it_is_ready_alive_and_stopping(systemd: socket.
     notifier = Notifier(file)
     assert not file.exists(), "it is another process's"
     notifier.alive()
-    assert file.exists(), "it is alive, also while it waits"
+    assert file.read_text() == "", "it is alive, also while it waits"
     notifier.ready()
     notifier.ready()
+    assert file.read_text() == "ready\n"
     assert systemd.recv(100) == b"READY=1"
     file.unlink()
     while not file.exists():

@@ -96,8 +96,10 @@ def test_probes_ask_for_routes_of_the_server(rendered: Rendered) -> None:
 def test_probes_of_workers_look_at_the_file_that_they_touch(rendered: Rendered) -> None:
     for name in WORKERS:
         container, file = rendered.containers()[name], rendered.environment(name)["NOWAIT_LIVENESS_FILE"]
-        for probe in ("startupProbe", "livenessProbe"):
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
             assert file in container[probe]["exec"]["command"][-1].split()
+        # One that only waits for the broker is alive, and not ready.
+        assert "grep -q ready" in container["readinessProbe"]["exec"]["command"][-1]
         (mount,) = [each for each in container["volumeMounts"] if each["mountPath"] == str(Path(file).parent)]
         volumes = {volume["name"]: volume for volume in rendered.pods()[name]["spec"]["volumes"]}
         assert "emptyDir" in volumes[mount["name"]]

@@ -55,8 +55,21 @@ def test_what_is_no_table_is_a_value_error_or_what_py_amqp_makes_of_it(table: by
 
 def test_a_time_stamp_of_no_day_is_its_number() -> None:
     milliseconds = 1_800_000_000_000
-    table = b"\x00\x00\x00\x0b\x01aT" + milliseconds.to_bytes(8, "big")
-    assert decode_headers(table) == {"a": milliseconds}
+    others = {"price": Decimal("1.5"), "bytes": b"\xff", "half": 0.5, "count": 1, "list": [{"x": None}]}
+    fields = encoded(others)[4:] + b"\x01aT" + milliseconds.to_bytes(8, "big") + b"\x01bS\x00\x00\x00\x01\xfe\x01cB\xff"
+    table = len(fields).to_bytes(4, "big") + fields
+    assert decode_headers(table) == {**others, "a": milliseconds, "b": b"\xfe", "c": 255}
+
+
+@given(st.binary(max_size=12), st.sampled_from(b"IlLbsBuUifdSVtAFTDx"))
+def test_a_value_of_any_kind_is_as_py_amqp_reads_it(data: bytes, kind: int) -> None:
+    table = (len(data) + 3).to_bytes(4, "big") + b"\x01a" + bytes([kind]) + data
+    try:
+        expected = loads("F", table, 0)[0][0]
+    except Exception:
+        return
+    found = decode_headers(table)
+    assert repr(found) == repr(dict(expected))
 
 
 @given(st.binary(max_size=100))

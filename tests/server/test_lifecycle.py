@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ class Site:
     def __init__(self, tasks: dict[str, Callable[..., Any]] | None = None, **settings: Any) -> None:
         self.settings = Settings(**{"demo": True, "timeout": 60, **settings})
         self.bridge = FakeBridge(
-            {"task.query_users": query_users, **(tasks or {})}, queues=["queries", "queries.catalogue", "queries.fast"]
+            {"task.query_users": query_users, **(tasks or {})},
+            queues=["queries", "queries.catalogue", "queries.fast", "queries.streams"],
         )
         self.app: WebApplication = make_app(self.bridge, self.settings)
         self.http = HTTPServer(self.app, **SERVER_OPTIONS)
@@ -90,16 +91,24 @@ async def test_requests_beyond_the_drain_are_answered_503(path: str) -> None:
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("accepted", ["application/json", "application/x-ndjson"])
 @pytest.mark.parametrize(("name", "status", "kind"), [("large", 503, "stopping"), ("pay", 502, "outcome-unknown")])
-async def test_what_may_have_run_once_is_not_answered_as_if_it_had_not(name: str, status: int, kind: str) -> None:
+async def test_what_may_have_run_once_is_not_answered_as_if_it_had_not(
+    name: str, status: int, kind: str, accepted: str
+) -> None:
     async def run_query(*_: Any) -> None:
         await asyncio.sleep(60)
 
-    site = Site({"task.list_queries": list_queries, "task.run_query": run_query}, shutdown_timeout=0.1)
+    async def stream_query(*_: Any) -> AsyncIterator[bytes]:
+        await asyncio.sleep(60)
+        yield b""
+
+    tasks = {"task.list_queries": list_queries, "task.run_query": run_query, "task.stream_query": stream_query}
+    site = Site(tasks, shutdown_timeout=0.1)
     request = HTTPRequest(f"http://127.0.0.1:{site.port}/queries/{name}", "POST", body="{}", request_timeout=60)
-    request.headers["Content-Type"] = "application/json"
+    request.headers.update({"Content-Type": "application/json", "Accept": accepted})
     running = asyncio.ensure_future(AsyncHTTPClient(force_instance=True).fetch(request, raise_error=False))
-    await until(lambda: any(task == "task.run_query" for task, _, _ in site.bridge.sent))
+    await until(lambda: any(task != "task.list_queries" for task, _, _ in site.bridge.sent))
     await site.stop()
     response = await running
     assert (response.code, json.loads(response.body)["type"]) == (status, f"urn:problem-type:nowait:{kind}")

@@ -157,6 +157,13 @@ def test_names_without_an_attempt_push_out_no_host_that_answers() -> None:
     assert each._hosts["good"].standing is slots.Standing.GOOD
 
 
+def test_a_name_without_an_attempt_waits_longer_and_longer_too() -> None:
+    each: Slots[str] = Slots()
+    begin(each, [f"first{n}" for n in range(8)])
+    pauses = [max(share(each, ["new"] * 200, 1.0).postpone) for _ in range(5)]
+    assert pauses == sorted(pauses) and pauses[-1] > 2 * pauses[0]
+
+
 def delays(arrivals: list[float], answers: Callable[[float], tuple[bool, float]]) -> list[float]:
     """Seconds from the first moment at which deliveries to one host are due until each is answered well.
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -73,8 +73,8 @@ class _RelaysPublisher:
 
 class FailingPlan(Plan):
     @classmethod
-    def of(cls, jobs: Iterable[DueJob], retention: Retention) -> Plan:
-        plan = super().of(jobs, retention)
+    def of(cls, jobs: Iterable[DueJob], retention: Retention, refusing: Set[str] = frozenset()) -> Plan:
+        plan = super().of(jobs, retention, refusing)
         if plan.size:
             points.hit(_SELECTED)
         return plan

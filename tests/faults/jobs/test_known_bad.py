@@ -5,7 +5,7 @@ The same course of events without the fault breaks none. Time passes by hand, an
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence, Set
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -226,7 +226,7 @@ async def test_a_message_before_its_row(database: Database, monkeypatch: pytest.
 async def test_a_decision_on_what_was_read(database: Database, monkeypatch: pytest.MonkeyPatch, stale: bool) -> None:
     """The worker ends the job just before it is taken from it; where that is locked, it waits, and nobody deadlocks."""
     async with on(database) as scene:
-        async def carry_out(publishing: bool, retention: Retention, connection: AsyncConnection) -> Plan:
+        async def carry_out(publishing: bool, retention: Retention, _: Set[str], connection: AsyncConnection) -> Plan:
             plan = Plan.of(map(due_job, await connection.execute(protocol.due(100, publishing))), retention)
             if stale:
                 await connection.exec_driver_sql("COMMIT")
