@@ -212,7 +212,7 @@ class Bridge:
         self._supervisor = self._loop.create_task(supervision, name="bridge")
 
     async def stop(self, drain: float = 10.0) -> None:
-        """Take no more calls, let those in flight end and streams be read, and close.
+        """Take no more calls, let those in flight end and streams be read, and close. May be called again.
 
         Args:
             drain: seconds to wait for the calls and streams in flight, at once when there is no connection. 0 does not

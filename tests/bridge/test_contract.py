@@ -199,7 +199,8 @@ async def test_cancelling_whoever_awaits_a_call_cancels_the_call(make: Make) -> 
 async def test_stopping_fails_what_is_in_flight_and_takes_nothing_new(make: Make) -> None:
     async with make() as bridge:
         calls = [bridge.send_task("test.sleep", [5], queue=QUEUE, idempotent=again) for again in (True, False)]
-        await bridge.stop(drain=0)
+        for _ in range(2):
+            await bridge.stop(drain=0)
         assert [type(await failure(call)) for call in calls] == [Stopped, OutcomeUnknown]
         error = await failure(bridge.send_task("test.echo", [1], queue=QUEUE))
         assert isinstance(error, Unavailable)
