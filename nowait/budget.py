@@ -11,7 +11,7 @@ class Budget:
     Attributes:
         largest: as given.
         used: how many are held.
-        full: the last share that was asked for was refused, and none has come back since.
+        full: a share was refused for want of room, and none has come back since.
     """
 
     def __init__(self, largest: int, limit: int | None = None) -> None:
@@ -23,12 +23,14 @@ class Budget:
     def __repr__(self) -> str:
         return f"<Budget {self.used} of {self._limit or 'any'} bytes>"
 
+    def has(self, size: int) -> bool:
+        """True when take() would give a share of so many bytes."""
+        return size <= self.largest and (self._limit is None or self.used + size <= self._limit)
+
     def take(self, size: int) -> "Share | None":
         """A share of so many bytes; None when it would be too large, or there are not as many left."""
-        if size > self.largest:
-            return None
-        if self._limit is not None and self.used + size > self._limit:
-            self.full = True
+        if not self.has(size):
+            self.full = self.full or size <= self.largest
             return None
         return Share(self, size)
 

@@ -220,7 +220,8 @@ class Calls(Generic[C]):
 
     def hold(self, size: int) -> Share:
         """Count bytes as those of replies, until the share is released. Raises Overloaded where there is no room."""
-        share = self._budget.take(size)
+        # Looked at first: calls have room that are smaller than this.
+        share = self._budget.take(size) if self._budget.has(size) else None
         if share is None:
             raise Overloaded(f"{self._budget.used} bytes of replies are held")
         return share

@@ -73,9 +73,8 @@ class KeptAnswers:
                 written.share.release()
 
     def keep(self, answer: Answer) -> None:
-        """Have it given again, unless it is too large, or one is kept that was asked for later."""
-        newest = self._answers.get(answer.key)
-        if _size(answer) <= self._answers.maxsize and (newest is None or newest.asked <= answer.asked):
+        """Have it given again, unless it is too large."""
+        if _size(answer) <= self._answers.maxsize:
             self._answers[answer.key] = answer
 
     def age(self, answer: Answer) -> float:

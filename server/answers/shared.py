@@ -8,6 +8,7 @@ from copy import copy
 from functools import partial
 from hashlib import blake2b
 from typing import TypeAlias
+from weakref import WeakValueDictionary
 
 from nowait import tracing
 from nowait.bridge import Call
@@ -49,6 +50,7 @@ class SharedCalls:
         self._clock = clock
         self._flights: Flights[AnswerKey, _Awaited] = Flights()
         self._calls: dict[_Flight, _SharedCall] = {}
+        self._newest: WeakValueDictionary[AnswerKey, _Newest] = WeakValueDictionary()
 
     def __len__(self) -> int:
         """Calls that somebody waits for, or writes the answer of."""
@@ -82,7 +84,8 @@ class SharedCalls:
         awaited: _Awaited = loop.create_future()
         flight, new = self._flights.board(key, awaited, deadline.at, self._clock(), alone)
         if new:
-            self._calls[flight] = _SharedCall(key, send, lifetime, kept, tracing.current().trace_id)
+            newest = self._newest.setdefault(key, _Newest())
+            self._calls[flight] = _SharedCall(key, send, lifetime, kept, newest, tracing.current().trace_id)
         else:
             self.joined += 1
         call = self._calls[flight]
@@ -125,7 +128,7 @@ class SharedCalls:
         """Have the callers go on, in steps that are all short."""
         error = call.exception()
         outcome = error if isinstance(error, Exception) else (yield from shared.read(call, self._clock()))
-        if isinstance(outcome, Answer) and outcome.lifetime and shared.kept:
+        if isinstance(outcome, Answer) and shared.newest.replace(outcome) and outcome.lifetime and shared.kept:
             self._keep(outcome)
         for number, awaited in enumerate([*flight.deadlines], 1):
             _give(awaited, outcome)
@@ -150,6 +153,26 @@ def _give(awaited: _Awaited, outcome: Answer | Exception) -> None:
         awaited.exception()  # who leaves at this moment does not look at it
     else:
         awaited.set_result(outcome)
+
+
+class _Newest:
+    """The newest answer to a key that was given while calls of that key were under way: they may overtake each other.
+
+    Attributes:
+        asked: when it was asked for.
+    """
+
+    __slots__ = ("asked", "__weakref__")
+
+    def __init__(self) -> None:
+        self.asked = 0.0
+
+    def replace(self, answer: Answer) -> bool:
+        """An answer is given. Returns False when somebody may have got one already that was asked for later."""
+        if answer.asked < self.asked:
+            return False
+        self.asked = answer.asked
+        return True
 
 
 class Seat:
@@ -179,15 +202,19 @@ class _SharedCall:
 
     Attributes:
         send, kept: as in `SharedCalls.join`.
+        newest: of the answers to its key.
         trace_id: as that of its seats.
         call: as it was sent last; None before that.
         asked: when that was.
         finishing: has its callers go on, where that takes its time.
     """
 
-    def __init__(self, key: AnswerKey, send: Send, lifetime: float, kept: bool, trace_id: str) -> None:
+    def __init__(
+        self, key: AnswerKey, send: Send, lifetime: float, kept: bool, newest: _Newest, trace_id: str
+    ) -> None:
         self.send = send
         self.kept = kept
+        self.newest = newest
         self.trace_id = trace_id
         self.call: Call | None = None
         self.asked = 0.0

@@ -63,8 +63,10 @@ class Site:
         tasks = {
             "task.list_queries": lambda: self.queries, "task.run_query": self._run, "task.stream_query": self._stream,
         }  # fmt: skip
-        self.bridge = FakeBridge(tasks, queues=["queries", "queries.catalogue", "queries.streams"])
-        self.app: WebApplication = make_app(self.bridge, Settings(**settings))
+        given = Settings(**settings)
+        queues = ["queries", "queries.catalogue", "queries.streams"]
+        self.bridge = FakeBridge(tasks, queues=queues, max_reply_bytes=given.max_answer_bytes)
+        self.app: WebApplication = make_app(self.bridge, given)
         self.http = HTTPServer(self.app, **SERVER_OPTIONS)
         sock, port = bind_unused_port()
         self.http.add_socket(sock)
@@ -220,6 +222,22 @@ async def test_one_that_is_to_be_run_anew_waits_for_none_that_was_asked_for_befo
 
 
 @pytest.mark.gen_test
+@pytest.mark.parametrize("wanted", ["no-cache", "no-store"])
+async def test_an_answer_that_was_asked_for_before_one_that_was_given_is_not_kept(wanted: str) -> None:
+    async with serving() as site:
+        site.go.clear()
+        came = site.many("brief", 1)
+        await until(lambda: len(site.runs) == 1)
+        overtaken, site.go = site.go, asyncio.Event()
+        site.go.set()
+        assert await site.runs_seen("brief", Cache_Control=wanted) == [2]
+        await asyncio.sleep(0.2)  # its lifetime is over
+        overtaken.set()
+        assert [run(answer) for answer in await asyncio.gather(*came)] == [1]
+        assert await site.runs_seen("brief") == [3]
+
+
+@pytest.mark.gen_test
 async def test_errors_are_shared_and_not_kept() -> None:
     def too_many(count: int) -> Any:
         if count == 1:
@@ -335,6 +353,18 @@ async def test_an_answer_that_is_given_again_is_held_like_any_other_until_it_is_
         assert problem(answer, 503)["type"] == "urn:problem-type:nowait:overloaded"
         shares.clear()
         assert await site.runs_seen("kept", "kept") == [1, 1]
+
+
+@pytest.mark.gen_test
+async def test_one_for_which_there_is_no_room_leaves_others_what_there_is() -> None:
+    async with serving(max_answer_bytes=1_000_000) as site:
+        site.result = lambda count: [{"run": count, "text": "x" * 600_000 if count == 1 else ""}]
+        assert run(await site.get("kept")) == 1
+        share = site.bridge.hold(500_000)
+        assert (await site.get("kept")).code == 503
+        assert await site.runs_seen("plain") == [2]
+        share.release()
+        assert await site.runs_seen("kept") == [1]
 
 
 @pytest.mark.gen_test

@@ -27,10 +27,9 @@ class Kept:
         assert share is not None
         return share
 
-    def keep(self, name: str, size: int = 10, lifetime: float = 5.0, asked: float | None = None) -> Answer:
+    def keep(self, name: str, size: int = 10, lifetime: float = 5.0) -> Answer:
         key = AnswerKey(name, "1", "{}")
-        came = self.now
-        answer = Answer(key, (b"x" * size,), '"1"', came if asked is None else asked, came, lifetime)
+        answer = Answer(key, (b"x" * size,), '"1"', self.now, self.now, lifetime)
         self.answers.keep(answer)
         return answer
 
@@ -96,16 +95,6 @@ def test_one_that_is_larger_than_all_may_be_drives_no_other_out() -> None:
     nothing = Kept(most=0)
     nothing.keep("a", size=0)
     assert nothing.has("a") == [False] and repr(nothing.answers) == "<KeptAnswers 0 answers, 0 of 0 bytes>"
-
-
-def test_one_that_was_asked_for_before_takes_the_place_of_none_that_is_newer() -> None:
-    kept = Kept()
-    newer = kept.keep("a", asked=90.0)
-    kept.now += 1
-    kept.keep("a", asked=80.0)
-    assert kept.answers.get(newer.key) is newer
-    newest = kept.keep("a", asked=95.0)
-    assert kept.answers.get(newer.key) is newest
 
 
 SCHEMAS: dict[str, dict[str, Any]] = {
