@@ -21,7 +21,7 @@ from server.http.context import Context
 from server.http.handler import NotFoundHandler, TooLargeHandler
 from server.http.in_flight import InFlightRequests
 from server.http.limits import BodyLimit
-from server.http.route import rules
+from server.http.route import origin_form, rules
 from server.jobs.connections import Connections
 from server.jobs.database import DatabaseStore
 from server.jobs.kind import JobKind
@@ -107,9 +107,11 @@ class WebApplication(Application):
 
     def find_handler(self, request: HTTPServerRequest, **kwargs: Any) -> Any:
         """The handler of a request, behind the limit for its body."""
+        origin_form(request)
         handler = super().find_handler(request, **kwargs)
         assert handler is not None, "there is a default handler"
         return BodyLimit(
+            request,
             handler,
             lambda: self.get_handler_delegate(request, TooLargeHandler, self._options),
             lambda: self.gate.knows(request.headers.get_list("Authorization")),

@@ -12,7 +12,7 @@ from typing import Any
 from nowait.amqp.methods import Delivery
 from nowait.amqp.properties import encode_short_string
 from nowait.bridge.consumer import Consumer
-from nowait.errors import BridgeError, QueueFull, Refused, Unroutable
+from nowait.errors import BridgeError, QueueFull, Refused, Stopped, Unroutable
 from nowait.messages.stream import Offset, StreamMessage, offset_argument
 
 
@@ -130,6 +130,7 @@ class MemoryQueue:
         finally:
             self._consumers.remove(consumer)
             self.put_back(consumer.unacknowledged())
+            consumer.fail(Stopped("the consumer was closed"))
 
 
 class _MemoryConsumer(Consumer):

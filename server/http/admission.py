@@ -46,12 +46,13 @@ class Admission:
         self._address = address
         self._in_flight = False
 
-    def enter(self, authorization: Sequence[str], names: Sequence[str]) -> None:
+    def enter(self, authorization: Sequence[str], names: Sequence[str], unknown: bool = False) -> None:
         """Let the request in.
 
         Args:
             authorization: the values of that header.
             names: the parts of the path that differ.
+            unknown: its key was not valid when its body came.
 
         Raises Refused, and ProblemError where the key has not the scope.
         """
@@ -68,6 +69,8 @@ class Admission:
             if error.id is not None:
                 log.info("request %s: key %s is refused: %s", self._request_id, error.id, error.reason)
             raise Refused(problem.KEY_INVALID) from error
+        if unknown:
+            raise Refused(problem.KEY_INVALID)
         with _refusing():
             self.client.quota.enter(time.monotonic())
         self._in_flight = True

@@ -24,7 +24,7 @@ from server.http import prefer, problem
 from server.http.access import OPEN, Access
 from server.http.admission import Admission, Refused
 from server.http.context import Context
-from server.http.limits import MAX_BODY, MAX_HEADERS
+from server.http.limits import MAX_BODY, MAX_HEADERS, body_lost
 from server.http.proxies import Proxies, site
 from server.http.waits import WaitingHandler
 from server.keys.client import Client
@@ -61,6 +61,8 @@ class BaseHandler(WaitingHandler):
 
     def initialize(self, context: Context) -> None:
         super().initialize(context)
+        # No route takes forms: Tornado would parse them before anything is known of who sends them.
+        vars(self.request)["_parse_body"] = _nothing
         # Here, not in prepare(): Tornado refuses an unknown method before that.
         given = self.request.headers.get("X-Request-Id", "")
         self.request_id = given if given and _REQUEST_ID.fullmatch(given) else token_hex(16)
@@ -122,7 +124,7 @@ class BaseHandler(WaitingHandler):
         if "Prefer" in headers:
             self.apply_preferences(",".join(headers.get_list("Prefer")))
         try:
-            self._admission.enter(headers.get_list("Authorization"), self.path_args)
+            self._admission.enter(headers.get_list("Authorization"), self.path_args, body_lost(self.request))
         except Refused as refused:
             return self._refuse(refused)
         finally:
@@ -194,7 +196,11 @@ class BaseHandler(WaitingHandler):
 
     def finish(self, chunk: Any = None) -> "asyncio.Future[None]":
         """End the answer; the request is in flight until its last byte is written."""
-        written = super().finish(chunk)
+        try:
+            written = super().finish(chunk)
+        except Exception:  # as of one that is not as long as it was to be: Tornado has closed the connection
+            self.leave()
+            raise
         if written.done():
             self.leave()
         else:
@@ -279,6 +285,9 @@ class TooLargeHandler(BaseHandler):
     def prepare(self) -> None:
         super().prepare()
         raise HTTPError(413, f"A body has at most {MAX_BODY} bytes.")
+
+
+def _nothing() -> None: ...
 
 
 def _address(proxies: Proxies, request: HTTPServerRequest) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine, ResponseStartLine
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine, ResponseStartLine
 
 MAX_HEADERS = 64 * 1024  # bytes of the request line and the headers
 MAX_BODY = 1024 * 1024  # bytes that a handler gets to see
@@ -22,6 +22,11 @@ SERVER_OPTIONS: dict[str, Any] = {
 }
 
 
+def body_lost(request: HTTPServerRequest) -> bool:
+    """Its body was not kept: whoever sent it had not the right to when it came."""
+    return bool(vars(request).get("body_lost"))
+
+
 class BodyLimit(HTTPMessageDelegate):
     """Stands between a connection and a handler, and puts another one in its place when need be.
 
@@ -31,6 +36,7 @@ class BodyLimit(HTTPMessageDelegate):
     refused whatever is in it: the handler gets the request without one.
 
     Args:
+        request: the request; body_lost() knows of it what has become of its body.
         handler: gets the request when its body is small enough.
         refuse: makes the handler that answers in its place when it is not.
         is_known: may its client send one? Called when it is not small.
@@ -38,10 +44,12 @@ class BodyLimit(HTTPMessageDelegate):
 
     def __init__(
         self,
+        request: HTTPServerRequest,
         handler: HTTPMessageDelegate,
         refuse: Callable[[], HTTPMessageDelegate],
         is_known: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._request = request
         self._handler = handler
         self._refuse = refuse
         self._is_known = is_known
@@ -66,6 +74,7 @@ class BodyLimit(HTTPMessageDelegate):
         self._received += len(chunk)
         if self._is_kept is None and max(self._declared, self._received) > _OF_ANYBODY:
             self._is_kept = self._is_known()
+            vars(self._request)["body_lost"] = not self._is_kept
         return None if self._too_large or self._is_kept is False else self._handler.data_received(chunk)
 
     def finish(self) -> None:

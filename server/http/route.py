@@ -8,6 +8,7 @@ from tornado.routing import PathMatches, Rule
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 NONE = "none"  # the route of a request that no pattern matches
+_URL = re.compile("https?://([^/]+)", re.IGNORECASE)
 _GROUP = re.compile(r"\((?:[^()]|\([^()]*\))*\)")
 
 
@@ -28,6 +29,14 @@ class Route(PathMatches):
         if found is not None:
             vars(request)["route"] = self.name
         return found
+
+
+def origin_form(request: HTTPServerRequest) -> None:
+    """Have a request with a whole URL, as clients of a proxy send it, be as any other (RFC 9112, 3.2.2)."""
+    match = _URL.match(request.path)
+    if match is not None:
+        request.path = request.path[match.end() :] or "/"
+        request.headers["Host"] = match[1]
 
 
 def rules(routes: list[Any]) -> list[Rule]:

@@ -67,8 +67,12 @@ class WaitingHandler(OriginHandler):
             raise copy(self._ended_by) from None
 
     def abandon(self, error: Exception) -> None:
-        """End what the handler waits for; it raises `error` there. An answer that is being written goes on."""
-        if not self._headers_written:
+        """End what the handler waits for; it raises `error` there. An answer that is being written goes on.
+
+        So does one whose handler has got what it waited for, and writes it at its next turn.
+        """
+        got = self._awaited is not None and self._awaited.done()
+        if not got and not self._headers_written:
             self._end(error)
 
     def _end(self, error: Exception) -> None:

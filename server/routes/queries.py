@@ -102,7 +102,8 @@ class QueryHandler(StreamHandler, AnswerHandler):
     def allowed_methods(self) -> Iterable[str]:
         query = self._query
         # Of who has shown no key yet, no name is looked up.
-        if query is None and not self.context.gate.needs_keys:
+        gate = self.context.gate
+        if query is None and not (gate.needs_keys and self.client is gate.anybody):
             query = self.context.catalogue.known(self.request.path.rpartition("/")[2])
         if query is not None and not query.idempotent:
             return ("POST",)

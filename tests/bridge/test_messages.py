@@ -150,6 +150,16 @@ async def test_what_is_not_acknowledged_goes_back(make: Make, name: str) -> None
 
 
 @pytest.mark.gen_test
+async def test_who_waits_for_a_message_waits_no_more_once_the_consumer_is_closed(make: Make, name: str) -> None:
+    async with make() as bridge:
+        await bridge.declare(name, bounded(100))
+        async with bridge.consume(name) as consumer:
+            waits = asyncio.ensure_future(consumer.next())
+            await asyncio.sleep(0)
+        assert isinstance(await failure(asyncio.wait_for(waits, 10)), Stopped)
+
+
+@pytest.mark.gen_test
 async def test_a_queue_that_is_not_there_is_unroutable_for_its_consumer_alone(make: Make, name: str) -> None:
     async with make() as bridge:
         await bridge.declare(name, bounded(100))

@@ -7,11 +7,12 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import quote
 
 import pytest
 from tornado.httpclient import HTTPResponse
-from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, RequestStartLine
+from tornado.httputil import HTTPHeaders, HTTPMessageDelegate, HTTPServerRequest, RequestStartLine
 from tornado.routing import PathMatches
 from tornado.simple_httpclient import HTTPStreamClosedError
 from tornado.web import RequestHandler
@@ -19,8 +20,9 @@ from tornado.web import RequestHandler
 from nowait.testing import FakeBridge
 from server.app import make_app
 from server.http.access import Access
-from server.http.limits import BodyLimit
+from server.http.limits import BodyLimit, body_lost
 from server.keys import gate, keyring
+from server.keys.file import KeyFile
 from server.keys.limits import Limits, Rate
 from server.reloader import Reloader
 from server.settings import Settings
@@ -254,15 +256,52 @@ class Kept(HTTPMessageDelegate):
 @pytest.mark.parametrize("declared", [True, False])
 @pytest.mark.parametrize("known", [True, False])
 def test_of_the_body_of_who_has_no_key_next_to_nothing_is_kept(known: bool, declared: bool) -> None:
-    kept, asked = Kept(), []
-    limit = BodyLimit(kept, Kept, lambda: asked.append(1) or known)  # type: ignore[func-returns-value]
-    headers = HTTPHeaders({"Content-Length": "100000"} if declared else {})
-    limit.headers_received(RequestStartLine("POST", "/jobs", "HTTP/1.1"), headers)
+    start = RequestStartLine("POST", "/jobs", "HTTP/1.1")
+    headers = HTTPHeaders({"Host": "h", **({"Content-Length": "100000"} if declared else {})})
+    kept, asked, request = Kept(), [], HTTPServerRequest(connection=Mock(), start_line=start, headers=headers)
+    limit = BodyLimit(request, kept, Kept, lambda: asked.append(1) or known)  # type: ignore[func-returns-value]
+    limit.headers_received(start, headers)
     for _ in range(100):
         limit.data_received(bytes(1000))
     limit.finish()
     assert kept.size == (100_000 if known else 0 if declared else 16_000)
-    assert asked == [1]
+    assert (asked, body_lost(request)) == ([1], not known)
+
+
+@pytest.mark.gen_test
+async def test_a_key_that_becomes_valid_while_the_body_comes_is_refused_as_the_body_is_lost(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys.add("other")
+    asked = []
+    knows = gate.Gate.knows
+    monkeypatch.setattr(gate.Gate, "knows", lambda *args: asked.append(1) or knows(*args))
+    token, key = new_key("late", "queries")
+    headers = f"Host: h\r\nAuthorization: Bearer {token.text}\r\nContent-Type: application/json\r\n"
+    head = f"POST /queries/name HTTP/1.1\r\n{headers}Content-Length: 40002\r\nConnection: close\r\n\r\n".encode()
+    async with site_of(keys) as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        writer.write(head + b"{" + b" " * 30_000)
+        await until(lambda: bool(asked))
+        with KeyFile(keys.path).editing() as all_keys:
+            all_keys.append(key)
+        assert site.app.keys is not None
+        await site.app.keys.reload()
+        writer.write(b" " * 10_000 + b"}")
+        assert (await reader.read()).startswith(b"HTTP/1.1 401 ")
+        writer.close()
+
+
+@pytest.mark.gen_test
+async def test_no_form_is_looked_into(keys: Keys) -> None:
+    useless = {"Content-Type": "multipart/form-data; boundary=b"}
+    one = {**useless, **keys.add("one")}
+    async with site_of(keys) as site:
+        for path, headers, status in (
+            ("/jobs", useless, 401), ("/jobs", one, 415), ("/i_want_you_now", useless, 405), ("/none", useless, 404),
+        ):  # fmt: skip
+            answer = await site.fetch(path, method="POST", body="no form", headers=headers)
+            assert answer.code == status, answer.body
 
 
 @pytest.mark.gen_test

@@ -382,6 +382,19 @@ async def test_keys_that_may_run_a_query_get_one_answer_and_others_none(tmp_path
 
 
 @pytest.mark.gen_test
+async def test_who_has_a_key_for_a_query_is_given_its_methods_and_others_are_not(tmp_path: Path) -> None:
+    keys = Keys(tmp_path / "keys.json")
+    mine, other = keys.add("mine", "queries:once"), keys.add("other", "queries:plain")
+    async with serving(keys=keys.path) as site:
+        await site.get("once", **mine)  # the queries are known
+        for method, headers, status, allowed in (
+            ("PUT", mine, 405, "POST"), ("PUT", other, 403, None), ("TRACE", {}, 405, "GET, HEAD, POST"),
+        ):  # fmt: skip
+            answer = await site.client.fetch("/queries/once", method=method, headers=headers)
+            assert (answer.code, answer.headers.get("Allow")) == (status, allowed)
+
+
+@pytest.mark.gen_test
 async def test_who_has_joined_a_call_names_the_trace_that_has_it() -> None:
     exporter = InMemorySpanExporter()
     use(exporter, ALWAYS_ON)

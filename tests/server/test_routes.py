@@ -365,6 +365,18 @@ async def test_a_wrong_method_is_refused_with_those_that_are_right(serve: Serve,
 
 
 @pytest.mark.gen_test
+async def test_a_whole_url_is_its_path_and_its_host_is_the_one_that_counts(serve: Serve) -> None:
+    client = serve()
+    for target, host, status in (
+        ("http://localhost/i_want_you_now", "any", 200), ("HTTP://localhost:80/mysql_query/1?delay=0", "any", 200),
+        ("https://localhost", "any", 200), ("http://attacker.example/healthz", "localhost", 421),
+        ("http:///healthz", "any", 404), ("*", "any", 404),
+    ):  # fmt: skip
+        answer = await client.raw(f"GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode()), (target, answer)
+
+
+@pytest.mark.gen_test
 async def test_head_is_get_without_the_body(serve: Serve) -> None:
     client = serve()
     for path in ("/mysql_query/1", "/i_want_you_now"):
