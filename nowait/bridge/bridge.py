@@ -147,6 +147,7 @@ class Bridge:
         self._consumers = Consumers(self._single(app.connection_for_read), "consumers")
         self._declarations = self._single(app.connection_for_read)
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="bridge-connect")
+        self._declaring = ThreadPoolExecutor(1, thread_name_prefix="bridge-declare")
         self._decoding = ThreadPoolExecutor(1, thread_name_prefix="bridge-decode")
         self._link: Link | None = None
         self._supervisor: asyncio.Task[None] | None = None
@@ -240,7 +241,7 @@ class Bridge:
             link.delete_queue(self._reply_queue.name)
             await link.close(_CLOSE_TIMEOUT)
         # A connect that hangs in its thread ends by its own timeout; nobody waits for it here.
-        for executor in (self._executor, self._decoding):
+        for executor in (self._executor, self._declaring, self._decoding):
             executor.shutdown(wait=False, cancel_futures=True)
 
     def send_task(
@@ -402,7 +403,7 @@ class Bridge:
     async def declare(self, queue: str, arguments: Mapping[str, Any]) -> None:
         """Declare a durable queue with these arguments, on a connection that is closed afterwards.
 
-        Raises Disconnected when there is none, or the broker has another queue of that name.
+        Raises Stopped; Disconnected when there is none, or the broker has another queue of that name.
         """
 
         def act(channel: Any) -> None:
@@ -411,9 +412,13 @@ class Bridge:
         if self._stopping:
             raise Stopped("the bridge is stopping")
         try:
-            await asyncio.get_running_loop().run_in_executor(self._executor, self._declarations.do, act)
+            await asyncio.get_running_loop().run_in_executor(self._declaring, self._declarations.do, act)
         except ConnectionLost as error:
             raise Disconnected(str(error)) from error
+        except (asyncio.CancelledError, RuntimeError):
+            if self._stopping:
+                raise Stopped("the bridge is stopping") from None
+            raise
 
     def _send(self, call: Call, now: float, make: Callable[[float], OutboundMessage]) -> Call:
         """Publish the message of a call; `make` makes it, for the seconds that it has to live."""

@@ -1,7 +1,7 @@
 """What was published on one channel and is not confirmed. No I/O."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import takewhile
 from typing import Generic, TypeVar
 
@@ -30,6 +30,11 @@ class Confirms(Generic[M]):
         """Take out what a confirm is about: a tag, or all up to it; 0 is all there are."""
         tags = list(takewhile(lambda each: not tag or each <= tag, self._outstanding)) if multiple else [tag]
         return [self._outstanding.pop(tag)[0] for tag in tags if tag in self._outstanding]
+
+    def forget(self, is_over: Callable[[M], bool]) -> None:
+        """Take out the oldest, up to the first that is not over: a broker that does not confirm never does."""
+        for tag in list(takewhile(lambda tag: is_over(self._outstanding[tag][0]), self._outstanding)):
+            del self._outstanding[tag]
 
     def before(self, moment: float) -> list[M]:
         """Take out what left before that moment."""

@@ -80,7 +80,7 @@ class Publisher:
 
     @property
     def unconfirmed(self) -> int:
-        """Messages that left and that the broker has not confirmed."""
+        """Messages that left and that the broker has not confirmed; of those whose deadline has passed, not all."""
         return sum(len(exchange.confirms) for exchange in self._exchanges.values())
 
     def publish(self, call: Call, message: OutboundMessage) -> None:
@@ -142,6 +142,8 @@ class Publisher:
                 self._end(call, DeadlineExceeded("the broker has not confirmed the message before the deadline"))
             else:
                 self._watch(call.deadline)
+        for exchange in self._exchanges.values():
+            exchange.confirms.forget(Call.done)
 
     async def _open(self) -> None:
         """Send what waits, once there is a connection."""

@@ -125,10 +125,13 @@ class SharedConnection(Generic[H]):
     async def _open(self) -> Connection:
         try:
             self.current = await opened(self._executor, self._source.open, self._take_over)
-        except ConnectionLost:
+        except Exception as error:
             # Clients that come again at once have the broker asked no more often than this.
             await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.0))
-            raise
+            if isinstance(error, ConnectionLost):
+                raise
+            log.exception("the connection of the %s could not be opened", self._name)
+            raise ConnectionLost(f"{type(error).__name__}: {error}") from error
         finally:
             self._opening = None
         self._channels = Channels(self.current.channel_max)

@@ -93,8 +93,10 @@ class Connection:
                     return
                 if isinstance(event, methods.Blocked):
                     self.blocked = event.reason
+                    self._stream.be_patient(True)
                 elif isinstance(event, methods.Unblocked):
                     self.blocked = None
+                    self._stream.be_patient(False)
                     self.unblocked_at = self.last_received
                 else:
                     self._on_event(event)

@@ -34,6 +34,7 @@ class Stream:
         self._flushing = False  # _flush will be called
         self._full = False  # the socket takes nothing for now, and the loop looks when it does
         self._open = True
+        self._patience = _user_timeout(sock)
         sock.setblocking(False)
         self._loop.add_reader(sock, self._readable)
 
@@ -45,6 +46,12 @@ class Stream:
         if not self._flushing:
             self._flushing = True
             self._loop.call_soon(self._flush)
+
+    def be_patient(self, patient: bool) -> None:
+        """While it is, a peer that takes nothing is not lost, however long: TCP_USER_TIMEOUT, tcp(7)."""
+        if not self._open or self._patience is None:
+            return
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 0 if patient else self._patience)
 
     def close(self) -> None:
         """Close at once; on_lost is not called."""
@@ -107,3 +114,10 @@ class Stream:
         if self._full:
             self._full = False
             self._loop.remove_writer(self._sock)
+
+
+def _user_timeout(sock: socket.socket) -> int | None:
+    """Milliseconds in which its peer has to take what was sent, 0 for any time; None where that cannot be set."""
+    if not hasattr(socket, "TCP_USER_TIMEOUT") or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return None
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)

@@ -35,6 +35,7 @@ async def supervise(
     on_event: Callable[[Event], None],
     on_disconnected: Callable[[ConnectionLost], None],
     budget: Budget,
+    close_timeout: float = 0.0,
 ) -> None:
     """Keep a link up for ever. Nothing but being cancelled ends it: what is unexpected is logged and tried again.
 
@@ -45,6 +46,8 @@ async def supervise(
         on_event: called with what happens on the link, see Link.
         on_disconnected: called when the link is lost.
         budget: see Link.
+        close_timeout: seconds in which the broker may read what was written to a connection that is not lost, when the
+            other one is; 0 for none.
     """
     delay = _FIRST_DELAY
     while True:
@@ -67,7 +70,7 @@ async def supervise(
         except Exception:
             log.exception("broker connection given up")
             on_disconnected(ConnectionLost("an unexpected error"))
-        await link.close(0)
+        await link.close(close_timeout)
         if time.monotonic() - connected > _SHORT_LIFE:
             delay = _FIRST_DELAY
         else:

@@ -184,6 +184,8 @@ def validate_headers(headers: Any, tasks: Container[str]) -> None:
         if name not in headers:
             raise Rejected(f"the header {name} is missing")
     for name, value in headers.items():
+        if not isinstance(name, str):
+            raise Rejected("the name of a header is no text")
         if value is None and name in _MAY_BE_NONE:
             continue
         check = _HEADERS.get(name)

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 # Seconds that the broker may take to declare a queue; less than the pause of its heartbeats, see nowait.link.opener.
 _SET_UP_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 1.0  # seconds that the broker gets at least for its close-ok
+_LAST_TIMEOUT = 0.5  # seconds that it gets for the last settlements, when the other connection is lost
 _MAX_PREFETCH = 65535  # what basic.qos can carry
 
 
@@ -156,8 +157,9 @@ class Intake:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         supervision = supervise(
-            self._opener, self._connecting, self._connected, self._received, self._disconnected, Budget(MAX_TASK_BODY)
-        )
+            self._opener, self._connecting, self._connected, self._received, self._disconnected, Budget(MAX_TASK_BODY),
+            _LAST_TIMEOUT,
+        )  # fmt: skip
         self._supervisor = self._loop.create_task(supervision, name="intake")
         self._loop.run_forever()
 
@@ -176,12 +178,18 @@ class Intake:
         self._flush()
 
     def _disconnected(self, reason: ConnectionLost) -> None:
-        self._link = None
+        # In this order: of what begins no more there is no settlement, and of all else there is, by now.
+        self._receiver.lost()
+        self._take_posted()
+        link, self._link = self._link, None
+        if link is not None:
+            link.settle(self._unsettled.rejections(), self._unsettled.acknowledgements())
         for reply in self._unsettled.disconnected(reason.refused):
             log.error("a reply to %s was refused, and is dropped: %s", reply.message.routing_key, reason)
-        self._receiver.lost()
 
     def _received(self, event: Event) -> None:
+        if self._link is None:
+            return  # one of its connections is lost
         if isinstance(event, Delivery):
             receipt = self._unsettled.delivered(event.tag)
             if self._withdrawn:
@@ -208,13 +216,8 @@ class Intake:
 
     def _flush(self) -> None:
         self._flush_due = False
+        self._take_posted()
         unsettled = self._unsettled
-        while self._posted:
-            item = self._posted.popleft()
-            if isinstance(item, Reply):
-                unsettled.reply(item)
-            else:
-                unsettled.settle(item)
         link = self._link
         if link is not None:
             for reply in unsettled.to_publish():
@@ -225,6 +228,14 @@ class Intake:
             self.full = False
             self._receiver.resume()
         self.full = unsettled.full
+
+    def _take_posted(self) -> None:
+        while self._posted:
+            item = self._posted.popleft()
+            if isinstance(item, Reply):
+                self._unsettled.reply(item)
+            else:
+                self._unsettled.settle(item)
 
     def _consume(self, queues: list[Queue]) -> None:
         for queue in queues:

@@ -15,6 +15,7 @@ from celery.worker import consumer, state
 from celery.worker.request import Request as CelerysRequest
 from kombu.serialization import prepare_accept_content
 
+from nowait.messages.validation import Rejected
 from nowait.worker.events import TaskEvents
 from nowait.worker.hub import HubCalls
 from nowait.worker.intake import Intake
@@ -48,6 +49,8 @@ class LeanConsumer(consumer.Consumer):
     task_buckets: Any
     event_dispatcher: Any
     initial_prefetch_count: int
+    qos: Any
+    reject: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,7 +81,7 @@ class LeanConsumer(consumer.Consumer):
 
     def drop_held(self) -> None:
         """The connection of the tasks is lost: the broker will deliver again what Celery's own way holds."""
-        self.call_hub(self._drop_held)
+        self.call_hub(self._lost)
 
     # Called by Celery.
 
@@ -174,17 +177,33 @@ class LeanConsumer(consumer.Consumer):
             return
         try:
             self._celerys_handler(delivered.message(self.accept))
-        except Exception:  # its connection is lost: an event cannot be sent
+        except self.connection_errors:  # an event cannot be sent
             delivered.settle("requeue")
             raise
+        except Exception as error:
+            log.exception("a message could not be received")
+            if delivered.delivery.source().redelivered:
+                rejected = Rejected(f"it could not be received: {type(error).__name__}")
+                self.intake.call(self.reject, delivered, rejected)
+            else:
+                delivered.settle("requeue")
 
-    def _drop_held(self) -> None:
-        """Give back the requests that wait in Celery's own way, for an ETA or a rate limit, and forget them."""
+    def _lost(self) -> None:
+        # Each that waits for its moment has raised Celery's prefetch count, and will again.
+        for _ in range(self._drop_held()):
+            self.qos.decrement_eventually()
+
+    def _drop_held(self) -> int:
+        """Give back the requests that wait in Celery's own way, for an ETA or a rate limit, and forget them.
+
+        Returns how many have waited for their ETA.
+        """
         held = []
         for _, _, entry in list(self.timer.schedule.queue):
             if entry.args and isinstance(entry.args[0], CelerysRequest) and not entry.canceled:
                 self.timer.cancel(entry)
                 held.append(entry.args[0])
+        waited = len(held)
         for bucket in filter(None, self.task_buckets.values()):
             held += [request for request, _ in bucket.contents]
             bucket.clear_pending()
@@ -192,3 +211,4 @@ class LeanConsumer(consumer.Consumer):
             state.task_ready(request)
             # To no effect where the connection is lost that it came by.
             request.message.reject_log_error(log, self.connection_errors, requeue=True)
+        return waited

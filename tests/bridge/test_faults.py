@@ -16,6 +16,7 @@ from nowait.errors import (
     MessageTooLarge,
     OutcomeUnknown,
     Refused,
+    Stopped,
     Unroutable,
 )
 from nowait.link.opener import Opened
@@ -236,6 +237,21 @@ async def test_an_error_of_the_bridges_own_is_logged_and_the_connection_made_aga
         assert "ZeroDivisionError" in caplog.text
         await until(lambda: bridge.state == "connected" and len(broker.session.published) > 0)
         await sent(bridge, broker)
+
+
+async def test_declarations_hold_up_no_link_and_end_with_the_bridge() -> None:
+    go = threading.Event()
+    async with scripted() as (bridge, broker):
+        bridge._declarations.do = lambda _act: go.wait(20)  # type: ignore[method-assign,assignment,return-value]
+        declared = [asyncio.ensure_future(bridge.declare("q", {})) for _ in range(2)]
+        await asyncio.sleep(0)
+        broker.session.hang_up()
+        await until(lambda: bridge.state != "connected")
+        await until(lambda: bridge.state == "connected")
+        await bridge.stop(drain=0)
+        go.set()
+        found = await asyncio.gather(*declared, return_exceptions=True)
+        assert [type(error) for error in found] == [type(None), Stopped]
 
 
 async def test_stopping_waits_for_calls_in_flight_and_no_longer() -> None:

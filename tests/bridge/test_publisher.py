@@ -245,6 +245,38 @@ async def test_a_message_that_is_not_confirmed_ends_with_its_deadline() -> None:
         assert await other is None
 
 
+async def test_what_a_broker_never_confirms_is_not_kept_for_ever() -> None:
+    async with publishing() as p:
+        first = p.publish()
+        for _ in range(3):
+            assert await errors(p.publish(timeout=0.1)) == [DeadlineExceeded]
+        await p.broker.published(2, 4)
+        # Behind one that has its time yet, in their order.
+        assert p.publisher.unconfirmed == 4
+        p.broker.confirm(2, 1)
+        assert await first is None
+        assert await errors(p.publish(timeout=0.1)) == [DeadlineExceeded]
+        await until(lambda: p.publisher.unconfirmed == 0)
+        other = p.publish()
+        await p.broker.published(2, 6)
+        p.broker.confirm(2, 6, multiple=True)
+        assert await other is None
+
+
+async def test_whatever_keeps_a_connection_from_being_opened_the_next_message_opens_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with publishing() as p:
+        p.broker.failure = RuntimeError("can't start new thread")
+        assert await errors(p.publish()) == [Disconnected]
+        assert "the connection of the messages could not be opened" in caplog.text
+        p.broker.failure = None
+        call = p.publish()
+        await p.broker.published(2)
+        p.broker.confirm(2, 1)
+        assert await call is None
+
+
 async def test_a_publisher_that_stops_ends_all() -> None:
     async with publishing() as p:
         sent = p.publish()

@@ -19,7 +19,7 @@ from deploy.local.services import Services
 from nowait.bridge import Bridge
 from nowait.errors import OutcomeUnknown, TaskFailed
 from tests.bridge.conftest import running, until
-from tests.conftest import Hold, Start, celery_worker, services_settings
+from tests.conftest import Hold, Start, celery_worker, printed, services_settings
 from tests.faults.conftest import control, service
 from tests.faults.figures import Figures
 
@@ -118,6 +118,27 @@ async def test_an_alarm_does_not_keep_a_worker_whose_task_is_over_its_limit(
             assert caught.value.exception == "TimeLimitExceeded"
             assert await bridge.send_task("test.echo", ["next"], queue="tests", timeout=60) == "next"
         worker.stop()
+
+
+async def test_an_alarm_of_the_broker_costs_a_worker_no_connection_however_many_replies_wait(
+    private_broker: Broker, vhost: str, start: Start
+) -> None:
+    kind = {"test_consumer": "nowait.worker:Consumer", "test_backend": "nowait.worker:Results"}
+    worker = celery_worker(start, "tests.celeryapp", "-P", "threads", "-c", "1", broker_url=vhost, **kind)
+    async with running(vhost) as bridge:
+        first = bridge.send_task("test.sleep", [5.0], queue="tests", timeout=60)
+        calls = [bridge.send_task("test.echo", ["x" * 200_000], queue="tests", timeout=60) for _ in range(100)]
+        await until(lambda: bridge.statistics().unconfirmed == 0)
+        await control(private_broker, "set_vm_memory_high_watermark", "absolute", "1MB")
+        try:
+            await until(lambda: printed(worker).count("test.echo[") >= 200)  # received, and done
+            await asyncio.sleep(4)
+        finally:
+            await control(private_broker, "set_vm_memory_high_watermark", "0.4")
+        await asyncio.gather(first, *calls)
+        assert bridge.statistics().duplicate == 0
+    assert "connection lost" not in printed(worker)
+    worker.stop()
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])

@@ -3,15 +3,19 @@
 import asyncio
 import socket
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import kombu
 import pytest
 from amqp.serialization import dumps
 
 from deploy.local.services import Services
+from nowait.amqp import methods
 from nowait.budget import Budget
 from nowait.link.link import Link
 from nowait.link.opener import Opened, OpenSocket, SingleOpener
+from nowait.link.supervisor import supervise
+from tests.bridge.conftest import until
 
 
 @pytest.mark.gen_test
@@ -27,6 +31,45 @@ async def test_only_the_publishing_channel_can_have_been_refused_a_message(which
     await link.close(0)
     for _, other in ends.values():
         other.close()
+
+
+class Ends:
+    """Opens links, whose other ends are the test's."""
+
+    def __init__(self) -> None:
+        self.links: list[tuple[socket.socket, socket.socket]] = []
+
+    def open(self) -> Opened:
+        (consumer, its), (publisher, other) = socket.socketpair(), socket.socketpair()
+        self.links.append((its, other))
+        return Opened(OpenSocket(consumer, 131072, 0, 2047), OpenSocket(publisher, 131072, 0, 2047))
+
+
+@pytest.mark.gen_test
+async def test_what_was_written_to_one_connection_is_read_when_the_other_is_lost() -> None:
+    ends, up = Ends(), list[Link]()
+    with ThreadPoolExecutor(1) as executor:
+        supervisor = asyncio.ensure_future(
+            supervise(
+                ends, executor, up.append, lambda _event: None, lambda _reason: up[-1].settle([], [(7, False)]),
+                Budget(1000), close_timeout=20,
+            )  # fmt: skip
+        )
+        await until(lambda: len(up) == 1)
+        consumer, publisher = ends.links[0]
+        publisher.close()
+        consumer.settimeout(20)
+        expected = methods.ack(1, 7, False) + methods.close()
+        assert await asyncio.to_thread(consumer.recv, 1000, socket.MSG_WAITALL | socket.MSG_PEEK) == expected
+        assert len(up) == 1
+        consumer.sendall(struct.pack(">BHIHHB", 1, 0, 4, 10, 51, 0xCE))  # close-ok
+        await until(lambda: len(up) == 2)
+        supervisor.cancel()
+        await asyncio.gather(supervisor, return_exceptions=True)
+    await up[-1].close(0)
+    for pair in ends.links:
+        for end in pair:
+            end.close()
 
 
 def test_an_open_socket_has_what_was_agreed_on_with_the_broker(services: Services) -> None:

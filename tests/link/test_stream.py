@@ -47,6 +47,25 @@ async def test_what_is_written_arrives_in_order_even_when_the_peer_is_slow() -> 
 
 
 @pytest.mark.gen_test
+async def test_a_peer_that_takes_nothing_for_a_while_is_not_lost_while_that_is_expected() -> None:
+    def limit() -> int:
+        return own.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as own:
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000)
+        stream = Stream(own, bytearray().extend, [].append)
+        stream.be_patient(True)
+        assert limit() == 0
+        stream.be_patient(False)
+        assert limit() == 1000
+        stream.close()
+        stream.be_patient(True)
+    peer = Peer()
+    peer.stream.be_patient(True)  # there is no such limit
+    peer.close()
+
+
+@pytest.mark.gen_test
 async def test_the_writes_of_one_tick_leave_together() -> None:
     peer = Peer()
     for _ in range(10):

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import kombu
 import pytest
@@ -16,17 +17,19 @@ from nowait.bridge import Bridge
 from nowait.errors import MessageTooLarge
 from nowait.messages.limits import MAX_TASK_BODY
 from nowait.messages.reply import decode_reply
+from nowait.messages.validation import JSON
+from nowait.worker.lean import LeanConsumer
 from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker, printed
 
 QUEUE = "tests"
-# Closes the connections of the virtual host that consume remote control: Celery's own of each worker.
+# Closes the connections of the virtual host that consume a queue of such a name.
 _CUT = """
 [rabbit_networking:close_connection(Connection, "closed by a test")
  || [{pid, Channel}, {connection, Connection}] <- rabbit_channel:info_all([pid, connection]),
     lists:any(fun(Consumer) ->
         element(2, lists:keyfind(channel_pid, 1, Consumer)) == Channel andalso
-        binary:match(element(4, element(2, lists:keyfind(queue_name, 1, Consumer))), <<"pidbox">>) =/= nomatch
+        binary:match(element(4, element(2, lists:keyfind(queue_name, 1, Consumer))), <<"NAME">>) =/= nomatch
     end, rabbit_amqqueue:consumers_all(<<"VHOST">>))].
 """
 
@@ -59,13 +62,14 @@ async def ended(worker: Process) -> str:
 
 @pytest.fixture
 def cut(private_broker: Broker, vhost: str) -> Callable[[Process], Any]:
-    """Closes Celery's own connection of a worker; returns once there is another one."""
+    """Closes Celery's own connection of a worker, or that of its tasks; returns once there is another one."""
 
-    async def cut(worker: Process) -> None:
-        connects = printed(worker).count("Connected to")
-        name = vhost.rpartition("/")[2]
-        await asyncio.to_thread(private_broker.control, "eval", _CUT.replace("VHOST", name))
-        await until(lambda: printed(worker).count("Connected to") > connects)
+    async def cut(worker: Process, tasks: bool = False) -> None:
+        consumed, text = (QUEUE, "broker connected") if tasks else ("pidbox", "Connected to")
+        connects = printed(worker).count(text)
+        script = _CUT.replace("VHOST", vhost.rpartition("/")[2]).replace("NAME", consumed)
+        await asyncio.to_thread(private_broker.control, "eval", script)
+        await until(lambda: printed(worker).count(text) > connects)
 
     return cut
 
@@ -84,6 +88,46 @@ async def test_a_task_with_a_moment_outlives_celerys_own_connection_and_is_run_o
         await served(bridge)
         assert bridge.statistics().duplicate == 0
     assert "Traceback" not in await ended(worker)
+
+
+@pytest.mark.gen_test
+async def test_tasks_with_a_moment_take_no_more_room_when_they_are_delivered_again(
+    vhost: str, start: Start, cut: Callable[..., Any]
+) -> None:
+    worker = lean_worker(start, vhost)
+    inspect = Celery(broker=vhost, set_as_current=False).control.inspect(timeout=1)
+
+    async def prefetch_count() -> int | None:
+        found = await asyncio.to_thread(inspect.stats)
+        return next((stats["prefetch_count"] for stats in found.values()), None) if found else None
+
+    async with running(vhost) as bridge:
+        calls = [bridge.send_task("test.echo", [n], queue=QUEUE, countdown=600, timeout=60) for n in range(5)]
+        for times in (1, 2, 3):
+            await until(lambda: all(printed(worker).count(call.id) >= times for call in calls))
+            while await prefetch_count() != 6:
+                pass
+            if times < 3:
+                await cut(worker, tasks=True)
+        for call in calls:
+            call.cancel()
+    await ended(worker)
+
+
+@pytest.mark.parametrize(("redelivered", "outcome"), [(False, "requeue"), (True, "rejected")])
+def test_a_message_that_celerys_own_way_fails_at_is_tried_once_more_and_then_rejected(
+    redelivered: bool, outcome: str
+) -> None:
+    outcomes: list[str] = []
+    consumer: Any = LeanConsumer.__new__(LeanConsumer)
+    consumer.intake, consumer.accept, consumer.connection_errors = Mock(), {JSON}, (OSError,)
+    consumer.intake.call = lambda function, *args: function(*args)
+    consumer.reject = lambda _delivered, error: outcomes.append("rejected")
+    consumer._celerys_handler = Mock(side_effect=KeyError("a bug of the application's"))
+    delivered = Mock(settle=outcomes.append)
+    delivered.delivery.source.return_value.redelivered = redelivered
+    consumer._handle(delivered)
+    assert outcomes == [outcome]
 
 
 @pytest.mark.gen_test

@@ -91,6 +91,12 @@ def test_what_celery_makes_of_a_canvas_is_run_where_that_is_allowed() -> None:
     validate_body(json.loads(json.dumps(made.body)), canvas=True)
 
 
+def test_a_header_whose_name_is_no_text_is_rejected() -> None:
+    headers, properties, body = good()
+    with pytest.raises(Rejected, match="the name of a header is no text"):
+        check({**headers, b"\xff": 1}, properties, body)
+
+
 def test_a_rejection_has_a_kind_for_its_caller() -> None:
     headers, properties, body = good()
     for kind, changed, content in (
