@@ -173,8 +173,9 @@ ALLOWED: dict[str, set[str]] = {
         "nowait.link.supervisor", "nowait.messages.limits", "nowait.worker.unsettled",
     },
     "nowait.worker.lean": {
-        "celery", "kombu", "nowait.worker.events", "nowait.worker.hub", "nowait.worker.intake", "nowait.worker.pools",
-        "nowait.worker.reception", "nowait.worker.request", "nowait.worker.task_consumer",
+        "celery", "kombu", "nowait.messages.validation", "nowait.worker.events", "nowait.worker.hub",
+        "nowait.worker.intake", "nowait.worker.pools", "nowait.worker.reception", "nowait.worker.request",
+        "nowait.worker.task_consumer",
     },
     "nowait.worker.outbox": {"nowait.messages.outbound"},
     "nowait.worker.pools": {"celery", "nowait.worker.hub", "nowait.worker.request"},
