@@ -104,6 +104,14 @@ class Process:
                 raise LocalError(f"{self.name} was not ready within {timeout:.0f} s{self._tail()}")
             time.sleep(_POLL)
 
+    def wait(self, timeout: float) -> int:
+        """Its exit status, once it has ended by itself. Raises LocalError when it has not within `timeout` seconds."""
+        try:
+            self._popen.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise LocalError(f"{self.name} has not ended within {timeout:.0f} s{self._tail()}") from error
+        return self._reap()
+
     def signal(self, number: int) -> None:
         """Send a signal to the process alone; nothing happens when it has ended."""
         self._popen.send_signal(number)

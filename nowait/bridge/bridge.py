@@ -512,7 +512,7 @@ class Bridge:
         self._calls.connected(self._loop.time())
         self._tick()
 
-    def _disconnected(self, reason: ConnectionLost) -> None:
+    async def _disconnected(self, reason: ConnectionLost) -> None:
         self._link = None
         self._streams.disconnected(str(reason))
         if not reason.refused:

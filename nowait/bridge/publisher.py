@@ -186,7 +186,9 @@ class Publisher:
             for call in settled:
                 call.confirmed_at = now
                 self._end(call, None if event.acked else _refusal(call))
-            if not (exchange.takes or exchange.confirms or all(call.bounded for call in settled)):
+            # One that is forgotten may have been any.
+            full = bool(settled) and all(call.bounded for call in settled)
+            if not (exchange.takes or exchange.confirms or full):
                 # A channel of RabbitMQ 3 that first publishes to a quorum queue while that elects a leader refuses for
                 # good, another channel does not.
                 del self._exchanges[exchange.name]
@@ -200,7 +202,8 @@ class Publisher:
             # An exchange that has not taken any has taken none. Else, of several, the broker does not say which one it
             # has refused, and it may have those before that one.
             none_taken = event.code in _OF_THE_EXCHANGE and not exchange.takes
-            if len(exchange.confirms) > 1 and not none_taken:
+            several = len(exchange.confirms) > 1 or exchange.confirms.has_forgotten
+            if several and not none_taken:
                 error = OutcomeUnknown(f"the broker refused this message, or another one: {error}")
             self._fail(exchange, error)
 

@@ -51,6 +51,11 @@ class Connection:
         if self._heartbeat:
             self._heartbeat_timer = self._loop.call_later(self._heartbeat / 2, self._check_heartbeat)
 
+    @property
+    def open(self) -> bool:
+        """It has not ended."""
+        return not self._closed.done()
+
     def write(self, frames: bytes) -> None:
         """Send frames, coalesced with all others of this tick of the loop."""
         self._sent_since_heartbeat = True
@@ -64,7 +69,10 @@ class Connection:
         """
         if not self._closed.done() and timeout > 0:
             self.write(methods.close())
-            await asyncio.wait([self._closed], timeout=timeout)
+            try:
+                await asyncio.wait([self._closed], timeout=timeout)
+            finally:  # cancelled, too
+                self._end()
         self._end()
 
     def lose(self, reason: str, refused: bool = False) -> None:

@@ -43,6 +43,11 @@ class Link:
         return None if self.blocked is not None else self._publisher.unblocked_at
 
     @property
+    def consumes(self) -> bool:
+        """The connection that consumes is up, whatever the other one is."""
+        return self._consumer.open
+
+    @property
     def last_received(self) -> float:
         """When each connection had last received anything: the earlier of the two, by the loop's clock."""
         return min(self._consumer.last_received, self._publisher.last_received)

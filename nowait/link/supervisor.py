@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from functools import partial
 from typing import Protocol
@@ -33,7 +33,7 @@ async def supervise(
     executor: Executor,
     on_connected: Callable[[Link], None],
     on_event: Callable[[Event], None],
-    on_disconnected: Callable[[ConnectionLost], None],
+    on_disconnected: Callable[[ConnectionLost], Awaitable[None]],
     budget: Budget,
     close_timeout: float = 0.0,
 ) -> None:
@@ -44,7 +44,7 @@ async def supervise(
         executor: where that blocks.
         on_connected: called with each new link.
         on_event: called with what happens on the link, see Link.
-        on_disconnected: called when the link is lost.
+        on_disconnected: awaited when the link is lost, before what is left of it is closed.
         budget: see Link.
         close_timeout: seconds in which the broker may read what was written to a connection that is not lost, when the
             other one is; 0 for none.
@@ -66,10 +66,10 @@ async def supervise(
             on_connected(link)
             reason = await asyncio.shield(link.lost)
             log.warning("broker connection lost: %s", reason)
-            on_disconnected(reason)
+            await on_disconnected(reason)
         except Exception:
             log.exception("broker connection given up")
-            on_disconnected(ConnectionLost("an unexpected error"))
+            await on_disconnected(ConnectionLost("an unexpected error"))
         await link.close(close_timeout)
         if time.monotonic() - connected > _SHORT_LIFE:
             delay = _FIRST_DELAY

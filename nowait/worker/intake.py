@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 # Seconds that the broker may take to declare a queue; less than the pause of its heartbeats, see nowait.link.opener.
 _SET_UP_TIMEOUT = 10.0
 _CLOSE_TIMEOUT = 1.0  # seconds that the broker gets at least for its close-ok
+_MOMENT = 0.1  # seconds in which a thread acknowledges the task that it has taken
 _LAST_TIMEOUT = 0.5  # seconds that it gets for the last settlements, when the other connection is lost
 _MAX_PREFETCH = 65535  # what basic.qos can carry
 
@@ -177,12 +178,17 @@ class Intake:
                 self._consume_on(link, queue)
         self._flush()
 
-    def _disconnected(self, reason: ConnectionLost) -> None:
-        # In this order: of what begins no more there is no settlement, and of all else there is, by now.
-        self._receiver.lost()
-        self._take_posted()
+    async def _disconnected(self, reason: ConnectionLost) -> None:
         link, self._link = self._link, None
-        if link is not None:
+        self._receiver.lost()
+        if link is not None and link.consumes:
+            # Where the connection of the replies alone is lost, what has begun need not run again.
+            try:
+                await asyncio.sleep(_MOMENT)
+            except asyncio.CancelledError:
+                await link.close(0)
+                raise
+            self._take_posted()
             link.settle(self._unsettled.rejections(), self._unsettled.acknowledgements())
         for reply in self._unsettled.disconnected(reason.refused):
             log.error("a reply to %s was refused, and is dropped: %s", reply.message.routing_key, reason)

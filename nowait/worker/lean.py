@@ -177,16 +177,23 @@ class LeanConsumer(consumer.Consumer):
             return
         try:
             self._celerys_handler(delivered.message(self.accept))
-        except self.connection_errors:  # an event cannot be sent
-            delivered.settle("requeue")
-            raise
         except Exception as error:
+            if isinstance(error, self.connection_errors) and not (isinstance(error, OSError) and self._is_connected):
+                delivered.settle("requeue")  # an event cannot be sent
+                raise
             log.exception("a message could not be received")
             if delivered.delivery.source().redelivered:
                 rejected = Rejected(f"it could not be received: {type(error).__name__}")
                 self.intake.call(self.reject, delivered, rejected)
             else:
                 delivered.settle("requeue")
+
+    @property
+    def _is_connected(self) -> bool:
+        """Celery's own connections are up."""
+        owners: list[Any] = [self, self.event_dispatcher]
+        connections = [owner.connection for owner in owners if owner is not None]
+        return all(connection is not None and connection.connected for connection in connections)
 
     def _lost(self) -> None:
         # Each that waits for its moment has raised Celery's prefetch count, and will again.

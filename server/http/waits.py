@@ -35,6 +35,7 @@ class WaitingHandler(OriginHandler):
     def initialize(self, context: Context) -> None:
         super().initialize(context)
         self._ended_by: Exception | None = None
+        self._abandoned_by: Exception | None = None  # once it waits again
         self._awaited: asyncio.Future[Any] | None = None
 
     async def wait_for(self, awaitable: Awaitable[T]) -> T:
@@ -44,6 +45,8 @@ class WaitingHandler(OriginHandler):
         is cancelled then.
         """
         awaited = asyncio.ensure_future(awaitable)
+        if not self._headers_written:
+            self._ended_by = self._ended_by or self._abandoned_by
         if self._ended_by is not None:
             awaited.cancel()
         self.check_wanted()
@@ -69,10 +72,13 @@ class WaitingHandler(OriginHandler):
     def abandon(self, error: Exception) -> None:
         """End what the handler waits for; it raises `error` there. An answer that is being written goes on.
 
-        So does one whose handler has got what it waited for, and writes it at its next turn.
+        Where it has come, and the handler has not had its turn since, that may write it, and waits for nothing more.
         """
-        got = self._awaited is not None and self._awaited.done()
-        if not got and not self._headers_written:
+        if self._headers_written:
+            return
+        if self._awaited is not None and self._awaited.done():
+            self._abandoned_by = error
+        else:
             self._end(error)
 
     def _end(self, error: Exception) -> None:

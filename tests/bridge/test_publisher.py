@@ -248,6 +248,7 @@ async def test_a_message_that_is_not_confirmed_ends_with_its_deadline() -> None:
 async def test_what_a_broker_never_confirms_is_not_kept_for_ever() -> None:
     async with publishing() as p:
         first = p.publish()
+        await p.broker.published(2)
         for _ in range(3):
             assert await errors(p.publish(timeout=0.1)) == [DeadlineExceeded]
         await p.broker.published(2, 4)
@@ -261,6 +262,28 @@ async def test_what_a_broker_never_confirms_is_not_kept_for_ever() -> None:
         await p.broker.published(2, 6)
         p.broker.confirm(2, 6, multiple=True)
         assert await other is None
+
+
+async def test_messages_that_are_kept_no_more_may_be_those_that_the_broker_refuses() -> None:
+    async with publishing() as p:
+        late = p.publish(timeout=0.3)
+        await p.broker.published(2)
+        assert await errors(late) == [DeadlineExceeded]
+        assert p.publisher.unconfirmed == 0
+        other = p.publish()
+        await p.broker.published(2, 2)
+        p.broker.close_channel(2, 406, "PRECONDITION_FAILED")
+        assert await errors(other) == [OutcomeUnknown]
+    async with publishing() as p:
+        late = p.publish(timeout=0.3)
+        await p.broker.published(2)
+        assert await errors(late) == [DeadlineExceeded]
+        first, other = p.publish(), p.publish()
+        await p.broker.published(2, 3)
+        p.broker.confirm(2, 2)
+        assert await first is None
+        p.broker.close_channel(2, 406, "PRECONDITION_FAILED")
+        assert await errors(other) == [Refused]
 
 
 async def test_whatever_keeps_a_connection_from_being_opened_the_next_message_opens_it(

@@ -10,13 +10,14 @@ from typing import Any
 
 import amqp
 import kombu
+import psutil
 import pytest
 from celery import Celery
 
 from deploy.local.broker import Broker
 from deploy.local.process import Process
 from deploy.local.services import Services
-from nowait.bridge import Bridge
+from nowait.bridge import Bridge, Call
 from nowait.errors import OutcomeUnknown, TaskFailed
 from tests.bridge.conftest import running, until
 from tests.conftest import Hold, Start, celery_worker, printed, services_settings
@@ -26,6 +27,14 @@ from tests.faults.figures import Figures
 pytestmark = [pytest.mark.gen_test(timeout=300), pytest.mark.timeout(300)]
 
 QUEUE = "queries"
+# Closes the connections from these ports that have publisher confirms: of a worker, that of its replies.
+_CUT_REPLIES = """
+[rabbit_networking:close_connection(Connection, "closed by a test")
+ || [{pid, Connection}, {peer_port, Port}] <- rabbit_networking:connection_info_all([pid, peer_port]),
+    lists:member(Port, PORTS),
+    lists:any(fun([{connection, Its}, {confirm, Confirms}]) -> Its == Connection andalso Confirms end,
+              rabbit_channel:info_all([connection, confirm]))].
+"""
 
 
 @pytest.fixture
@@ -118,6 +127,36 @@ async def test_an_alarm_does_not_keep_a_worker_whose_task_is_over_its_limit(
             assert caught.value.exception == "TimeLimitExceeded"
             assert await bridge.send_task("test.echo", ["next"], queue="tests", timeout=60) == "next"
         worker.stop()
+
+
+async def test_what_has_begun_is_run_once_when_the_connection_of_the_replies_alone_is_lost(
+    private_broker: Broker, vhost: str, start: Start, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    runs.touch()
+    kind = {"test_consumer": "nowait.worker:Consumer", "test_backend": "nowait.worker:Results", "test_runs": runs}
+    worker = celery_worker(start, "tests.celeryapp", "-P", "threads", "-c", "8", broker_url=vhost, **kind)
+    calls: list[Call] = []
+    async with running(vhost, max_in_flight=10_000, timeout=60.0) as bridge:
+
+        async def send() -> None:
+            while True:
+                number = len(calls)
+                calls.extend(bridge.send_task("test.record", [f"{number + n}", 0.0], queue="tests") for n in range(8))
+                await asyncio.sleep(0.02)
+
+        sending = asyncio.ensure_future(send())
+        for _ in range(5):
+            connects = printed(worker).count("broker connected")
+            ports = [each.laddr.port for each in psutil.Process(worker.pid).net_connections()]
+            await control(private_broker, "eval", _CUT_REPLIES.replace("PORTS", str(ports)))
+            await until(lambda: printed(worker).count("broker connected") > connects)
+        sending.cancel()
+        await asyncio.gather(*calls)
+    ran = [line.split()[0] for line in runs.read_text().splitlines()]
+    assert len(ran) == len(set(ran)) == len(calls)
+    assert "closed by a test" in printed(worker)
+    worker.stop()
 
 
 async def test_an_alarm_of_the_broker_costs_a_worker_no_connection_however_many_replies_wait(

@@ -41,9 +41,7 @@ class Fuzz:
         """
         processes = [self._start(options) for options in runs]
         try:
-            for process in processes:
-                process.wait_until(lambda process=process: process.returncode is not None, self._timeout)
-            return [process.kill() for process in processes]
+            return [process.wait(self._timeout) for process in processes]
         finally:
             for process in processes:
                 process.kill()

@@ -50,6 +50,22 @@ async def test_an_answer_that_has_come_as_its_server_gives_up_is_written_whole()
 
 
 @pytest.mark.gen_test
+async def test_what_would_wait_again_as_its_server_gives_up_is_ended() -> None:
+    come: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    class Handler(BaseHandler):
+        async def get(self) -> None:
+            await self.wait_for(come)
+            await self.wait_for(asyncio.sleep(60))
+
+    async with answer_of(Handler) as (app, reader):
+        await until(lambda: len(app.in_flight) == 1)
+        come.set_result(None)
+        app.in_flight.abandon(Stopped("the server is stopping"))
+        assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+
+
+@pytest.mark.gen_test
 async def test_an_answer_that_fails_at_its_end_is_in_flight_no_more(caplog: pytest.LogCaptureFixture) -> None:
     class Handler(BaseHandler):
         def get(self) -> None:

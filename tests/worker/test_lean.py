@@ -8,6 +8,8 @@ from unittest.mock import Mock
 
 import kombu
 import pytest
+from amqp.exceptions import ConnectionError as AMQPConnectionError
+from amqp.exceptions import RecoverableConnectionError
 from celery import Celery
 from celery.backends.rpc import RPCBackend
 
@@ -23,13 +25,13 @@ from tests.bridge.conftest import running, until
 from tests.conftest import Start, celery_worker, printed
 
 QUEUE = "tests"
-# Closes the connections of the virtual host that consume a queue of such a name.
+# Closes the connections of the virtual host that consume a queue whose name matches.
 _CUT = """
 [rabbit_networking:close_connection(Connection, "closed by a test")
  || [{pid, Channel}, {connection, Connection}] <- rabbit_channel:info_all([pid, connection]),
     lists:any(fun(Consumer) ->
         element(2, lists:keyfind(channel_pid, 1, Consumer)) == Channel andalso
-        binary:match(element(4, element(2, lists:keyfind(queue_name, 1, Consumer))), <<"NAME">>) =/= nomatch
+        re:run(element(4, element(2, lists:keyfind(queue_name, 1, Consumer))), "NAME") =/= nomatch
     end, rabbit_amqqueue:consumers_all(<<"VHOST">>))].
 """
 
@@ -65,7 +67,7 @@ def cut(private_broker: Broker, vhost: str) -> Callable[[Process], Any]:
     """Closes Celery's own connection of a worker, or that of its tasks; returns once there is another one."""
 
     async def cut(worker: Process, tasks: bool = False) -> None:
-        consumed, text = (QUEUE, "broker connected") if tasks else ("pidbox", "Connected to")
+        consumed, text = (f"^{QUEUE}$", "broker connected") if tasks else ("pidbox", "Connected to")
         connects = printed(worker).count(text)
         script = _CUT.replace("VHOST", vhost.rpartition("/")[2]).replace("NAME", consumed)
         await asyncio.to_thread(private_broker.control, "eval", script)
@@ -109,25 +111,43 @@ async def test_tasks_with_a_moment_take_no_more_room_when_they_are_delivered_aga
                 pass
             if times < 3:
                 await cut(worker, tasks=True)
+        assert printed(worker).count("Connected to") == 1
         for call in calls:
             call.cancel()
     await ended(worker)
 
 
+@pytest.mark.parametrize("error", [KeyError("a bug of the application's"), FileNotFoundError("a bug, too")])
 @pytest.mark.parametrize(("redelivered", "outcome"), [(False, "requeue"), (True, "rejected")])
 def test_a_message_that_celerys_own_way_fails_at_is_tried_once_more_and_then_rejected(
-    redelivered: bool, outcome: str
+    redelivered: bool, outcome: str, error: Exception
 ) -> None:
-    outcomes: list[str] = []
-    consumer: Any = LeanConsumer.__new__(LeanConsumer)
-    consumer.intake, consumer.accept, consumer.connection_errors = Mock(), {JSON}, (OSError,)
-    consumer.intake.call = lambda function, *args: function(*args)
-    consumer.reject = lambda _delivered, error: outcomes.append("rejected")
-    consumer._celerys_handler = Mock(side_effect=KeyError("a bug of the application's"))
+    consumer, outcomes = own_way(error)
     delivered = Mock(settle=outcomes.append)
     delivered.delivery.source.return_value.redelivered = redelivered
     consumer._handle(delivered)
     assert outcomes == [outcome]
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(), RecoverableConnectionError()])
+def test_a_connection_that_is_lost_meanwhile_is_celerys_matter(error: Exception) -> None:
+    consumer, outcomes = own_way(error)
+    consumer.connection.connected = False
+    with pytest.raises(type(error)):
+        consumer._handle(Mock(settle=outcomes.append))
+    assert outcomes == ["requeue"]
+
+
+def own_way(error: Exception) -> tuple[Any, list[str]]:
+    """A consumer that fails at each message, and what becomes of them."""
+    outcomes: list[str] = []
+    consumer: Any = LeanConsumer.__new__(LeanConsumer)
+    consumer.intake, consumer.accept, consumer.event_dispatcher, consumer.connection = Mock(), {JSON}, None, Mock()
+    consumer.connection_errors = (AMQPConnectionError, OSError)
+    consumer.intake.call = lambda function, *args: function(*args)
+    consumer.reject = lambda _delivered, error: outcomes.append("rejected")
+    consumer._celerys_handler = Mock(side_effect=error)
+    return consumer, outcomes
 
 
 @pytest.mark.gen_test
