@@ -67,17 +67,16 @@ class Connection:
         Args:
             timeout: seconds to wait for it; 0 closes at once.
         """
-        if not self._closed.done() and timeout > 0:
-            self.write(methods.close())
-            try:
+        try:
+            if self.open and timeout > 0:
+                self.write(methods.close())
                 await asyncio.wait([self._closed], timeout=timeout)
-            finally:  # cancelled, too
-                self._end()
-        self._end()
+        finally:  # cancelled, too
+            self._end()
 
     def lose(self, reason: str, refused: bool = False) -> None:
         """Give it up, unless it has ended: on_lost is called; `refused` is as in ConnectionLost."""
-        if not self._closed.done():
+        if self.open:
             self._end()
             self._on_lost(ConnectionLost(reason, refused))
 
@@ -86,7 +85,7 @@ class Connection:
             self._heartbeat_timer.cancel()
         self._stream.close()
         self._decoder.clear()
-        if not self._closed.done():
+        if self.open:
             self._closed.set_result(None)
 
     def _data(self, data: bytes) -> None:
